@@ -1,0 +1,8 @@
+"""The one exception for wrong input."""
+
+
+class InputError(ValueError):
+    """Wrong input: one sentence that says what, what was expected, what came, and the remedy.
+
+    The command line prints it and exits with code 2; it never shows a traceback.
+    """

@@ -1,0 +1,47 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ncsr.errors import InputError
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a file so that nobody ever sees half of it.
+
+    Yields a hidden path in the folder of `path`, with the same suffix, for the body to write a file to. When the body
+    ends, that file takes the place of `path` in one step; when the body raises, it is removed and `path` is as it was.
+
+    Example:
+        >>> with atomic_path("out/photo.png") as temporary:
+        ...     temporary.write_bytes(data)
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: str | os.PathLike[str]) -> Path:
+    """Make a folder and its parents where they are missing, and return it.
+
+    Raises:
+        InputError: if it cannot be made, for example because it or one of its parents is a file.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        in_the_way = next((p for p in (folder, *folder.parents) if p.is_file()), None)
+        reason = f"{in_the_way} is a file" if in_the_way else error.strerror or str(error)
+        raise InputError(f"cannot make the folder {folder}: {reason}; name another folder") from error
+    return folder

@@ -1,0 +1,40 @@
+"""Photographs: from files, PIL images and arrays to tensors, and back.
+
+The image contract, for the whole package:
+
+- A photograph is a `Photo`. Its `rgb` is (3, H, W) float32 in [0, 1], row 0 on top, as a viewer shows it: the EXIF
+  orientation has been applied. The values are those stored in the file divided by the largest one (255 or 65535): no
+  gamma is undone, and colours stay in the colour space of the ICC profile (sRGB where there is none). The profile
+  travels along unread. CMYK is the exception: it is turned into sRGB, and its profile, then spent, is dropped.
+- Gray photographs have three equal channels and `gray` set; writing one averages its channels. Palettes become
+  colours (gray, if they hold only grays and no profile); one bit per pixel becomes gray.
+- `alpha` is straight (not premultiplied), (1, H, W) float32, 1 = opaque, or None. Enlarge `premultiplied(photo)` and
+  undo it with `straight`, so that the unseen colour of transparent pixels cannot bleed.
+- `bits` is 16 for files and arrays with more than 8 bits per channel. Writing rounds to the nearest level and clips.
+- EXIF survives byte for byte, but for orientation (1) and sizes (true again), and the preview image, which is cut
+  off. Other metadata (XMP, comments, PNG gamma) is not kept.
+- The kind of file is told by its content, so a JPEG named .png opens; names decide which files are looked at and how
+  results are written. The first page, frame or picture of a file counts.
+- Whatever is wrong with a file is one `InputError` that names it. Sizes are checked before pixels are decoded.
+"""
+
+from ncsr.images.convert import photo_from_array, photo_from_pil, to_array, to_pil
+from ncsr.images.photo import Photo, premultiplied, straight
+from ncsr.images.reading import MAX_PIXELS, SUFFIXES, find_photos, read_photo
+from ncsr.images.writing import check_writable_size, write_photo
+
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "Photo",
+    "check_writable_size",
+    "find_photos",
+    "photo_from_array",
+    "photo_from_pil",
+    "premultiplied",
+    "read_photo",
+    "straight",
+    "to_array",
+    "to_pil",
+    "write_photo",
+]

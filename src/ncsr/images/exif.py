@@ -1,0 +1,166 @@
+"""The EXIF block: a small TIFF file that travels inside photographs; a TIFF photograph has its fields as its own.
+
+A block is a header (byte order, 42, offset of the first directory) and directories. A directory is a count, 12-byte
+entries (tag, type, number of values, and the values or their offset), and the offset of the next directory, which
+describes the preview image. Two tags of the first directory lead to further ones, Exif (camera) and GPS. Offsets count
+from the start of the block, and camera makers' notes hold such offsets where nobody else finds them: so a block is
+changed in place where that is possible (`fitted`), and rebuilt only on its way from and to TIFF.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+from torch import Tensor
+
+_ORIENTATION, _CAMERA, _GPS, _INTEROPERABILITY = 0x0112, 0x8769, 0x8825, 0xA005
+_WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
+_RESOLUTION = {0x011A, 0x011B, 0x0128}
+# Of a TIFF file's own tags, those that describe the photograph and not its storage: document, description, maker,
+# model, software, date, artist, host, ratings, copyright, and Windows' title to subject.
+_DESCRIPTIVE = {269, 270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096), _CAMERA, _GPS}
+_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # of a value, by type
+_SHORT, _LONG = 3, 4
+_DAMAGED = (ValueError, struct.error)
+
+_Buffer: TypeAlias = "bytes | mmap.mmap"
+
+
+class _Field(NamedTuple):
+    kind: int  # TIFF type
+    number: int
+    value: bytes  # in the block's byte order
+    entry: int  # offset of the entry
+    inner: dict[int, _Field] | None  # the directory it leads to
+
+
+def orientation(block: bytes) -> int:
+    """The orientation in a block, 1 to 8; 1 (upright) where there is none or the block is damaged."""
+    try:
+        order, start = _header(block)
+        field = _directory(block, order, start).get(_ORIENTATION)
+    except _DAMAGED:
+        return 1
+    value = 1 if field is None else int.from_bytes(field.value, "little" if order == "<" else "big")
+    return value if value in range(1, 9) else 1
+
+
+def upright(image: Tensor, orientation: int) -> Tensor:
+    """Turn a stored (C, H, W) image the way EXIF's orientation (1 to 8) wants it seen; (C, W, H) from 5 on."""
+    if orientation == 1:
+        return image
+    turned = image.transpose(1, 2) if orientation >= 5 else image
+    flips = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}
+    return turned.flip(flips.get(orientation, ())).contiguous()
+
+
+def fitted(block: bytes, height: int, width: int) -> bytes | None:
+    """The block for an upright photograph of this size, all else in its place; None if it is empty or damaged.
+
+    The preview image is unlinked: it shows another picture.
+    """
+    patched = bytearray(block)
+    try:
+        order, start = _header(block)
+        first = _directory(block, order, start)
+        camera = first[_CAMERA].inner if _CAMERA in first else None
+        for tag, field in [*first.items(), *(camera or {}).items()]:
+            if tag == _ORIENTATION:
+                struct.pack_into(order + "HIHH", patched, field.entry + 2, _SHORT, 1, 1, 0)
+            elif tag in _WIDTHS + _HEIGHTS:
+                size = width if tag in _WIDTHS else height
+                struct.pack_into(order + "HII", patched, field.entry + 2, _LONG, 1, size)
+        (count,) = struct.unpack_from(order + "H", block, start)
+        struct.pack_into(order + "I", patched, start + 2 + 12 * count, 0)
+    except _DAMAGED:
+        return None
+    return bytes(patched)
+
+
+def read_from_tiff(path: Path) -> bytes | None:
+    """A block of the descriptive fields of a TIFF file; None if it has none, is a BigTIFF, or they are damaged."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+            order, start = _header(buffer)
+            fields = _described(_directory(buffer, order, start))
+    except _DAMAGED:
+        return None
+    if not fields.keys() & _DESCRIPTIVE:
+        return None
+    return _magic(order) + struct.pack(order + "I", 8) + _serialised(fields, order, 8)
+
+
+def add_to_tiff(path: Path, block: bytes) -> None:
+    """Add the descriptive fields of a sound block to a TIFF file (no BigTIFF) of the same byte order."""
+    order, start = _header(block)
+    fields = _described(_directory(block, order, start))
+    with path.open("r+b") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+            own = _directory(buffer, order, _header(buffer)[1])
+        end = file.seek(0, 2)
+        file.write(bytes(end % 2) + _serialised({**own, **fields}, order, end + end % 2))
+        file.seek(4)
+        file.write(struct.pack(order + "I", end + end % 2))
+
+
+def byte_order(block: bytes | None) -> Literal["<", ">"]:
+    """Byte order of a block, "<" or ">"; "<" without one."""
+    return ">" if block is not None and block.startswith(b"MM") else "<"
+
+
+def _header(buffer: _Buffer) -> tuple[str, int]:
+    """Byte order of a block and offset of its first directory."""
+    order = byte_order(buffer[:2])
+    if buffer[:4] != _magic(order):
+        raise ValueError("not an EXIF block")
+    return order, struct.unpack_from(order + "I", buffer, 4)[0]
+
+
+def _magic(order: str) -> bytes:
+    return b"II*\0" if order == "<" else b"MM\0*"
+
+
+def _described(directory: dict[int, _Field]) -> dict[int, _Field]:
+    wanted = _DESCRIPTIVE | _RESOLUTION
+    return {tag: field for tag, field in directory.items() if tag in wanted}
+
+
+def _directory(buffer: _Buffer, order: str, start: int, leads: tuple[int, ...] = (_CAMERA, _GPS)) -> dict[int, _Field]:
+    """The fields of the directory at `start`, those of type or place unknown left out; `leads` lead to directories."""
+    (count,) = struct.unpack_from(order + "H", buffer, start)
+    fields: dict[int, _Field] = {}
+    total = 0
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind, number, place = struct.unpack_from(order + "HHII", buffer, entry)
+        size = _BYTES.get(kind, 0) * number
+        at = entry + 8 if size <= 4 else place
+        if size == 0 or at + size > len(buffer):
+            continue
+        total += size
+        if total > len(buffer):  # fields that share their bytes: made to fill the memory
+            raise ValueError("overlapping fields")
+        further = (_INTEROPERABILITY,) if tag == _CAMERA else ()
+        inner = _directory(buffer, order, place, further) if tag in leads else None
+        fields[tag] = _Field(kind, number, buffer[at : at + size], entry, inner)
+    return fields
+
+
+def _serialised(directory: dict[int, _Field], order: str, base: int) -> bytes:
+    """A directory for offset `base`, followed by its long values and the directories it leads to."""
+    entries = bytearray(struct.pack(order + "H", len(directory)))
+    behind = bytearray()
+    end_of_entries = base + 2 + 12 * len(directory) + 4
+    for tag in sorted(directory):
+        kind, number, value, _, inner = directory[tag]
+        place = end_of_entries + len(behind)
+        if inner is not None:
+            kind, number, value = _LONG, 1, struct.pack(order + "I", place)
+            behind += _serialised(inner, order, place)
+        elif len(value) > 4:
+            behind += value + bytes(len(value) % 2)
+            value = struct.pack(order + "I", place)
+        entries += struct.pack(order + "HHI", tag, kind, number) + value.ljust(4, b"\0")
+    return bytes(entries + bytes(4) + behind)

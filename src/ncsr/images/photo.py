@@ -1,0 +1,56 @@
+"""One photograph in memory, and its transparency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photograph; the contract of its fields is in `ncsr.images`.
+
+    Attributes:
+        rgb: (3, H, W) float32 in [0, 1]; three equal channels if `gray`.
+        alpha: (1, H, W) float32 in [0, 1], straight, 1 = opaque; None if the photograph has no transparency.
+        gray: whether it came as gray, and is to be written as gray.
+        bits: per channel, 8 or 16.
+        icc: the colour profile; None means sRGB.
+        exif: the EXIF block, from its byte-order mark on, with orientation 1; None if there is none.
+        format: the suffix of the file it came from, lower case; ".png" if it was no file.
+    """
+
+    rgb: Tensor
+    alpha: Tensor | None = None
+    gray: bool = False
+    bits: Literal[8, 16] = 8
+    icc: bytes | None = None
+    exif: bytes | None = None
+    format: str = ".png"
+
+    def __post_init__(self) -> None:
+        if self.rgb.ndim != 3 or len(self.rgb) != 3:
+            raise ValueError(f"a Photo's rgb must be (3, H, W), got {tuple(self.rgb.shape)}")
+        if self.alpha is not None and self.alpha.shape != (1, *self.size):
+            raise ValueError(f"a Photo's alpha must be {(1, *self.size)}, got {tuple(self.alpha.shape)}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return self.rgb.shape[1], self.rgb.shape[2]
+
+
+def premultiplied(photo: Photo) -> Tensor:
+    """The photo's colours times its alpha, (3, H, W): what to enlarge. Without alpha, the colours as they are."""
+    return photo.rgb if photo.alpha is None else photo.rgb * photo.alpha
+
+
+def straight(rgb: Tensor, alpha: Tensor) -> Tensor:
+    """Undo `premultiplied`: `rgb` (..., 3, H, W) over `alpha` (..., 1, H, W), clipped to [0, 1].
+
+    Fully transparent pixels have no colour; they become black.
+    """
+    return torch.where(alpha > 0, rgb / alpha.clamp_min(torch.finfo(rgb.dtype).tiny), 0).clamp(0, 1)

@@ -1,0 +1,122 @@
+"""Finding photographs and reading them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from ncsr.errors import InputError
+from ncsr.images import png
+from ncsr.images.convert import gray_if_equal, photo_from_array, photo_from_pil, with_metadata
+from ncsr.images.photo import Photo
+from ncsr.images.tiff import read_tiff
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+"""The suffixes, lower case, of the files that are read and written."""
+
+MAX_PIXELS = 178_956_970
+"""The default limit of a photograph's pixels: Pillow's, past which it calls a file a decompression bomb."""
+
+
+def find_photos(folder: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
+    """The photographs in a folder by suffix, sorted; nothing hidden (named .something), folders inside on request.
+
+    Raises:
+        InputError: if `folder` is not a folder, or holds no photograph.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder")
+    photos = sorted(
+        path
+        for path in (folder.rglob("*") if recursive else folder.iterdir())
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+    if not photos:
+        raise InputError(f"the folder {folder} holds no photographs ({' '.join(sorted(SUFFIXES))})")
+    return photos
+
+
+def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Read a PNG, JPEG, WebP, TIFF or BMP file; what becomes of its values is in `ncsr.images`.
+
+    Args:
+        path: of the file. Its suffix must be in `SUFFIXES`; its kind is told by its content.
+        max_pixels: a larger photograph is refused before it is decoded, as it may be made to fill the memory.
+
+    Raises:
+        InputError: if there is no such file, or it is empty, damaged, truncated, too large, or no photograph.
+    """
+    path = Path(path)
+    try:
+        photo = _read(path, partial(_check_size, max_pixels))
+    except Exception as error:  # damaged files make decoders raise anything, IndexError and struct.error included
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if not isinstance(error, (InputError, MemoryError)) and getattr(error, "errno", None) is None:
+            reason = f"it is damaged or truncated ({reason})"
+        raise InputError(f"cannot read {path}: {reason}") from error
+    return replace(photo, format=path.suffix.lower())
+
+
+class _JpegFile(JpegImageFile):
+    """Pillow's reader without its look into the EXIF block for the resolution: it warns if the block is damaged."""
+
+    def _read_dpi_from_exif(self) -> None:
+        pass
+
+
+def _read(path: Path, check_size: Callable[[int, int], None]) -> Photo:
+    """Read a file by its content, with whatever exceptions the decoders have."""
+    if not path.is_file():
+        raise InputError("it is not a file" if path.exists() else "there is no such file")
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"its suffix is none of {' '.join(sorted(SUFFIXES))}: convert it to one of these")
+    with path.open("rb") as file:
+        head = file.read(png.HEADER_LENGTH)
+        if head.startswith(png.SIGNATURE):
+            check_size(*png.png_size(head))
+            return _photo_from_png(head + file.read())
+        if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+            return read_tiff(path, check_size)
+        file.seek(0)
+        image = _pil_image(file, head)
+        check_size(*image.size)
+        image.load()
+        return photo_from_pil(image)
+
+
+def _pil_image(file: BinaryIO, head: bytes) -> ImageFile:
+    """Open a JPEG, WebP or BMP file without decoding it, and without Pillow's own limit of pixels."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return _JpegFile(file)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return WebPImageFile(file)
+    if head.startswith(b"BM"):
+        return BmpImageFile(file)
+    raise InputError("its content is no PNG, JPEG, WebP, TIFF or BMP image" if head else "it is empty")
+
+
+def _photo_from_png(data: bytes) -> Photo:
+    content = png.decode_png(data)
+    gray = content.palette and content.icc is None
+    photo = photo_from_array(gray_if_equal(content.pixels) if gray else content.pixels)
+    return with_metadata(photo, content.icc, content.exif)
+
+
+def _check_size(max_pixels: int, width: int, height: int) -> None:
+    if width * height > max_pixels:
+        raise InputError(
+            f"its header tells of {width} x {height} pixels, over the limit of {max_pixels}: "
+            "raise max_pixels if you trust the file"
+        )

@@ -1,0 +1,108 @@
+"""Writing photographs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ncsr.errors import InputError
+from ncsr.files import atomic_path
+from ncsr.images import exif, png
+from ncsr.images.convert import to_array, to_pil
+from ncsr.images.photo import Photo, premultiplied
+from ncsr.images.reading import SUFFIXES
+from ncsr.images.tiff import write_tiff
+
+_PIL_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
+_LONGEST_SIDE = {
+    ".jpg": 65_500,  # libjpeg's own limit; the format's is 65535
+    ".jpeg": 65_500,
+    ".webp": 16_383,
+    ".png": 1_000_000,  # libpng's own limit
+}
+_BMP_BYTES = 2**32 - 1
+_JPEG_EXIF_BYTES = 65_533  # one segment less its length
+
+
+def check_writable_size(path: str | os.PathLike[str], width: int, height: int) -> None:
+    """Make sure that the format told by `path` can hold so many pixels: ask before computing them.
+
+    Sides: JPEG 65500, WebP 16383, PNG 1000000 pixels. Whole file: BMP 4 GiB. TIFF has no limit that matters.
+
+    Raises:
+        InputError: if it cannot, or the suffix is none of `SUFFIXES`.
+    """
+    suffix = _suffix(path)
+    limit = _LONGEST_SIDE.get(suffix)
+    if limit is not None and max(width, height) > limit:
+        raise InputError(
+            f"cannot write {path}: {width} x {height} pixels, and {suffix} holds at most {limit} a side; use .tif"
+        )
+    if suffix == ".bmp" and (3 * width + 3) * height + 54 > _BMP_BYTES:
+        raise InputError(f"cannot write {path}: {width} x {height} pixels, and .bmp holds at most 4 GiB; use .tif")
+
+
+def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95) -> None:
+    """Write a photo, in the format of the suffix of `path`; a reader sees the old file or the new one, never a part.
+
+    Values are rounded to the nearest level and clipped. 16-bit photos stay so in PNG and TIFF. JPEG has full colour
+    resolution; everything else is lossless. JPEG and BMP hold no transparency: it is laid on white. WebP holds no gray:
+    it becomes colour. BMP holds no ICC profile and no EXIF, and JPEG no EXIF of over 65527 bytes: these are left out.
+
+    Args:
+        path: of the file, in a folder that exists.
+        photo: on any device. `dataclasses.replace(photo, icc=None, exif=None)` strips its metadata.
+        quality: of JPEG, 1 to 100.
+
+    Raises:
+        InputError: if the format cannot hold the photo, its values are not finite, or the file cannot be written.
+    """
+    path = Path(path)
+    height, width = photo.size
+    check_writable_size(path, width, height)
+    if not 1 <= quality <= 100:
+        raise InputError(f"the quality of a JPEG file must be 1 to 100, got {quality}")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: {path.parent} is not a folder")
+    photo = replace(photo, exif=exif.fitted(photo.exif or b"", height, width))
+    try:
+        with atomic_path(path) as temporary:
+            _write(temporary, photo, quality)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _write(path: Path, photo: Photo, quality: int) -> None:
+    suffix = _suffix(path)
+    if suffix in _PIL_FORMATS:
+        _write_by_pil(path, photo, _PIL_FORMATS[suffix], quality)
+        return
+    pixels = to_array(photo, np.uint16 if photo.bits == 16 else np.uint8, flat_gray=False)
+    if suffix == ".png":
+        path.write_bytes(png.encode_png(pixels, photo.icc, photo.exif))
+    else:
+        write_tiff(path, pixels, photo.icc, photo.exif)
+
+
+def _write_by_pil(path: Path, photo: Photo, kind: str, quality: int) -> None:
+    if kind != "WEBP" and photo.alpha is not None:
+        photo = replace(photo, rgb=premultiplied(photo) + (1 - photo.alpha), alpha=None)
+    image = to_pil(replace(photo, bits=8))
+    block = image.info.get("exif", b"")
+    if kind == "JPEG":
+        block = block if len(block) <= _JPEG_EXIF_BYTES else b""
+        image.save(path, kind, quality=quality, subsampling=0, icc_profile=photo.icc, exif=block)
+    elif kind == "WEBP":
+        image.save(path, kind, lossless=True, exact=True, icc_profile=photo.icc or b"", exif=block)
+    else:
+        image.save(path, kind)
+
+
+def _suffix(path: str | os.PathLike[str]) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"cannot write {path}: its suffix is none of {' '.join(sorted(SUFFIXES))}")
+    return suffix

@@ -1,0 +1,57 @@
+"""What the measures share: images as they are saved, crops, and the check that two images can be compared."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ncsr.errors import InputError
+
+
+def eight_bit(images: Tensor, truncate: bool = False) -> Tensor:
+    """Images as an 8-bit file holds them.
+
+    Args:
+        images: (..., 3, H, W), floating point in [0, 1] (clamped), or uint8, which is returned as it is.
+        truncate: drop the fraction, as the published reference code saves its images, instead of rounding.
+
+    Returns:
+        (..., 3, H, W) uint8.
+
+    Raises:
+        InputError: not an RGB image of these dtypes, or a value is not finite.
+    """
+    if images.ndim < 3 or images.shape[-3] != 3:
+        raise InputError(f"a measure needs RGB images of shape (..., 3, H, W), got {tuple(images.shape)}")
+    if images.dtype == torch.uint8:
+        return images
+    if not images.is_floating_point():
+        raise InputError(f"a measure needs images in uint8 or floating point, got {images.dtype}: convert them first")
+    if not images.isfinite().all():
+        raise InputError("a measure needs finite images, got infinities or NaN: draw these samples again")
+    levels = images.clamp(0, 1) * 255
+    return (levels if truncate else levels.round()).to(torch.uint8)
+
+
+def crop_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """Images (..., H, W) cropped at the right and bottom until both sides are multiples of `multiple`."""
+    height, width = images.shape[-2:]
+    return images[..., : height - height % multiple, : width - width % multiple]
+
+
+def check_same_size(a: Tensor, b: Tensor) -> None:
+    """Raise InputError unless two images agree in channels, height and width; axes before them may broadcast."""
+    if a.shape[-3:] != b.shape[-3:]:
+        raise InputError(
+            f"images to be compared must have the same (channels, height, width), got {tuple(a.shape[-3:])} and "
+            f"{tuple(b.shape[-3:])}: crop the photograph to a multiple of the scale first"
+        )
+
+
+def check_samples(samples: Tensor, photograph: Tensor) -> None:
+    """Raise InputError unless samples are (n, ..., 3, H, W) for a photograph (or a batch) of (..., 3, H, W)."""
+    if samples.shape[1:] != photograph.shape:
+        raise InputError(
+            f"samples must be (n, ..., 3, H, W) with the photograph's shape behind n, got {tuple(samples.shape)} for "
+            f"{tuple(photograph.shape)}: crop the photograph to a multiple of the scale first"
+        )
