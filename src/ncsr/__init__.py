@@ -1,0 +1,25 @@
+"""ncsr: one photograph in, many plausible high-resolution photographs out.
+
+An implementation of NCSR (Kim and Son, "Noise Conditional Flow Model for Learning the Super-Resolution Space", CVPR workshops 2021).
+"""
+
+from ncsr.config import EncoderConfig, FlowConfig, ModelConfig
+from ncsr.errors import InputError
+from ncsr.loading import load
+from ncsr.model import NCSR
+from ncsr.space import SamplingError, Space
+from ncsr.upscaling import upscale
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NCSR",
+    "EncoderConfig",
+    "FlowConfig",
+    "InputError",
+    "ModelConfig",
+    "SamplingError",
+    "Space",
+    "load",
+    "upscale",
+]

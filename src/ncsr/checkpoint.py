@@ -1,0 +1,77 @@
+"""Model files: a folder with `config.json` and `model.safetensors`, or the safetensors file alone (it holds the config too)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ncsr.config import ModelConfig
+from ncsr.errors import InputError
+from ncsr.files import atomic_path
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+# Their inverses and exponentials act on the image itself, step after step: half precision would show.
+_ALWAYS_FLOAT32 = ("conv1x1.weight", "actnorm.bias", "actnorm.log_scale")
+
+
+def write_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], *, half: bool = False) -> None:
+    """Write a model folder; each file appears whole or not at all.
+
+    Args:
+        folder: made when missing.
+        config: the architecture.
+        weights: the state dict.
+        half: store in float16, but for 1x1 convolutions and actnorms.
+    """
+    _make_folder(folder)
+    stored = {key: _stored(key, value, half) for key, value in weights.items()}
+    text = config.model_dump_json(indent=2)
+    with atomic_path(folder / WEIGHTS) as path:
+        path.write_bytes(save(stored, metadata={"format": "pt", "config": text}))
+    with atomic_path(folder / CONFIG) as path:
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Read a model folder or its safetensors file; the weights come in float32.
+
+    Raises:
+        InputError: no such file, not a model, damaged, or of a configuration that this version does not know.
+    """
+    path = source / WEIGHTS if source.is_dir() else source
+    if not path.is_file():
+        raise InputError(f"no model in {source}: expected a folder with {CONFIG} and {WEIGHTS}, or a .safetensors file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"cannot read the model {path}: {error}; copy or download it again") from None
+    text = (source / CONFIG).read_text(encoding="utf-8") if (source / CONFIG).is_file() else metadata.get("config")
+    if text is None:
+        raise InputError(f"{path} holds no configuration: it is not a model of this package (see `ncsr convert`)")
+    try:
+        config = ModelConfig.model_validate_json(text)
+    except (ValidationError, json.JSONDecodeError) as error:
+        raise InputError(f"the configuration of {source} is not valid: {' '.join(str(error).split())}") from None
+    return config, {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
+
+
+def _stored(key: str, value: Tensor, half: bool) -> Tensor:
+    value = value.detach().cpu()
+    if half and value.is_floating_point() and not key.endswith(_ALWAYS_FLOAT32):
+        value = value.to(torch.float16)
+    return value.contiguous()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder}: {error.strerror}; choose another place") from None

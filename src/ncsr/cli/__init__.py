@@ -1,0 +1,32 @@
+"""The command line. Wrong input is one sentence and exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ncsr.cli.convert import convert
+from ncsr.cli.info import info
+from ncsr.cli.train import train
+from ncsr.cli.upscale import upscale
+from ncsr.errors import InputError
+
+app = typer.Typer(
+    help="One photograph in, many plausible high-resolution photographs out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (upscale, train, convert, info):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; wrong input ends with exit code 2, Ctrl-C with 130."""
+    try:
+        app()
+    except InputError as error:
+        print(f"ncsr: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,50 @@
+"""`ncsr convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Optional, cast
+
+import typer
+
+from ncsr.errors import InputError
+from ncsr.reference import convert as convert_weights
+from ncsr.reference import read_checkpoint
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(metavar="REFERENCE.pth", help="Published NCSR, SRFlow, RRDB, ESRGAN or ESRGAN+ weights.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the model.")],
+    noise_steps: Annotated[
+        Optional[str],  # noqa: UP045 (typer on Python 3.10)
+        typer.Option(help="Steps with a noise layer, per level, finest first: 0,16,16.  [default: as published]"),
+    ] = None,
+    stacked_blocks: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Zero-based RRDB blocks that the flow sees: 1,8,15,22.  [default: as published]"),
+    ] = None,
+    trunk_skip: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="What the trunk's convolution is added to: first (ESRGAN) or last (NCSR, SRFlow).  [default: by the file]"),
+    ] = None,
+) -> None:
+    """Turn a published checkpoint into a model folder. The file is read without running code in it."""
+    if trunk_skip not in (None, "first", "last"):
+        raise InputError(f"--trunk-skip must be first or last, got {trunk_skip!r}")
+    model = convert_weights(
+        read_checkpoint(checkpoint),
+        noise_steps=_numbers("--noise-steps", noise_steps),
+        stacked_blocks=_numbers("--stacked-blocks", stacked_blocks),
+        trunk_skip=cast(Optional[Literal["first", "last"]], trunk_skip),
+    )
+    model.save(output)
+    print(output)
+
+
+def _numbers(option: str, text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option} takes numbers with commas between, as 0,16,16, got {text!r}") from None

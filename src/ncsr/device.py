@@ -1,0 +1,35 @@
+"""Where to compute, and in which precision."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from ncsr.errors import InputError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` takes the first accelerator there is, else the CPU; anything else is a torch device name.
+
+    Raises:
+        InputError: no such device here.
+    """
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise InputError(f"no device {name!r} on this machine: use 'auto' or 'cpu'") from None
+    return device
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether convolutions run faster in bfloat16 here: CPUs with AMX or AVX512-BF16 units, GPUs with such units."""
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("amx_bf16", False) or capabilities.get("avx512_bf16", False))
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

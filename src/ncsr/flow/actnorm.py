@@ -1,0 +1,102 @@
+"""Activation normalisation (Glow, Kingma and Dhariwal 2018): z = (x + b) exp(a), one b and a per channel.
+
+The start is data-dependent: zero mean and unit variance per channel on the first batch. It is one explicit call,
+`start_actnorms`, never a side effect of a forward pass; whether a layer has started is a buffer, so it is saved with the
+weights and loading never starts it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ncsr.flow.bijection import Bijection
+
+
+class ActNorm(Bijection):
+    """z = (x + bias) exp(log_scale); log-determinant H W sum(log_scale).
+
+    Args:
+        channels: C.
+    """
+
+    started: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("started", torch.tensor(False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) normalised."""
+        return (x + self.bias[:, None, None]) * self.log_scale.exp()[:, None, None]
+
+    def encode(self, x: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
+        return self(x), self._log_det(x)
+
+    def decode(self, z: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
+        return z * (-self.log_scale).exp()[:, None, None] - self.bias[:, None, None], -self._log_det(z)
+
+    def _log_det(self, x: Tensor) -> Tensor:
+        return (x.shape[-2] * x.shape[-1] * self.log_scale.sum()).expand(x.shape[0])
+
+    @torch.no_grad()
+    def start(self, output: Tensor) -> Tensor:
+        """Change b and a so that `output`, which they produced, gets zero mean and unit variance; returns it so changed.
+
+        Worded on the output, it serves a layer that folds its normalisation into a convolution as well.
+        """
+        mean = output.mean((0, 2, 3))
+        std = output.std((0, 2, 3), correction=0).clamp(min=1e-6)
+        self.bias -= mean * (-self.log_scale).exp()
+        self.log_scale -= std.log()
+        self.started.fill_(True)
+        return (output - mean[:, None, None]) / std[:, None, None]
+
+
+def owned_actnorm(module: nn.Module) -> ActNorm | None:
+    """The actnorm whose result is this module's output: the module itself, or the one that it folds into itself."""
+    if isinstance(module, ActNorm):
+        return module
+    folded = getattr(module, "actnorm", None)
+    return folded if isinstance(folded, ActNorm) and getattr(module, "folds_actnorm", False) else None
+
+
+@contextmanager
+def starting(model: nn.Module) -> Iterator[None]:
+    """While open, a forward pass starts every actnorm that has not started, each on what the ones before it give."""
+    hooks = [m.register_forward_hook(_start_hook) for m in model.modules() if owned_actnorm(m) is not None]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def start_actnorms(model: nn.Module, forward: Callable[[], object]) -> None:
+    """Start every actnorm of `model` that has not started, from the data of one forward pass.
+
+    In several processes all take the start of process 0, whatever batches the others have.
+
+    Args:
+        model: the module that holds the actnorms.
+        forward: runs the model on a batch.
+    """
+    with starting(model), torch.no_grad():
+        forward()
+    if dist.is_available() and dist.is_initialized():
+        for module in model.modules():
+            if isinstance(module, ActNorm):
+                for value in (module.bias.data, module.log_scale.data, module.started):
+                    dist.broadcast(value, 0)
+
+
+def _start_hook(module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
+    actnorm = owned_actnorm(module)
+    return None if actnorm is None or bool(actnorm.started) else actnorm.start(output)

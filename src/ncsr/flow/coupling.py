@@ -1,0 +1,37 @@
+"""Affine coupling (paper, section 3.1): one half of the channels shifts and scales the other.
+
+With the features u of the LR image as context this is the LR conditional coupling; with the noise image n, the noise
+conditional layer (paper, section 3.3, figure 4).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ncsr.flow.bijection import Bijection, sum_pixels
+from ncsr.flow.subnet import Subnet
+
+
+class AffineCoupling(Bijection):
+    """z1 = x1; z2 = (x2 + shift(x1, context)) scale(x1, context), with x1 the first half of the channels.
+
+    The condition is the context's share of the subnet's first convolution, (B, hidden, H, W), or None for a context of zeros.
+
+    Args:
+        subnet: from x1 and context to shift and scale.
+    """
+
+    def __init__(self, subnet: Subnet) -> None:
+        super().__init__()
+        self.subnet = subnet
+
+    def encode(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        x1, x2 = x.chunk(2, 1)
+        shift, scale, log_scale = self.subnet(x1, condition, x.dtype)
+        return torch.cat((x1, (x2 + shift) * scale), 1), sum_pixels(log_scale)
+
+    def decode(self, z: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        z1, z2 = z.chunk(2, 1)
+        shift, scale, log_scale = self.subnet(z1, condition, z.dtype)
+        return torch.cat((z1, z2 / scale - shift), 1), -sum_pixels(log_scale)

@@ -1,0 +1,113 @@
+"""The whole flow f: image to latents, given the LR image's features and the noise (paper, section 3; SRFlow's multi-scale layout).
+
+    encode, for l = 1..L: level l; if l < L - 1, split.            decode: the same backwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ncsr.config import ModelConfig
+from ncsr.encoder import Features
+from ncsr.flow.level import Level
+from ncsr.flow.split import Split
+from ncsr.flow.step import StepCondition
+
+Conditions = list[list[StepCondition]]
+"""Per level, finest first, and per step."""
+
+
+class Flow(nn.Module):
+    """f and its inverse.
+
+    Args:
+        config: of the model; its `flow` must not be None.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        assert config.flow is not None
+        self.scale = config.scale
+        nf = config.encoder.features
+        stack = nf * len(config.flow.stacked_blocks)
+        self.levels, self.splits = nn.ModuleList(), nn.ModuleList()
+        channels = 3
+        for index, noise_steps in enumerate(config.flow.noise_steps):
+            self.levels.append(Level(channels, nf, stack, noise_steps, config.flow))
+            channels *= 4
+            if index + 2 < config.flow.levels:
+                self.splits.append(Split(channels))
+                channels //= 2
+
+    def latent_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
+        """(C, H, W) of every latent of an HR image of height x width, fine to coarse."""
+        shapes, channels = [], 3
+        for index in range(len(self.levels)):
+            channels, height, width = 4 * channels, height // 2, width // 2
+            if index < len(self.splits):
+                channels //= 2
+                shapes.append((channels, height, width))
+        return [*shapes, (channels, height, width)]
+
+    def see(self, features: Features, dtype: torch.dtype) -> Conditions:
+        """Everything that depends on the LR image alone, for all steps of all levels.
+
+        Args:
+            features: of the encoder, with the stacked blocks and the enlargements up to s / 2.
+            dtype: of the flow variable.
+        """
+        stack = torch.cat(features.blocks, 1)
+        conditions = []
+        for index, level in enumerate(self.levels):
+            factor = self.scale / 2 ** (index + 1)
+            if factor < 1:  # up0, half the LR size
+                up = F.interpolate(features.ups[1], scale_factor=0.5, mode="bilinear", align_corners=False)
+                conditions.append(level.see(up, stack[..., ::2, ::2], dtype))
+            else:
+                conditions.append(level.see(features.ups[int(factor)], stack, dtype))
+        return conditions
+
+    def feel(self, conditions: Conditions, noise: Tensor) -> Conditions:
+        """`conditions` with the noise's share added.
+
+        Args:
+            conditions: from `see`.
+            noise: (B, 3, H, W) noise image, or (B,) standard deviations.
+        """
+        felt = []
+        for index, (level, condition) in enumerate(zip(self.levels, conditions, strict=True)):
+            height, width = condition[0].coupling.shape[-2:]
+            if noise.dim() == 1:
+                n = noise[:, None, None, None].expand(-1, 1, height, width)
+            else:
+                n = F.interpolate(noise, (height, width), mode="bicubic", align_corners=False)
+            felt.append(level.feel(condition, n))
+        return felt
+
+    def encode(self, hr: Tensor, conditions: Conditions) -> tuple[list[Tensor], Tensor]:
+        """(N, 3, H, W) to the latents, fine to coarse, and the log-determinant (N,)."""
+        h, latents, log_det = hr, [], hr.new_zeros(hr.shape[0])
+        for index, (level, condition) in enumerate(zip(self.levels, conditions, strict=True)):
+            h, change = level.encode(h, condition)
+            log_det = log_det + change
+            if index < len(self.splits):
+                h, latent, change = self.splits[index].encode(h)
+                latents.append(latent)
+                log_det = log_det + change
+        return [*latents, h], log_det
+
+    def decode(self, latents: Sequence[Tensor], conditions: Conditions) -> tuple[Tensor, Tensor]:
+        """The inverse of `encode`, with its own log-determinant (N,)."""
+        h = latents[-1]
+        log_det = h.new_zeros(h.shape[0])
+        for index in reversed(range(len(self.levels))):
+            if index < len(self.splits):
+                h, change = self.splits[index].decode(h, latents[index])
+                log_det = log_det + change
+            h, change = self.levels[index].decode(h, conditions[index])
+            log_det = log_det + change
+        return h, log_det

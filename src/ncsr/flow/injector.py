@@ -1,0 +1,32 @@
+"""Affine injector (paper, section 3.1): all channels shifted and scaled by what the LR image says."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ncsr.flow.bijection import Bijection, by_image, sum_pixels
+from ncsr.flow.subnet import Affine, Subnet
+
+
+class AffineInjector(Bijection):
+    """z = (x + shift(u)) scale(u); the condition is its own `Subnet`'s result for u, known before any sample is.
+
+    Args:
+        subnet: from u to shift and scale.
+    """
+
+    def __init__(self, subnet: Subnet) -> None:
+        super().__init__()
+        self.subnet = subnet
+
+    def encode(self, x: Tensor, condition: Affine) -> tuple[Tensor, Tensor]:
+        shift, scale, log_scale = condition
+        return ((by_image(x, shift) + shift) * scale).flatten(0, 1), _repeated(log_scale, x)
+
+    def decode(self, z: Tensor, condition: Affine) -> tuple[Tensor, Tensor]:
+        shift, scale, log_scale = condition
+        return (by_image(z, shift) / scale - shift).flatten(0, 1), -_repeated(log_scale, z)
+
+
+def _repeated(log_scale: Tensor, x: Tensor) -> Tensor:
+    return sum_pixels(log_scale).repeat(x.shape[0] // log_scale.shape[0])

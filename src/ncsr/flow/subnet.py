@@ -1,0 +1,117 @@
+"""The network inside injectors and couplings: from what it may see to a shift and a scale.
+
+    conv3x3 -> actnorm -> ReLU -> conv1x1 -> actnorm -> ReLU -> conv3x3, times exp(3 c) per channel
+
+Its input is a concatenation cat(h, u). A convolution of a concatenation is a sum of convolutions, conv(cat(h, u)) = conv_h(h) +
+conv_u(u), and only the first term depends on the sample. So the caller hands the second one in, as `context`, computed
+once for all samples (and for many subnets at a time). Actnorms and exp(3 c) act per output channel: they are folded into the
+weights of the convolutions that they follow.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ncsr.config import ScaleBound
+from ncsr.flow.actnorm import ActNorm
+from ncsr.flow.bijection import by_image
+
+
+class Affine(NamedTuple):
+    """A shift, a positive scale and its logarithm, (N, C, H, W) each."""
+
+    shift: Tensor
+    scale: Tensor
+    log_scale: Tensor
+
+
+class NormedConv(nn.Module):
+    """A convolution without bias and the actnorm after it, as one convolution: (conv(x) + b) exp(a).
+
+    Args:
+        inputs: channels that are convolved here.
+        outputs: channels out.
+        kernel: side of the kernel, odd.
+        context: further input channels, whose convolution the caller does with `context_weight`.
+    """
+
+    folds_actnorm = True
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, context: int = 0) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.weight = nn.Parameter(0.05 * torch.randn(outputs, inputs + context, kernel, kernel))
+        self.actnorm = ActNorm(outputs)
+
+    def context_weight(self) -> Tensor:
+        """(outputs, context, kernel, kernel): the folded weights of the context's channels."""
+        return self.weight[:, self.inputs :] * self._gain()
+
+    def forward(self, x: Tensor | None, context: Tensor | None = None) -> Tensor:
+        """(N, inputs, H, W), or None for none, and the context's convolution (B, outputs, H, W), or None for zero."""
+        bias = self.actnorm.bias * self.actnorm.log_scale.exp()
+        if x is None:
+            assert context is not None
+            return context + bias[:, None, None].to(context.dtype)
+        weight = self.weight[:, : self.inputs] * self._gain()
+        y = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        return y if context is None else (by_image(y, context) + context).flatten(0, 1)
+
+    def _gain(self) -> Tensor:
+        return self.actnorm.log_scale.exp()[:, None, None, None]
+
+
+class ZeroConv(nn.Module):
+    """conv3x3 with bias, times exp(3 c) per channel; weight, bias and c start at zero, so a fresh flow is volume-preserving.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.log_gain = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H, W)."""
+        gain = (3 * self.log_gain).exp()
+        return F.conv2d(x, self.weight * gain[:, None, None, None], self.bias * gain, padding=1)
+
+
+class Subnet(nn.Module):
+    """cat(x, context image) to a shift and a scale.
+
+    Args:
+        inputs: channels of x (0: the context alone).
+        context: channels of the context image.
+        outputs: channels of the shift, and of the scale.
+        hidden: channels between.
+        bound: how the raw scale becomes a positive one: `sigmoid(raw + 2) + 1e-4` (published weights) or `exp(0.318 atan(2 raw))`.
+            The paper writes exp(raw).
+    """
+
+    def __init__(self, inputs: int, context: int, outputs: int, hidden: int, bound: ScaleBound) -> None:
+        super().__init__()
+        self.bound = bound
+        self.first = NormedConv(inputs, hidden, 3, context)
+        self.second = NormedConv(hidden, hidden, 1)
+        self.last = ZeroConv(hidden, 2 * outputs)
+
+    def forward(self, x: Tensor | None, context: Tensor | None, dtype: torch.dtype) -> Affine:
+        """Shift and scale, (N, outputs, H, W), in `dtype` (the convolutions may be done in less)."""
+        y = torch.relu(self.first(x, context))
+        y = torch.relu(self.second(y))
+        y = self.last(y).to(dtype)
+        shift, raw = y[:, 0::2], y[:, 1::2]  # even channels shift, odd ones scale
+        if self.bound == "sigmoid":
+            scale = torch.sigmoid(raw + 2) + 1e-4
+            return Affine(shift, scale, scale.log())
+        log_scale = 0.318 * torch.atan(2 * raw)
+        return Affine(shift, log_scale.exp(), log_scale)

@@ -1,0 +1,57 @@
+"""Pictures that compare samples: the contact sheet and the standard-deviation map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ncsr.images import Photo, to_pil
+
+FULL_WHITE = 32  # 8-bit grey levels of standard deviation that the map shows as white
+_GAP, _LABEL, _LONGEST = 12, 28, 512
+
+
+def deviation_map(deviation: Tensor) -> Image.Image:
+    """A gray picture of a standard deviation (H, W) in [0, 1]: black is none, white 32 grey levels of 255 or more."""
+    levels = (deviation * 255 / FULL_WHITE).clamp(0, 1)
+    return Image.fromarray((levels * 255).round().byte().cpu().numpy())
+
+
+def contact_sheet(panels: Sequence[tuple[str, Image.Image]], columns: int = 4) -> Image.Image:
+    """Labelled pictures in rows, each at most 512 pixels long, on white.
+
+    Args:
+        panels: label and picture, in reading order; all are shown at the size of the largest.
+        columns: pictures in a row.
+    """
+    width = max(picture.width for _, picture in panels)
+    height = max(picture.height for _, picture in panels)
+    shrink = min(1.0, _LONGEST / max(width, height))
+    cell = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    rows = math.ceil(len(panels) / columns)
+    size = (columns * (cell[0] + _GAP) + _GAP, rows * (cell[1] + _LABEL + _GAP) + _GAP)
+    sheet, font = Image.new("RGB", size, "white"), ImageFont.load_default(size=16)
+    draw = ImageDraw.Draw(sheet)
+    for index, (label, picture) in enumerate(panels):
+        x = _GAP + index % columns * (cell[0] + _GAP)
+        y = _GAP + index // columns * (cell[1] + _LABEL + _GAP)
+        enlarge = picture.width < cell[0]  # the input: its pixels are to be seen as they are
+        shown = picture.convert("RGB").resize(cell, Image.Resampling.NEAREST if enlarge else Image.Resampling.LANCZOS)
+        sheet.paste(shown, (x, y + _LABEL))
+        draw.text((x, y + 4), label, fill="black", font=font)
+    return sheet
+
+
+def shown(photo: Photo) -> Image.Image:
+    """A photograph as 8-bit colours, transparency laid on white, for a panel."""
+    picture = to_pil(photo)
+    if picture.mode == "I;16":
+        return Image.fromarray((np.asarray(picture) // 257).astype(np.uint8)).convert("RGB")
+    if photo.alpha is None:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")

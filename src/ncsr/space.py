@@ -1,0 +1,266 @@
+"""The super-resolution space of LR images: everything that depends on them alone, held; samples and likelihoods from it.
+
+An odd side is padded by reflection on the right or bottom before the encoder. `sample` and `decode` crop; `encode` and `log_prob` pad
+the HR image and the noise image the same way, by s pixels, and count those pixels.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from ncsr.errors import InputError
+from ncsr.flow.bijection import sum_pixels
+from ncsr.flow.flow import Conditions, Flow
+from ncsr.latents import draw_latent, torch_generator
+
+if TYPE_CHECKING:
+    from ncsr.model import NCSR
+
+ATTEMPTS = 3  # draws of a sample before it is given up as not finite
+_CHUNK_BYTES = 128 * 2**20  # hidden activations of the samples that are decoded at a time
+
+
+class SamplingError(RuntimeError):
+    """A sample was not finite in every draw."""
+
+
+class Space:
+    """What every model's space can do: sample.
+
+    Attributes:
+        lr: (B, 3, h, w), the LR images.
+        scale: s.
+        seed: of the last `sample`, also when it was drawn afresh; None before.
+    """
+
+    def __init__(self, model: NCSR, lr: Tensor) -> None:
+        self.model, self.lr, self.scale = model, lr, model.config.scale
+        self.seed: int | None = None
+
+    def prepare(self) -> None:
+        """Compute now what sampling needs of the LR images."""
+        raise NotImplementedError
+
+    def draw(self, samples: Sequence[int], temperature: float, seed: int, attempt: int = 0) -> Tensor:
+        """The samples of these numbers, (len(samples), B, 3, s h, s w), not clamped, maybe not finite."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def sample(self, n: int = 1, temperature: float | None = None, seed: int | None = None) -> Tensor:
+        """Draw HR images.
+
+        Args:
+            n: samples of each image. Sample k of a seed is the same whatever n and whatever else is in the batch.
+            temperature: standard deviation of the latents; 0 is the most probable latent; None the model's default.
+            seed: at least 0; None draws a fresh one, readable afterwards as `seed`.
+
+        Returns:
+            (n, B, 3, s h, s w), clamped to [0, 1]. A sample that is not finite is drawn again, up to three times in all.
+
+        Raises:
+            InputError: n below 1, a negative temperature or seed.
+            SamplingError: a sample was not finite in every draw.
+        """
+        temperature = self.model.config.temperature if temperature is None else temperature
+        self.seed = check_sampling(n, temperature, seed)
+        images = self.draw(range(n), temperature, self.seed)
+        for attempt in range(1, ATTEMPTS):
+            bad = ~images.flatten(2).isfinite().all(-1)  # (n, B)
+            if not bad.any():
+                break
+            again = bad.any(1).nonzero().flatten().tolist()
+            redrawn = self.draw(again, temperature, self.seed, attempt)
+            images[again] = torch.where(bad[again][:, :, None, None, None], redrawn, images[again])
+        check_finite(images, temperature)
+        return images.clamp_(0, 1)
+
+    def log_prob(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
+        """log p(hr | lr, noise) in nats, (B,); a flow's."""
+        raise _no_likelihood()
+
+    def bits_per_dim(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
+        """-log2 p(hr | lr, noise) per dimension, (B,); a flow's."""
+        raise _no_likelihood()
+
+    def encode(self, hr: Tensor, noise: Tensor | None = None) -> list[Tensor]:
+        """The latents of an HR image; a flow's."""
+        raise _no_likelihood()
+
+    def decode(self, latents: Sequence[Tensor], noise: Tensor | None = None) -> Tensor:
+        """The HR image of latents; a flow's."""
+        raise _no_likelihood()
+
+
+class EncoderSpace(Space):
+    """The space of an encoder-only model: one image, so that all samples are equal (ESRGAN+ draws its noise by the seed)."""
+
+    def prepare(self) -> None:
+        self._image: Tensor | None = None
+        if self.model.config.encoder.dense_block == "esrgan":
+            self._image = self._super_resolve(None)
+
+    def draw(self, samples: Sequence[int], temperature: float, seed: int, attempt: int = 0) -> Tensor:
+        if self._image is not None:
+            return self._image.repeat(len(samples), 1, 1, 1, 1)
+        images = []
+        for k in samples:
+            noise = torch_generator(seed, k, attempt) if temperature else None
+            images.append(self._super_resolve(noise))
+        return torch.stack(images)
+
+    def _super_resolve(self, noise: Generator | None) -> Tensor:
+        low = self.model.low_precision(sampling=True)
+        with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
+            return self.model.encoder(self.lr, noise).to(self.lr.dtype)
+
+
+class FlowSpace(Space):
+    """The space of a flow: p(HR | LR) for these LR images.
+
+    Args:
+        model: its precision decides how encoder and subnets compute.
+        flow: the model's.
+        lr: (B, 3, h, w) on the model's device, of its dtype.
+        origin: (top, left) of these LR pixels in the whole image.
+    """
+
+    def __init__(self, model: NCSR, flow: Flow, lr: Tensor, origin: tuple[int, int]) -> None:
+        super().__init__(model, lr)
+        self.flow, self.origin = flow, origin
+        self._padded = _pad_even(lr, 1)
+        self._known: dict[bool, Conditions] = {}
+
+    def prepare(self) -> None:
+        self._conditions(self.model.low_precision(sampling=True))
+
+    def draw(self, samples: Sequence[int], temperature: float, seed: int, attempt: int = 0) -> Tensor:
+        low = self.model.low_precision(sampling=True)
+        batch, _, height, width = self._padded.shape
+        assert self.model.config.flow is not None
+        hidden = 2 * self.model.config.flow.hidden * height * width * self.scale**2
+        chunk = max(1, _CHUNK_BYTES // (batch * hidden))
+        images = []
+        for first in range(0, len(samples), chunk):
+            part = samples[first : first + chunk]
+            latents = [
+                self._draw_latent(i, part, seed, attempt).repeat_interleave(batch, 0).mul_(temperature)
+                for i in range(len(self.flow.splits) + 1)
+            ]
+            images.append(self._decode(latents, None, low).unflatten(0, (len(part), batch)))
+        return torch.cat(images)
+
+    def log_prob(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
+        """log p(hr | lr, noise) in nats, (B,).
+
+        Args:
+            hr: (B, 3, s h, s w), taken as it is: nothing is added, rounded or clamped.
+            noise: the noise image v (B, 3, s h, s w), or (B,) standard deviations for the std variant; None is zero.
+
+        Raises:
+            InputError: a shape that does not fit these LR images or this variant.
+        """
+        latents, log_det = self._encode(hr, noise)
+        normal = sum(sum_pixels(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)) for z in latents)
+        return log_det + normal
+
+    def bits_per_dim(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
+        """-log2 p(hr | lr, noise) / (3 H W), (B,), of data in [0, 1] (8-bit figures of other papers are 8 higher); see `log_prob`."""
+        dimensions = self._padded[0].numel() * self.scale**2
+        return -self.log_prob(hr, noise) / (math.log(2) * dimensions)
+
+    def encode(self, hr: Tensor, noise: Tensor | None = None) -> list[Tensor]:
+        """The latents of HR images, fine to coarse, each (B, C, H, W); see `log_prob` for the arguments."""
+        return self._encode(hr, noise)[0]
+
+    def decode(self, latents: Sequence[Tensor], noise: Tensor | None = None) -> Tensor:
+        """The HR images (n B, 3, s h, s w) of latents (n B, C, H, W): the exact inverse of `encode`, not clamped.
+
+        Raises:
+            InputError: latents that do not fit these LR images.
+        """
+        shapes = self.flow.latent_shapes(*(self.scale * side for side in self._padded.shape[-2:]))
+        given = [tuple(z.shape[1:]) for z in latents]
+        if given != shapes or any(z.shape[0] % self._padded.shape[0] for z in latents):
+            raise InputError(f"latents of these LR images have shapes (n * {len(self.lr)}, C, H, W) with {shapes}, got {given}")
+        latents = [z.to(self.lr) for z in latents]
+        return self._decode(latents, noise, self.model.low_precision(sampling=False))
+
+    def _encode(self, hr: Tensor, noise: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        batch, _, h, w = self.lr.shape
+        shape = (batch, 3, self.scale * h, self.scale * w)
+        if tuple(hr.shape) != shape:
+            raise InputError(f"hr must be {shape} for these LR images at scale {self.scale}, got {tuple(hr.shape)}")
+        low = self.model.low_precision(sampling=False)
+        with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
+            return self.flow.encode(_pad_even(hr.to(self.lr), self.scale), self._felt(noise, low))
+
+    def _decode(self, latents: Sequence[Tensor], noise: Tensor | None, low: bool) -> Tensor:
+        with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
+            hr, _ = self.flow.decode(latents, self._felt(noise, low))
+        h, w = self.lr.shape[-2:]
+        return hr[..., : self.scale * h, : self.scale * w]
+
+    def _conditions(self, low: bool) -> Conditions:
+        if low not in self._known:
+            stacked = self.model.config.flow.stacked_blocks if self.model.config.flow else ()
+            with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
+                features = self.model.encoder.features(self._padded, stacked=stacked, largest=self.scale // 2)
+                self._known[low] = self.flow.see(features, self.lr.dtype)
+        return self._known[low]
+
+    def _felt(self, noise: Tensor | None, low: bool) -> Conditions:
+        conditions = self._conditions(low)
+        if noise is None:
+            return conditions
+        batch, _, h, w = self.lr.shape
+        std = self.model.config.flow is not None and self.model.config.flow.condition == "std"
+        shape = (batch,) if std else (batch, 3, self.scale * h, self.scale * w)
+        if tuple(noise.shape) != shape:
+            raise InputError(f"noise must be {shape} for this model and these LR images, got {tuple(noise.shape)}")
+        noise = noise.to(self.lr)
+        return self.flow.feel(conditions, noise if std else _pad_even(noise, self.scale))
+
+    def _draw_latent(self, index: int, samples: Sequence[int], seed: int, attempt: int) -> Tensor:
+        cell = 2 ** (len(self.flow.levels) if index == len(self.flow.splits) else index + 1)
+        height, width = (self.scale * side for side in self._padded.shape[-2:])
+        origin = (self.origin[0] * self.scale // cell, self.origin[1] * self.scale // cell)
+        shape = self.flow.latent_shapes(height, width)[index]
+        drawn = [draw_latent(shape, origin, cell, (seed, k, attempt, index)) for k in samples]
+        return torch.stack(drawn).to(self.lr)
+
+
+def check_sampling(n: int, temperature: float, seed: int | None) -> int:
+    """The seed to use, a fresh one for None; InputError for what cannot be sampled."""
+    if n < 1:
+        raise InputError(f"the number of samples must be at least 1, got {n}")
+    if not 0 <= temperature < math.inf:
+        raise InputError(f"the temperature must be a finite number from 0 up, got {temperature}")
+    if seed is not None and seed < 0:
+        raise InputError(f"the seed must be at least 0, got {seed}")
+    return secrets.randbelow(2**31) if seed is None else seed
+
+
+def check_finite(images: Tensor, temperature: float) -> None:
+    """SamplingError if one of (n, B, 3, H, W) images holds a value that is not finite."""
+    bad = (~images.flatten(1).isfinite().all(-1)).nonzero().flatten().tolist()
+    if bad:
+        raise SamplingError(
+            f"sample {bad[0]} was not finite in {ATTEMPTS} draws at temperature {temperature}: lower the temperature"
+        )
+
+
+def _no_likelihood() -> InputError:
+    return InputError("an encoder-only model gives one image and no likelihood or latents: use a model with a flow")
+
+
+def _pad_even(images: Tensor, unit: int) -> Tensor:
+    """Reflect `unit` more pixels on the right or bottom where a side holds an odd number of units."""
+    height, width = (side // unit for side in images.shape[-2:])
+    return F.pad(images, (0, unit * (width % 2), 0, unit * (height % 2)), mode="reflect")

@@ -1,0 +1,133 @@
+"""Recipes: everything that decides what a training run computes, as a YAML file checked by pydantic.
+
+A recipe may say `inherit: NAME` and state only its differences; nested sections are merged.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ncsr.config import ModelConfig
+from ncsr.errors import InputError
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+class Recipe(BaseModel):
+    """A training run. Lengths are in steps, rates per step, noise in units of the image range [0, 1]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objective: Literal["l1", "likelihood"]
+    """`l1`: the encoder's own super-resolution (RRDB); `likelihood`: the flow and its encoder."""
+    model: ModelConfig
+    steps: int = Field(ge=1)
+    batch: int = Field(16, ge=1)
+    """Crops per step."""
+    crop: int = Field(160, ge=8)
+    """Side of the square HR crops, in pixels."""
+    noise: float = Field(0.0, ge=0)
+    """M: the largest standard deviation of the training noise (paper, section 3.3); 0 trains without."""
+    learning_rate: float = Field(2e-4, gt=0)
+    encoder_rate: float = Field(1.0, ge=0)
+    """The encoder's learning rate as a fraction of `learning_rate`; 0 freezes it."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup: int = Field(0, ge=0)
+    """Steps over which the learning rate rises linearly from zero."""
+    schedule: Literal["cosine", "halve"] = "halve"
+    halve_at: tuple[float, ...] = (0.5, 0.75)
+    """Fractions of the run after which `halve` halves the learning rate."""
+    clip: float = Field(float("inf"), gt=0)
+    """Largest norm of the gradient; a longer one is scaled down to it."""
+    seed: int = Field(0, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the encoder and the subnets; the flow itself is always float32. `auto`: bfloat16 where the machine gains by it."""
+    checkpoint_every: int = Field(200, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        flow, unit = self.model.flow, self.model.scale * (1 if self.model.flow is None else 2)
+        if self.objective == "likelihood" and flow is None:
+            raise ValueError("objective 'likelihood' needs a model with a flow; 'l1' trains the encoder alone")
+        if self.objective == "l1" and self.noise:
+            raise ValueError("noise belongs to the objective 'likelihood'; 'l1' trains without")
+        if self.crop % unit:
+            raise ValueError(f"crop must be a multiple of {unit}, got {self.crop}: {self.crop // unit * unit or unit} is")
+        if flow is not None and flow.condition != "none" and not self.noise:
+            raise ValueError("a model with noise conditional layers needs noise above 0 to train them")
+        return self
+
+
+def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
+    """Read a recipe by bundled name or path of a YAML file.
+
+    Args:
+        name: `x4-small`, or a path.
+        overrides: dotted keys to values, as in `{"model.encoder.blocks": 8}`; they win over the file.
+
+    Raises:
+        InputError: unknown recipe; not YAML; an unknown key (named with the nearest known one); a contradictory value.
+    """
+    values = _read(name)
+    for key, value in (overrides or {}).items():
+        _set(values, key.split("."), value)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"recipe {name}: " + "; ".join(_explain(e, values) for e in error.errors())) from None
+
+
+def recipe_names() -> list[str]:
+    """The bundled recipes."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        close = difflib.get_close_matches(name, recipe_names(), 1)
+        hint = f"did you mean {close[0]}?" if close else f"bundled recipes: {', '.join(recipe_names())}"
+        raise InputError(f"no recipe {name!r}: {hint}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {name} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"recipe {name} must hold keys and values, got {type(values).__name__}")
+    parent = values.pop("inherit", None)
+    return values if parent is None else _merge(_read(str(parent)), values)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _set(values: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        child = values.get(key)
+        values[key] = dict(child) if isinstance(child, dict) else {}
+        values = values[key]
+    values[keys[-1]] = value
+
+
+def _explain(error: Any, values: dict[str, Any]) -> str:
+    """One clause for a pydantic error; an unknown key is answered with the nearest known one."""
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        message = error["msg"].removeprefix("Value error, ")
+        return f"{where}: {message}, got {error['input']!r}" if where and error["type"] != "missing" else message
+    model: Any = Recipe
+    for part in error["loc"][:-1]:
+        field = model.model_fields[part].annotation
+        model = next(m for m in (field, *getattr(field, "__args__", ())) if hasattr(m, "model_fields"))
+    close = difflib.get_close_matches(str(error["loc"][-1]), model.model_fields, 1, cutoff=0)
+    return f"unknown key {where!r}: the nearest known one is {close[0]!r}"
