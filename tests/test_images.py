@@ -90,13 +90,15 @@ def _levels(photo: Photo) -> NDArray[np.integer]:
 # reading
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "P+tRNS", "RGB", "RGBA", "I;16", "CMYK"])
-def test_reads_every_kind(tmp_path: Path, mode: str, suffix: str) -> None:
-    if (mode, suffix) in {("CMYK", ".png"), ("P+tRNS", ".tif")} or (
-        suffix == ".bmp" and mode in {"LA", "P+tRNS", "RGBA", "I;16", "CMYK"}
-    ):
-        pytest.skip("no such file")
+_STORABLE = {
+    ".png": ["1", "L", "LA", "P", "P+tRNS", "RGB", "RGBA", "I;16"],
+    ".tif": ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"],
+    ".bmp": ["1", "L", "P", "RGB"],
+}
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [(suffix, mode) for suffix, modes in _STORABLE.items() for mode in modes])
+def test_reads_every_kind(tmp_path: Path, suffix: str, mode: str) -> None:
     image = _pil(mode)
     image.save(tmp_path / f"photo{suffix}")
     photo = read_photo(tmp_path / f"photo{suffix}")

@@ -17,11 +17,11 @@ class _Frozen(BaseModel):
 class EncoderConfig(_Frozen):
     """The RRDB network that turns the LR image into features (ESRGAN's generator)."""
 
-    features: int = Field(64, ge=1)
+    features: int = Field(default=64, ge=1)
     """Channels between blocks (nf)."""
-    growth: int = Field(32, ge=1)
+    growth: int = Field(default=32, ge=1)
     """Channels that each convolution of a dense block adds."""
-    blocks: int = Field(23, ge=1)
+    blocks: int = Field(default=23, ge=1)
     """Residual-in-residual dense blocks (nb)."""
     trunk_skip: Literal["last", "first"] = "last"
     """What the trunk's convolution is added to: the last block's output (SRFlow, NCSR) or the first convolution's (ESRGAN)."""
@@ -32,11 +32,11 @@ class EncoderConfig(_Frozen):
 class FlowConfig(_Frozen):
     """The conditional flow on top of the encoder."""
 
-    levels: int = Field(3, ge=2)
+    levels: int = Field(default=3, ge=2)
     """Levels L; level l works at H / 2^l."""
-    steps: int = Field(16, ge=1)
+    steps: int = Field(default=16, ge=1)
     """Conditional steps K of every level."""
-    hidden: int = Field(64, ge=1)
+    hidden: int = Field(default=64, ge=1)
     """Hidden channels of every subnet."""
     stacked_blocks: tuple[int, ...] = (1, 8, 15, 22)
     """RRDB blocks (zero-based) whose outputs join the features of every level."""
@@ -67,7 +67,7 @@ class ModelConfig(_Frozen):
     scale: Literal[4, 8] = 4
     encoder: EncoderConfig = EncoderConfig()
     flow: FlowConfig | None = FlowConfig()
-    temperature: float = Field(0.9, ge=0)
+    temperature: float = Field(default=0.9, ge=0)
     """Default sampling temperature: the standard deviation of the latents (paper, section 4.3)."""
 
     @model_validator(mode="after")

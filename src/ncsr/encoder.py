@@ -30,8 +30,8 @@ def conv3x3(inputs: int, outputs: int, gain: float = 1.0) -> nn.Conv2d:
 
 
 def activate(x: Tensor) -> Tensor:
-    """LeakyReLU with slope 0.2."""
-    return F.leaky_relu(x, 0.2)
+    """LeakyReLU with slope 0.2, in place: for the fresh output of a convolution."""
+    return F.leaky_relu(x, 0.2, inplace=True)
 
 
 def perturb(x: Tensor, noise: Generator | None) -> Tensor:
@@ -148,7 +148,8 @@ class Encoder(nn.Module):
 
     def super_resolve(self, features: Features) -> Tensor:
         """Features to the encoder's own super-resolution, (B, 3, s h, s w), not clamped."""
-        return self.last(activate(self.hr(features.ups[max(features.ups)])))
+        image: Tensor = self.last(activate(self.hr(features.ups[max(features.ups)])))
+        return image
 
     def forward(self, lr: Tensor, noise: Generator | None = None) -> Tensor:
         """(B, 3, h, w) in [0, 1] to (B, 3, s h, s w), not clamped."""

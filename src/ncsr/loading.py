@@ -23,10 +23,11 @@ def load(model: str | os.PathLike[str] = "x4-small", device: str = "auto", preci
     """Open a model, in eval mode, its parameters without gradients (gradients still flow to latents and images).
 
     Args:
-        model: a bundled name, a model folder, its `.safetensors` file, or the id of a repository on the Hugging Face hub.
+        model: a bundled name, a model folder, its `.safetensors` file, or the id of a repository on the Hugging Face
+            hub.
         device: `auto` (the first accelerator, else the CPU) or a torch device name.
-        precision: of the encoder and the subnets: `float32`, `bfloat16`, or `auto`: bfloat16 for sampling where this machine gains by
-            it, float32 otherwise.
+        precision: of the encoder and the subnets: `float32`, `bfloat16`, or `auto`: bfloat16 for sampling where this
+            machine gains by it, float32 otherwise.
 
     Raises:
         InputError: no such model or device; a damaged file; weights that do not fit their configuration.

@@ -97,7 +97,7 @@ def read_config(
     flow = None
     if prefix:
         flow = _read_flow(weights, encoder, scale, noise_steps, stacked_blocks)
-    return ModelConfig(scale=scale, encoder=encoder, flow=flow)  # type: ignore[arg-type]
+    return ModelConfig(scale=scale, encoder=encoder, flow=flow)
 
 
 def reference_names(config: ModelConfig, weights: Iterable[str]) -> dict[str, str]:
@@ -188,9 +188,10 @@ def _read_flow(
     name = f"{_FLOW}{min(conditional)}.affine."
     hidden, seen = _shape(weights, name + "fFeatures.0")[:2]
     condition: Condition = "none"
-    if name + "fAffine_std.0.weight" in weights:
-        half = _shape(weights, f"{_FLOW}{min(conditional)}.invconv")[0] // 2
-        channels = _shape(weights, name + "fAffine_std.0")[1] - half
+    noisy = [n for n in conditional if f"{_FLOW}{n}.affine.fAffine_std.0.weight" in weights]
+    if noisy:
+        half = _shape(weights, f"{_FLOW}{noisy[0]}.invconv")[0] // 2
+        channels = _shape(weights, f"{_FLOW}{noisy[0]}.affine.fAffine_std.0")[1] - half
         condition = "std" if channels == 1 else "noise"
     if noise_steps is None:
         noise_steps = _published_noise_steps(scale, levels, steps) if condition != "none" else [0] * levels
@@ -222,7 +223,8 @@ def _published_stack(encoder: EncoderConfig, scale: int, condition: Condition, c
 
 
 def _flow_names(flow: FlowConfig) -> dict[str, str]:
-    names, number = {}, 0
+    names: dict[str, str] = {}
+    number = 0
     for level in range(flow.levels):
         for t in range(2):
             number += 1

@@ -118,7 +118,8 @@ class EncoderSpace(Space):
     def _super_resolve(self, noise: Generator | None) -> Tensor:
         low = self.model.low_precision(sampling=True)
         with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
-            return self.model.encoder(self.lr, noise).to(self.lr.dtype)
+            image: Tensor = self.model.encoder(self.lr, noise)
+        return image.to(self.lr.dtype)
 
 
 class FlowSpace(Space):

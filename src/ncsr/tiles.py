@@ -1,7 +1,7 @@
 """Sampling an image of any size, tile by tile.
 
-A tile is computed with `OVERLAP` LR pixels of its surroundings, which are cut off again. Latents belong to places of the whole image
-(`ncsr.latents`), so neighbouring tiles see the same ones where they overlap and agree there.
+A tile is computed with `OVERLAP` LR pixels of its surroundings, which are cut off again. Latents belong to places of
+the whole image (`ncsr.latents`), so neighbouring tiles see the same ones where they overlap and agree there.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ncsr.space import ATTEMPTS, check_finite, check_sampling
 OVERLAP = 16  # LR pixels around a tile
 SMALLEST = 16  # LR pixels
 _BUDGET = 2**30  # bytes that the space of one tile may hold
+_AT_A_TIME = 2**14  # LR pixels of samples that are decoded together: more are slower, and progress is told between
 
 
 class Tile(NamedTuple):
@@ -100,7 +101,7 @@ def sample_image(
         temperature: None is the model's default.
         seed: None is a fresh one.
         tile: side of the tiles in LR pixels, without overlap; None chooses by memory.
-        progress: called with the tiles done and their number.
+        progress: called with the work done and all of it, in samples of tiles.
 
     Returns:
         (n, 3, s h, s w) in [0, 1], on the CPU. A sample that is not finite anywhere is drawn again, whole.
@@ -117,19 +118,23 @@ def sample_image(
     count = math.ceil(height / side) * math.ceil(width / side)
     pending: Sequence[int] = range(n)
     for attempt in range(ATTEMPTS):
-        for done, part in enumerate(tiles(height, width, side)):
-            progress(done, count)
+        done, total = 0, count * len(pending)
+        progress(done, total)
+        for part in tiles(height, width, side):
             top, left, bottom, right = part.window
             space = model.space(lr[None, :, top:bottom, left:right], origin=(top, left))
-            window = space.draw(pending, temperature, seed, attempt)[:, 0]
-            inner = window[
-                ...,
-                scale * (part.top - top) : scale * (part.bottom - top),
-                scale * (part.left - left) : scale * (part.right - left),
-            ]
+            inner = (
+                slice(scale * (part.top - top), scale * (part.bottom - top)),
+                slice(scale * (part.left - left), scale * (part.right - left)),
+            )
             rows, columns = slice(scale * part.top, scale * part.bottom), slice(scale * part.left, scale * part.right)
-            images[list(pending), :, rows, columns] = inner.to(images)
-        progress(count, count)
+            group = max(1, _AT_A_TIME // ((bottom - top) * (right - left)))
+            for first in range(0, len(pending), group):
+                some = list(pending[first : first + group])
+                window = space.draw(some, temperature, seed, attempt)[:, 0]
+                images[some, :, rows, columns] = window[(..., *inner)].to(images)
+                done += len(some)
+                progress(done, total)
         pending = [k for k in pending if not bool(images[k].isfinite().all())]
         if not pending:
             break

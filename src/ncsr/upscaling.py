@@ -21,7 +21,6 @@ from ncsr.resize import imresize
 from ncsr.tiles import sample_image
 
 
-
 def upscale(
     photo: str | os.PathLike[str] | Image.Image | NDArray[Any],
     model: str | os.PathLike[str] | NCSR = "x4-small",
@@ -47,7 +46,7 @@ def upscale(
         The samples, of the kind that came in: arrays of the same dtype and layout, or PIL images (also for a path).
 
     Raises:
-        InputError: a photograph that cannot be read or is too small; anything that `ncsr.load` or `Space.sample` refuse.
+        InputError: a photograph that cannot be read or is too small; what `ncsr.load` or `Space.sample` refuse.
     """
     if isinstance(photo, np.ndarray):
         source = photo_from_array(photo)

@@ -13,7 +13,9 @@ from ncsr.reference import read_checkpoint
 
 
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(metavar="REFERENCE.pth", help="Published NCSR, SRFlow, RRDB, ESRGAN or ESRGAN+ weights.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="REFERENCE.pth", help="Published NCSR, SRFlow, RRDB, ESRGAN or ESRGAN+ weights.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the model.")],
     noise_steps: Annotated[
         Optional[str],  # noqa: UP045 (typer on Python 3.10)
@@ -25,7 +27,9 @@ def convert(
     ] = None,
     trunk_skip: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="What the trunk's convolution is added to: first (ESRGAN) or last (NCSR, SRFlow).  [default: by the file]"),
+        typer.Option(
+            help="The trunk's convolution is added to: first (ESRGAN) or last (NCSR, SRFlow).  [default: by the file]"
+        ),
     ] = None,
 ) -> None:
     """Turn a published checkpoint into a model folder. The file is read without running code in it."""
@@ -35,7 +39,7 @@ def convert(
         read_checkpoint(checkpoint),
         noise_steps=_numbers("--noise-steps", noise_steps),
         stacked_blocks=_numbers("--stacked-blocks", stacked_blocks),
-        trunk_skip=cast(Optional[Literal["first", "last"]], trunk_skip),
+        trunk_skip=cast(Literal["first", "last"] | None, trunk_skip),
     )
     model.save(output)
     print(output)

@@ -9,7 +9,9 @@ import typer
 from ncsr.loading import find_model, load
 
 
-def info(model: Annotated[str, typer.Argument(help="Bundled name, model folder, .safetensors file or hub id.")]) -> None:
+def info(
+    model: Annotated[str, typer.Argument(help="Bundled name, model folder, .safetensors file or hub id.")],
+) -> None:
     """Say what a model is: scale, architecture, parameters, default temperature, card."""
     network, source = load(model, "cpu"), find_model(model)
     config = network.config

@@ -14,7 +14,9 @@ from ncsr.loading import find_model
 
 def train(
     recipe: Annotated[str, typer.Argument(help="Bundled recipe (rrdb-x4-small, x4-small) or a YAML file.")],
-    data: Annotated[list[Path], typer.Option("--data", help="Folder of HR photographs, searched recursively; may be repeated.")],
+    data: Annotated[
+        list[Path], typer.Option("--data", help="Folder of HR photographs, searched recursively; may be repeated.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; OUTPUT/model is the model.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUTPUT.")] = False,
     init: Annotated[

@@ -66,7 +66,7 @@ def load_photos(folders: Sequence[Path], smallest: int) -> tuple[list[Tensor], l
 
 def random_crop(photos: Sequence[Tensor], size: int, stream: np.random.Generator) -> Tensor:
     """A random (3, size, size) crop of a random photograph, flipped and rotated at random (paper, section 4.2)."""
-    photo = photos[stream.integers(len(photos))]
+    photo = photos[int(stream.integers(len(photos)))]
     top = stream.integers(photo.shape[1] - size + 1)
     left = stream.integers(photo.shape[2] - size + 1)
     crop = photo[:, top : top + size, left : left + size]

@@ -54,8 +54,8 @@ class ActNorm(Bijection):
         """
         mean = output.mean((0, 2, 3))
         std = output.std((0, 2, 3), correction=0).clamp(min=1e-6)
-        self.bias -= mean * (-self.log_scale).exp()
-        self.log_scale -= std.log()
+        self.bias.sub_(mean * (-self.log_scale).exp())
+        self.log_scale.sub_(std.log())
         self.started.fill_(True)
         return (output - mean[:, None, None]) / std[:, None, None]
 

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 class Bijection(nn.Module):
     """A layer of the flow. A subclass writes `encode` and `decode` as twins, so that the eye proves the inverse."""
 
-    def encode(self, x: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, condition: Any) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) towards the latent, with the log-determinant (N,)."""
         raise NotImplementedError
 
-    def decode(self, z: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
+    def decode(self, z: Tensor, condition: Any) -> tuple[Tensor, Tensor]:
         """The inverse of `encode`, with its own log-determinant (N,)."""
         raise NotImplementedError
 
@@ -52,7 +52,8 @@ def decode_chain(chain: Chain, z: Tensor) -> tuple[Tensor, Tensor]:
 
 def by_image(samples: Tensor, images: Tensor) -> Tensor:
     """View samples (n * B, ...) as (n, B, ...), so that what belongs to the B images broadcasts over the n samples."""
-    return samples.unflatten(0, (-1, images.shape[0]))
+    view: Tensor = samples.unflatten(0, (-1, images.shape[0]))
+    return view
 
 
 def sum_pixels(x: Tensor) -> Tensor:

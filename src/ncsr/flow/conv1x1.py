@@ -29,10 +29,13 @@ class Conv1x1(Bijection):
         return _convolve(x, self.weight), self._log_det(x)
 
     def decode(self, z: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
-        return _convolve(z, self.weight.double().inverse().to(z.dtype)), -self._log_det(z)
+        return _convolve(z, self._inverse().to(z)), -self._log_det(z)
+
+    def _inverse(self) -> Tensor:
+        return torch.linalg.inv(self.weight.cpu().double())  # not every accelerator has float64
 
     def _log_det(self, x: Tensor) -> Tensor:
-        return (x.shape[-2] * x.shape[-1] * torch.linalg.slogdet(self.weight)[1]).expand(x.shape[0])
+        return (x.shape[-2] * x.shape[-1] * self.weight.slogdet().logabsdet).expand(x.shape[0])
 
 
 def _convolve(x: Tensor, weight: Tensor) -> Tensor:

@@ -34,14 +34,15 @@ class Flow(nn.Module):
         self.scale = config.scale
         nf = config.encoder.features
         stack = nf * len(config.flow.stacked_blocks)
-        self.levels, self.splits = nn.ModuleList(), nn.ModuleList()
-        channels = 3
+        levels, splits, channels = [], [], 3
         for index, noise_steps in enumerate(config.flow.noise_steps):
-            self.levels.append(Level(channels, nf, stack, noise_steps, config.flow))
+            levels.append(Level(channels, nf, stack, noise_steps, config.flow))
             channels *= 4
             if index + 2 < config.flow.levels:
-                self.splits.append(Split(channels))
+                splits.append(Split(channels))
                 channels //= 2
+        self.levels: Sequence[Level] = nn.ModuleList(levels)  # type: ignore[assignment]
+        self.splits: Sequence[Split] = nn.ModuleList(splits)  # type: ignore[assignment]
 
     def latent_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """(C, H, W) of every latent of an HR image of height x width, fine to coarse."""

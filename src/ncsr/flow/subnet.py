@@ -106,8 +106,8 @@ class Subnet(nn.Module):
 
     def forward(self, x: Tensor | None, context: Tensor | None, dtype: torch.dtype) -> Affine:
         """Shift and scale, (N, outputs, H, W), in `dtype` (the convolutions may be done in less)."""
-        y = torch.relu(self.first(x, context))
-        y = torch.relu(self.second(y))
+        y = torch.relu_(self.first(x, context))
+        y = torch.relu_(self.second(y))
         y = self.last(y).to(dtype)
         shift, raw = y[:, 0::2], y[:, 1::2]  # even channels shift, odd ones scale
         if self.bound == "sigmoid":

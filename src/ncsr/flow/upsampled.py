@@ -33,8 +33,8 @@ def conv3x3_enlarged(x: Tensor, weight: Tensor, factor: int) -> Tensor:
     rows = []
     for dy in (0, 1):
         phases = [F.conv2d(x[..., dy : dy + h + 1, dx : dx + w + 1], kernels[dy, dx]) for dx in (0, 1)]
-        rows.append(torch.stack(phases, -1))
-    return torch.stack(rows, -3).flatten(-2, -1).flatten(-3, -2)  # (B, O, h, dy, w, dx)
+        rows.append(torch.stack([phase.permute(0, 2, 3, 1) for phase in phases], 3).flatten(2, 3))  # (B, h, w dx, O)
+    return torch.stack(rows, 2).flatten(1, 2).permute(0, 3, 1, 2)  # channels last, as the convolutions gave it
 
 
 def _phase_kernels(weight: Tensor, axis: int) -> Tensor:

@@ -11,8 +11,8 @@ The image contract, for the whole package:
 - `alpha` is straight (not premultiplied), (1, H, W) float32, 1 = opaque, or None. Enlarge `premultiplied(photo)` and
   undo it with `straight`, so that the unseen colour of transparent pixels cannot bleed.
 - `bits` is 16 for files and arrays with more than 8 bits per channel. Writing rounds to the nearest level and clips.
-- EXIF survives byte for byte, but for orientation (1) and sizes (true again), and the preview image, which is cut
-  off. Other metadata (XMP, comments, PNG gamma) is not kept.
+- EXIF survives byte for byte (its fields do, from and to TIFF), but for the orientation, now 1, the sizes, true again,
+  and the preview image, cut off. Other metadata (XMP, comments, PNG gamma) is not kept.
 - The kind of file is told by its content, so a JPEG named .png opens; names decide which files are looked at and how
   results are written. The first page, frame or picture of a file counts.
 - Whatever is wrong with a file is one `InputError` that names it. Sizes are checked before pixels are decoded.

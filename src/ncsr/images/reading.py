@@ -56,7 +56,8 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         max_pixels: a larger photograph is refused before it is decoded, as it may be made to fill the memory.
 
     Raises:
-        InputError: if there is no such file, or it is empty, damaged, truncated, too large, or no photograph.
+        InputError: if there is no such file, or it is empty, damaged, truncated, too large, or no photograph. Its
+            sentence names the file.
     """
     path = Path(path)
     try:
@@ -64,7 +65,7 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     except Exception as error:  # damaged files make decoders raise anything, IndexError and struct.error included
         reason = " ".join(str(error).split()) or type(error).__name__
         if not isinstance(error, (InputError, MemoryError)) and getattr(error, "errno", None) is None:
-            reason = f"it is damaged or truncated ({reason})"
+            reason = f"it is damaged, truncated or of an unusual kind ({reason})"
         raise InputError(f"cannot read {path}: {reason}") from error
     return replace(photo, format=path.suffix.lower())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from ncsr.checkpoint import read_model
 from ncsr.data.crops import Batch, crop_batch, random_stream
+from ncsr.device import bfloat16_pays
 from ncsr.errors import InputError
 from ncsr.files import atomic_path
 from ncsr.model import NCSR
@@ -38,13 +40,17 @@ class Trainer:
     Args:
         recipe: what to compute.
         photos: uint8 photographs, (3, H, W) each.
-        init: a model to start from; its weights replace those that the new model also has (an RRDB starts a flow's encoder).
+        init: a model to start from; its weights replace those that the new model also has (an RRDB starts a flow's
+            encoder).
     """
 
     def __init__(self, recipe: Recipe, photos: Sequence[Tensor], init: Path | None = None) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.photos, self.step = recipe, photos, 0
         self.model = NCSR(recipe.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.precision = recipe.precision
+        if recipe.precision == "auto":  # of a model, that would concern sampling alone
+            self.model.precision = "bfloat16" if bfloat16_pays(self.model.device) else "float32"
         if init is not None:
             load_matching(self.model, read_model(init)[1], str(init))
         encoder = list(self.model.encoder.parameters())
@@ -70,7 +76,9 @@ class Trainer:
         """The mean loss of a step: L1 of the encoder alone, or bits per dimension of x+ given y+ and v."""
         if self.recipe.objective == "l1":
             hr, lr = self.batch(step)
-            return (self.model.encoder(lr) - hr).abs().mean()
+            with torch.autocast(lr.device.type, torch.bfloat16, enabled=self.model.low_precision(sampling=False)):
+                sr: Tensor = self.model.encoder(lr)
+            return (sr.float() - hr).abs().mean()
         loss: Tensor = self.model(*self.noisy(step))
         return loss.mean()
 
@@ -113,8 +121,11 @@ class Trainer:
         path = run / CHECKPOINT
         if not path.is_file():
             raise InputError(f"nothing to resume in {run}: no {CHECKPOINT} there; leave out --resume to start a run")
-        state = torch.load(path, weights_only=True)
-        changed = differences(state["recipe"], self.recipe.model_dump(mode="json"))
+        try:
+            state = torch.load(path, weights_only=True)
+            changed = differences(state["recipe"], self.recipe.model_dump(mode="json"))
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"{path} is damaged or no checkpoint: start another run in another folder") from None
         if changed:
             raise InputError(f"{run} was trained with another recipe ({'; '.join(changed)}): resume with the same one")
         self.model.load_state_dict(state["model"])
@@ -123,7 +134,11 @@ class Trainer:
 
 
 def load_matching(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Copy into `model` every tensor of `weights` that it has too; a differing shape, or nothing in common, is an error."""
+    """Copy into `model` every tensor of `weights` that it has too.
+
+    Raises:
+        InputError: a shape differs, or there is nothing in common.
+    """
     own = model.state_dict()
     common = {key: value for key, value in weights.items() if key in own}
     misshapen = [key for key, value in common.items() if value.shape != own[key].shape]

@@ -1,6 +1,7 @@
 """Recipes: everything that decides what a training run computes, as a YAML file checked by pydantic.
 
-A recipe may say `inherit: NAME` and state only its differences; nested sections are merged.
+A recipe may say `inherit: NAME`, a bundled recipe or a file beside it, and state only its differences; nested sections
+are merged.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Recipe(BaseModel):
     """Largest norm of the gradient; a longer one is scaled down to it."""
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the encoder and the subnets; the flow itself is always float32. `auto`: bfloat16 where the machine gains by it."""
+    """Of the encoder and the subnets; the flow is always float32. `auto`: bfloat16 where the machine gains by it."""
     checkpoint_every: int = Field(200, ge=1)
 
     @model_validator(mode="after")
@@ -57,7 +58,8 @@ class Recipe(BaseModel):
         if self.objective == "l1" and self.noise:
             raise ValueError("noise belongs to the objective 'likelihood'; 'l1' trains without")
         if self.crop % unit:
-            raise ValueError(f"crop must be a multiple of {unit}, got {self.crop}: {self.crop // unit * unit or unit} is")
+            near = self.crop // unit * unit or unit
+            raise ValueError(f"crop must be a multiple of {unit}, got {self.crop}: use {near}")
         if flow is not None and flow.condition != "none" and not self.noise:
             raise ValueError("a model with noise conditional layers needs noise above 0 to train them")
         return self
@@ -87,8 +89,12 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def _read(name: str) -> dict[str, Any]:
-    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else RECIPES / f"{name}.yaml"
+def _read(name: str, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a recipe and those it inherits; a file that it names is sought beside it, the last of `heirs`."""
+    folder = heirs[-1].parent if heirs else Path()
+    path = (folder / name if Path(name).suffix in (".yaml", ".yml") else RECIPES / f"{name}.yaml").resolve()
+    if path in heirs:
+        raise InputError(f"recipe {name} inherits from itself, by way of {' and '.join(map(str, heirs))}")
     if not path.is_file():
         close = difflib.get_close_matches(name, recipe_names(), 1)
         hint = f"did you mean {close[0]}?" if close else f"bundled recipes: {', '.join(recipe_names())}"
@@ -100,7 +106,7 @@ def _read(name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"recipe {name} must hold keys and values, got {type(values).__name__}")
     parent = values.pop("inherit", None)
-    return values if parent is None else _merge(_read(str(parent)), values)
+    return values if parent is None else _merge(_read(str(parent), (*heirs, path)), values)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -122,9 +128,12 @@ def _set(values: dict[str, Any], keys: list[str], value: Any) -> None:
 def _explain(error: Any, values: dict[str, Any]) -> str:
     """One clause for a pydantic error; an unknown key is answered with the nearest known one."""
     where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{where!r} is missing"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
     if error["type"] != "extra_forbidden":
-        message = error["msg"].removeprefix("Value error, ")
-        return f"{where}: {message}, got {error['input']!r}" if where and error["type"] != "missing" else message
+        return f"{where}: {error['msg']}, got {error['input']!r}"
     model: Any = Recipe
     for part in error["loc"][:-1]:
         field = model.model_fields[part].annotation

@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ncsr.data.crops import load_photos
 from ncsr.errors import InputError
-from ncsr.files import atomic_path
+from ncsr.files import atomic_path, make_folder
 from ncsr.training.loop import CHECKPOINT, Trainer
 from ncsr.training.recipe import Recipe
 
@@ -48,7 +48,13 @@ def train(recipe: Recipe, data: Sequence[Path], run: Path, *, init: Path | None 
         _prepare(run, recipe)
         trainer.start()
     unit = "L1" if recipe.objective == "l1" else "bits/dim"
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
     with SummaryWriter(str(run)) as log, Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=recipe.steps, completed=trainer.step)
         smooth: float | None = None
@@ -65,8 +71,7 @@ def train(recipe: Recipe, data: Sequence[Path], run: Path, *, init: Path | None 
 
 def _prepare(run: Path, recipe: Recipe) -> None:
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        with atomic_path(run / RECIPE) as path:
+        with atomic_path(make_folder(run) / RECIPE) as path:
             path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write to the run folder {run}: {error.strerror}; choose another -o") from None

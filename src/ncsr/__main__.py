@@ -1,0 +1,5 @@
+"""`python -m ncsr` is `ncsr`."""
+
+from ncsr.cli import main
+
+main()

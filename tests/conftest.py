@@ -1,0 +1,57 @@
+"""A model small enough for tests, and photographs to enlarge with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import ncsr
+
+TINY = ncsr.ModelConfig(
+    encoder=ncsr.EncoderConfig(features=8, growth=4, blocks=2),
+    flow=ncsr.FlowConfig(steps=2, hidden=8, stacked_blocks=(0, 1), noise_steps=(0, 2, 2), scale_bound="atan"),
+    temperature=0.8,
+)
+
+
+def scene(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.float64]:
+    """A smooth picture with some grain, (H, W, channels) in [0, 1]."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / 8
+    waves = [np.sin(x * a + y * b + c) for a, b, c in random.uniform(-1, 1, (channels, 3))]
+    grain = random.normal(0, 0.02, (height, width, channels))
+    return np.clip(0.5 + 0.3 * np.stack(waves, axis=-1) + grain, 0, 1)
+
+
+def scene8(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:
+    """The same in 8 bits."""
+    return (scene(height, width, channels, seed) * 255).round().astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> ncsr.NCSR:
+    """A flow whose samples are finite and differ: actnorms started on pictures, all else moved a little."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = ncsr.NCSR(TINY, "float32")
+    hr = torch.stack([torch.from_numpy(scene(64, 64, seed=i)) for i in range(4)]).permute(0, 3, 1, 2).float()
+    lr = torch.nn.functional.avg_pool2d(hr, 4)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "log" not in name and "conv1x1" not in name:
+                value += 0.02 * torch.randn(value.shape, generator=generator)
+    model.start_actnorms(hr, lr, 0.02 * torch.randn(hr.shape, generator=generator))
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tiny_model: ncsr.NCSR, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a model folder."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    tiny_model.save(folder)
+    return folder
