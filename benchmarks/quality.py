@@ -2,7 +2,8 @@
 
     python -m benchmarks.quality MODEL FOLDER [-n 10] [-t 0.8] [--limit 100]
 
-Protocol: LR images by MATLAB-compatible bicubic reduction of the photograph cropped to a multiple of the scale, rounded to 8 bits; luma PSNR
+Protocol: LR images by MATLAB-compatible bicubic reduction of the photograph cropped to a multiple of the scale,
+    rounded to 8 bits; luma PSNR
 (BT.601) with `scale` pixels shaved; everything else on 8-bit rounded images (see `ncsr.metrics`); seed 0.
 """
 

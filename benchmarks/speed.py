@@ -1,9 +1,10 @@
 """The package against the yardstick, at full size x4 with `deep` parameters, in one run.
 
-    python -m benchmarks.speed            ten samples of one 64 x 64 image, space() included; one training step on a 160 x 160 crop
+    python -m benchmarks.speed            ten samples of one 64 x 64 image, space() included; one training step on a
+    160 x 160 crop
 
-Every ratio is printed with the arithmetic's share where it helps; bfloat16 is timed where asked for by --bfloat16 (without units for it, a
-machine emulates it at a tenth of float32's speed).
+Every ratio is printed with the arithmetic's share where it helps; bfloat16 is timed where asked for by --bfloat16
+(without units for it, a machine emulates it at a tenth of float32's speed).
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def sampling(yardstick: Yardstick, repeats: int, precisions: list[Precision]) ->
         space = model.space(lr)
         assert isinstance(space, FlowSpace)
         shapes = space.flow.latent_shapes(4 * LR_SIDE, 4 * LR_SIDE)
-        latents = [0.8 * torch.randn(1, *shape, generator=torch.Generator().manual_seed(i)) for i, shape in enumerate(shapes)]
+        latents = [
+            0.8 * torch.randn(1, *shape, generator=torch.Generator().manual_seed(i)) for i, shape in enumerate(shapes)
+        ]
         with torch.no_grad():
             plain, _ = yardstick.decode(latents, lr)
         print(f"{precision}: largest difference of one image {_difference(space.decode(latents), plain):.1e}")
@@ -53,7 +56,10 @@ def sampling(yardstick: Yardstick, repeats: int, precisions: list[Precision]) ->
 def training(yardstick: Yardstick, repeats: int, precisions: list[Precision]) -> None:
     """One step on one crop, all parameters trained, optimiser and clipping included."""
     generator = torch.Generator().manual_seed(0)
-    hr, lr = torch.rand(1, 3, CROP, CROP, generator=generator), torch.rand(1, 3, CROP // 4, CROP // 4, generator=generator)
+    hr, lr = (
+        torch.rand(1, 3, CROP, CROP, generator=generator),
+        torch.rand(1, 3, CROP // 4, CROP // 4, generator=generator),
+    )
     noise = 0.03 * torch.randn(hr.shape, generator=generator)
     optimiser = torch.optim.Adam(yardstick.parameters(), lr=1e-6)
     jobs = {"yardstick": lambda: training_step(yardstick, optimiser, hr, lr, noise, CLIP)}
@@ -90,7 +96,9 @@ def main() -> None:
     if options.bfloat16 or bfloat16_pays(torch.device("cpu")):
         precisions.append("bfloat16")
     rates = {p: convolution_rate(getattr(torch, p), 64) for p in precisions}
-    print(machine() + "; 3x3 convolution 64 -> 64: " + ", ".join(f"{p} {rate:.0f} GFLOP/s" for p, rate in rates.items()))
+    print(
+        machine() + "; 3x3 convolution 64 -> 64: " + ", ".join(f"{p} {rate:.0f} GFLOP/s" for p, rate in rates.items())
+    )
     yardstick = full_x4()
     sampling(yardstick, options.repeats, precisions)
     training(yardstick, options.repeats, precisions)

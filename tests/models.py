@@ -16,7 +16,7 @@ TINY_ENCODER = EncoderConfig(features=4, growth=2, blocks=2)
 
 
 def tiny_config(scale: int = 4, condition: Condition = "noise", bound: ScaleBound = "sigmoid") -> ModelConfig:
-    """Two steps at every level; noise conditional layers in the last step of the level before the last and in both of the last."""
+    """Two steps at every level; noise layers in the last step of the level before the last and in both of the last."""
     levels = 3 if scale == 4 else 4
     flow = FlowConfig(
         levels=levels,

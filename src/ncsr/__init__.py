@@ -1,6 +1,7 @@
 """ncsr: one photograph in, many plausible high-resolution photographs out.
 
-An implementation of NCSR (Kim and Son, "Noise Conditional Flow Model for Learning the Super-Resolution Space", CVPR workshops 2021).
+An implementation of NCSR (Kim and Son, "Noise Conditional Flow Model for Learning the Super-Resolution Space", CVPR
+workshops 2021).
 """
 
 from ncsr.config import EncoderConfig, FlowConfig, ModelConfig

@@ -1,4 +1,4 @@
-"""Model files: a folder with `config.json` and `model.safetensors`, or the safetensors file alone (it holds the config too)."""
+"""Model files: a folder with `config.json` and `model.safetensors`, or the latter alone (it holds the config too)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model's configuration: what `config.json` holds. Everything that tells one architecture from another is a value here."""
+"""The model's configuration, as `config.json` holds it: what tells one architecture from another is a value here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EncoderConfig(_Frozen):
     blocks: int = Field(default=23, ge=1)
     """Residual-in-residual dense blocks (nb)."""
     trunk_skip: Literal["last", "first"] = "last"
-    """What the trunk's convolution is added to: the last block's output (SRFlow, NCSR) or the first convolution's (ESRGAN)."""
+    """What the trunk's convolution is added to: the output of the last block (NCSR) or of the first convolution (ESRGAN)."""
     dense_block: Literal["esrgan", "esrgan+"] = "esrgan"
     """ESRGAN+ adds a 1x1 skip inside every dense block and, while sampling, multiplicative Gaussian noise."""
 
@@ -45,7 +45,7 @@ class FlowConfig(_Frozen):
     noise_steps: tuple[int, ...] = (0, 16, 16)
     """Per level, finest first: how many of the K steps, counted from the last, have a noise conditional layer."""
     scale_bound: ScaleBound = "sigmoid"
-    """`sigmoid`: sigmoid(raw + 2) + 1e-4, as published; `atan`: exp(0.318 atan(2 raw)), in [0.61, 1.65], cannot overflow."""
+    """`sigmoid`: sigmoid(raw + 2) + 1e-4, as published; `atan`: exp(0.318 atan(2 raw)), never outside [0.61, 1.65]."""
 
     @model_validator(mode="after")
     def _check(self) -> FlowConfig:

@@ -1,8 +1,9 @@
 """Latents by position: the standard normal numbers behind every sample.
 
-The plane of each latent is cut into blocks of 256 x 256 HR pixels; a block's numbers depend on (seed, sample, attempt, latent,
-block row, block column) alone, drawn on the CPU by a counter-based generator. So sample k of seed S is the same image for any number
-of samples, batch and device, and a tile of a large image draws just the numbers of its place.
+The plane of each latent is cut into blocks of 256 x 256 HR pixels; a block's numbers depend on (seed, sample,
+attempt, latent,
+block row, block column) alone, drawn on the CPU by a counter-based generator. So sample k of seed S is the same
+image for any number of samples, batch and device, and a tile of a large image draws just the numbers of its place.
 """
 
 from __future__ import annotations

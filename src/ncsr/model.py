@@ -25,8 +25,8 @@ class NCSR(nn.Module):
 
     Args:
         config: the architecture; the weights start at random. `ncsr.load` gives a trained model.
-        precision: of the encoder and the subnets. `auto` samples in bfloat16 where the machine gains by it and does all else in
-            float32. The flow variable, scales and log-determinants are never below float32.
+        precision: of the encoder and the subnets. `auto` samples in bfloat16 where the machine gains by it and does
+            all else in float32. The flow variable, scales and log-determinants are never below float32.
     """
 
     def __init__(self, config: ModelConfig, precision: Precision = "auto") -> None:
@@ -57,13 +57,16 @@ class NCSR(nn.Module):
 
         Args:
             lr: (B, 3, h, w) float in [0, 1], any sides from 4 up.
-            origin: (top, left) of these LR pixels in the whole image, even numbers: samples of tiles of one image agree.
+            origin: (top, left) of these LR pixels in the whole image, even numbers: samples of tiles of one image
+                agree.
 
         Raises:
             InputError: not such a tensor.
         """
         if lr.dim() != 4 or lr.shape[1] != 3 or min(lr.shape[-2:]) < 4 or not lr.shape[0] or not lr.is_floating_point():
-            raise InputError(f"lr must be (B, 3, h, w) floating point with sides from 4, got {tuple(lr.shape)} {lr.dtype}")
+            raise InputError(
+                f"lr must be (B, 3, h, w) floating point with sides from 4, got {tuple(lr.shape)} {lr.dtype}"
+            )
         if not bool((lr >= 0).all() & (lr <= 1).all()):
             raise InputError("lr must lie in [0, 1], got values outside: divide 8-bit images by 255")
         if origin[0] % 2 or origin[1] % 2 or min(origin) < 0:

@@ -27,7 +27,9 @@ class TrainingNoise(NamedTuple):
     std: Tensor
 
 
-def draw_noise(streams: Sequence[np.random.Generator], height: int, width: int, scale: int, most: float) -> TrainingNoise:
+def draw_noise(
+    streams: Sequence[np.random.Generator], height: int, width: int, scale: int, most: float
+) -> TrainingNoise:
     """One noise image per random stream, its standard deviation uniform in [0, most] (M: 0.05 at x4, 0.03 at x8).
 
     Args:

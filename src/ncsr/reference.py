@@ -1,7 +1,9 @@
 """Published checkpoints: their key names, and the architecture that keys and shapes tell.
 
-NCSR and SRFlow files hold the encoder as `RRDB.*` and the flow as `flowUpsamplerNet.layers.N.*`, N counting, per level, the squeeze (no
-keys), the transition steps, the conditional steps and the split. RRDB, ESRGAN and ESRGAN+ files come in three key styles.
+NCSR and SRFlow files hold the encoder as `RRDB.*` and the flow as `flowUpsamplerNet.layers.N.*`, N counting, per
+level, the squeeze (no
+keys), the transition steps, the conditional steps and the split. RRDB, ESRGAN and ESRGAN+ files come in three key
+styles.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from ncsr.model import NCSR
 
 Weights = dict[str, Tensor]
 _FLOW = "flowUpsamplerNet.layers."
-_UNUSED = re.compile(r"flowUpsamplerNet\.f\.|.*\.affine\.fAffine_std\.")  # never read, or only where noise_steps says so
+_UNUSED = re.compile(
+    r"flowUpsamplerNet\.f\.|.*\.affine\.fAffine_std\."
+)  # never read, or only where noise_steps says so
 
 
 def convert(
@@ -64,7 +68,9 @@ def read_checkpoint(path: Path) -> Weights:
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError):
-        raise InputError(f"{path} is not a checkpoint that can be read safely: expected a file of tensors only") from None
+        raise InputError(
+            f"{path} is not a checkpoint that can be read safely: expected a file of tensors only"
+        ) from None
     for wrapper in ("params_ema", "params", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -108,7 +114,12 @@ def reference_names(config: ModelConfig, weights: Iterable[str]) -> dict[str, st
         weights: the file's keys, which tell its style.
     """
     style = _Style(weights, "RRDB." if config.flow else "")
-    modules = {"encoder.first": style.first(), "encoder.trunk": style.trunk(), "encoder.hr": style.hr, "encoder.last": style.last}
+    modules = {
+        "encoder.first": style.first(),
+        "encoder.trunk": style.trunk(),
+        "encoder.hr": style.hr,
+        "encoder.last": style.last,
+    }
     modules |= {f"encoder.ups.{i}": name for i, name in enumerate(style.ups)}
     names = {}
     for i in range(config.encoder.blocks):
@@ -130,13 +141,17 @@ class _Style:
         self.prefix = prefix
         self.kind = next((kind for kind, sign in _SIGNS.items() if sign in keys), "")
         if not self.kind:
-            raise InputError("no encoder of a known style: expected keys as of NCSR, SRFlow, RRDB, ESRGAN or ESRGAN+ files")
+            raise InputError(
+                "no encoder of a known style: expected keys as of NCSR, SRFlow, RRDB, ESRGAN or ESRGAN+ files"
+            )
         self.blocks = 1 + max((int(m[1]) for key in keys if (m := re.match(_BLOCK[self.kind], key))), default=-1)
         if self.kind == "sequential":
             convs = sorted({int(key.split(".")[1]) for key in keys if re.match(r"model\.\d+\.weight", key)})
             *ups, hr, last = [f"model.{n}" for n in convs[1:]] if len(convs) > 2 else ["", ""]
         else:
-            up, hr, last = ("upconv", "HRconv", "conv_last") if self.kind == "esrgan" else ("conv_up", "conv_hr", "conv_last")
+            up, hr, last = (
+                ("upconv", "HRconv", "conv_last") if self.kind == "esrgan" else ("conv_up", "conv_hr", "conv_last")
+            )
             count = sum(re.fullmatch(up + r"\d+\.weight", key) is not None for key in keys)
             ups = [f"{up}{i + 1}" for i in range(count)]
         self.ups, self.hr, self.last = [prefix + up for up in ups], prefix + hr, prefix + last
@@ -159,7 +174,11 @@ class _Style:
         return f"{self.prefix}model.1.sub.{block}.RDB{dense + 1}.conv1x1"
 
 
-_SIGNS = {"esrgan": "RRDB_trunk.0.RDB1.conv1.weight", "basicsr": "body.0.rdb1.conv1.weight", "sequential": "model.0.weight"}
+_SIGNS = {
+    "esrgan": "RRDB_trunk.0.RDB1.conv1.weight",
+    "basicsr": "body.0.rdb1.conv1.weight",
+    "sequential": "model.0.weight",
+}
 _BLOCK = {
     "esrgan": r"RRDB_trunk\.(\d+)\.",
     "basicsr": r"body\.(\d+)\.",
@@ -183,7 +202,9 @@ def _read_flow(
     conditional = [n for n, names in layers.items() if any(name.startswith("affine.") for name in names)]
     levels = len(squeezes)
     if not conditional or not levels or len(conditional) % levels:
-        raise InputError(f"the flow's layers do not form levels of equally many steps: {len(conditional)} steps, {levels} levels")
+        raise InputError(
+            f"the flow's layers do not form levels of equally many steps: {len(conditional)} steps, {levels} levels"
+        )
     steps = len(conditional) // levels
     name = f"{_FLOW}{min(conditional)}.affine."
     hidden, seen = _shape(weights, name + "fFeatures.0")[:2]
@@ -219,7 +240,9 @@ def _published_stack(encoder: EncoderConfig, scale: int, condition: Condition, c
         return (1, 3, 5, 7)
     if count == 4 and encoder.blocks == 23:
         return (1, 8, 15, 22)
-    raise InputError(f"which {count} of the {encoder.blocks} blocks are stacked is not in the keys: give --stacked-blocks")
+    raise InputError(
+        f"which {count} of the {encoder.blocks} blocks are stacked is not in the keys: give --stacked-blocks"
+    )
 
 
 def _flow_names(flow: FlowConfig) -> dict[str, str]:
@@ -261,7 +284,11 @@ def _subnet_names(ours: str, theirs: str) -> dict[str, str]:
 
 
 def _zero_conv_names(ours: str, theirs: str) -> dict[str, str]:
-    return {f"{ours}.weight": f"{theirs}.weight", f"{ours}.bias": f"{theirs}.bias", f"{ours}.log_gain": f"{theirs}.logs"}
+    return {
+        f"{ours}.weight": f"{theirs}.weight",
+        f"{ours}.bias": f"{theirs}.bias",
+        f"{ours}.log_gain": f"{theirs}.logs",
+    }
 
 
 def _shape(weights: Weights, name: str) -> tuple[int, ...]:

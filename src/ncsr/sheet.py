@@ -26,12 +26,13 @@ def contact_sheet(panels: Sequence[tuple[str, Image.Image]], columns: int = 4) -
 
     Args:
         panels: label and picture, in reading order; all are shown at the size of the largest.
-        columns: pictures in a row.
+        columns: most pictures in a row.
     """
     width = max(picture.width for _, picture in panels)
     height = max(picture.height for _, picture in panels)
     shrink = min(1.0, _LONGEST / max(width, height))
     cell = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
     size = (columns * (cell[0] + _GAP) + _GAP, rows * (cell[1] + _LABEL + _GAP) + _GAP)
     sheet, font = Image.new("RGB", size, "white"), ImageFont.load_default(size=16)

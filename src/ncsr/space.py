@@ -1,7 +1,7 @@
-"""The super-resolution space of LR images: everything that depends on them alone, held; samples and likelihoods from it.
+"""The super-resolution space of LR images: what depends on them alone is held; samples and likelihoods come from it.
 
-An odd side is padded by reflection on the right or bottom before the encoder. `sample` and `decode` crop; `encode` and `log_prob` pad
-the HR image and the noise image the same way, by s pixels, and count those pixels.
+An odd side is padded by reflection on the right or bottom before the encoder. `sample` and `decode` crop; `encode`
+and `log_prob` pad the HR image and the noise image the same way, by s pixels, and count those pixels.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Space:
             seed: at least 0; None draws a fresh one, readable afterwards as `seed`.
 
         Returns:
-            (n, B, 3, s h, s w), clamped to [0, 1]. A sample that is not finite is drawn again, up to three times in all.
+            (n, B, 3, s h, s w), clamped to [0, 1]. A sample that is not finite is drawn again, up to three times in
+            all.
 
         Raises:
             InputError: n below 1, a negative temperature or seed.
@@ -99,7 +100,7 @@ class Space:
 
 
 class EncoderSpace(Space):
-    """The space of an encoder-only model: one image, so that all samples are equal (ESRGAN+ draws its noise by the seed)."""
+    """The space of an encoder-only model: one image, so all samples are equal (ESRGAN+ draws its noise by the seed)."""
 
     def prepare(self) -> None:
         self._image: Tensor | None = None
@@ -172,7 +173,7 @@ class FlowSpace(Space):
         return log_det + normal
 
     def bits_per_dim(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
-        """-log2 p(hr | lr, noise) / (3 H W), (B,), of data in [0, 1] (8-bit figures of other papers are 8 higher); see `log_prob`."""
+        """-log2 p(hr | lr, noise) / (3 H W), (B,), of data in [0, 1]; see `log_prob`. 8-bit figures are 8 higher."""
         dimensions = self._padded[0].numel() * self.scale**2
         return -self.log_prob(hr, noise) / (math.log(2) * dimensions)
 
@@ -189,7 +190,9 @@ class FlowSpace(Space):
         shapes = self.flow.latent_shapes(*(self.scale * side for side in self._padded.shape[-2:]))
         given = [tuple(z.shape[1:]) for z in latents]
         if given != shapes or any(z.shape[0] % self._padded.shape[0] for z in latents):
-            raise InputError(f"latents of these LR images have shapes (n * {len(self.lr)}, C, H, W) with {shapes}, got {given}")
+            raise InputError(
+                f"latents of these LR images have shapes (n * {len(self.lr)}, C, H, W) with {shapes}, got {given}"
+            )
         latents = [z.to(self.lr) for z in latents]
         return self._decode(latents, noise, self.model.low_precision(sampling=False))
 

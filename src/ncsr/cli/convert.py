@@ -19,16 +19,17 @@ def convert(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the model.")],
     noise_steps: Annotated[
         Optional[str],  # noqa: UP045 (typer on Python 3.10)
-        typer.Option(help="Steps with a noise layer, per level, finest first: 0,16,16.  [default: as published]"),
+        typer.Option(help="Steps with a noise layer, per level, finest first: 0,16,16.", show_default="as published"),
     ] = None,
     stacked_blocks: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Zero-based RRDB blocks that the flow sees: 1,8,15,22.  [default: as published]"),
+        typer.Option(help="Zero-based RRDB blocks that the flow sees: 1,8,15,22.", show_default="as published"),
     ] = None,
     trunk_skip: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="The trunk's convolution is added to: first (ESRGAN) or last (NCSR, SRFlow).  [default: by the file]"
+            help="What the trunk's convolution is added to: first (ESRGAN) or last (NCSR, SRFlow).",
+            show_default="by the file",
         ),
     ] = None,
 ) -> None:

@@ -50,7 +50,7 @@ class _Job:
 
 def upscale(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Photographs, or folders of them.", show_default=False)
+        list[Path], typer.Argument(metavar="INPUT", help="Photographs, or folders of them.", show_default=False)
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for the results; for a single photograph also a file name.")
@@ -60,7 +60,8 @@ def upscale(
         typer.Option(
             "-m",
             "--model",
-            help="Bundled name, model folder, .safetensors file or hub id.  [default: by scale, x4-small]",
+            help="Bundled name, model folder, .safetensors file or hub id.",
+            show_default="by scale, x4-small",
         ),
     ] = None,
     scale: Annotated[
@@ -73,16 +74,17 @@ def upscale(
         typer.Option(
             "-t",
             "--temperature",
-            help="Variety: 0 gives one smooth image, higher more detail and more invention.  [default: the model's]",
+            help="Variety: 0 gives one smooth image, higher more detail and more invention.",
+            show_default="the model's",
         ),
     ] = None,
     seed: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="Makes the samples repeatable.  [default: a fresh one, printed]"),
+        typer.Option(help="Makes the samples repeatable.", show_default="a fresh one, printed"),
     ] = None,
     tile: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="Side of the tiles in input pixels.  [default: by memory]"),
+        typer.Option(help="Side of the tiles in input pixels.", show_default="by memory"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
@@ -94,8 +96,8 @@ def upscale(
 ) -> None:
     """Enlarge photographs: several plausible, sharp, different images of each.
 
-    photo.png becomes OUTPUT/photo_s0.png, photo_s1.png, ...; with -n 1 or -t 0, OUTPUT/photo.png. What a sample shows
-    beyond the photograph is invented: plausible, not observed.
+    photo.png becomes OUTPUT/photo_s0.png, photo_s1.png, ...; with -n 1 or -t 0, OUTPUT/photo.png.
+    What a sample shows beyond the photograph is invented: plausible, not observed.
     """
     fresh = seed is None
     seed = check_sampling(samples, 0.0 if temperature is None else temperature, seed)

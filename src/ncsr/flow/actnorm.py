@@ -1,8 +1,8 @@
 """Activation normalisation (Glow, Kingma and Dhariwal 2018): z = (x + b) exp(a), one b and a per channel.
 
 The start is data-dependent: zero mean and unit variance per channel on the first batch. It is one explicit call,
-`start_actnorms`, never a side effect of a forward pass; whether a layer has started is a buffer, so it is saved with the
-weights and loading never starts it again.
+`start_actnorms`, never a side effect of a forward pass; whether a layer has started is a buffer, so it is saved with
+the weights and loading never starts it again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ActNorm(Bijection):
 
     @torch.no_grad()
     def start(self, output: Tensor) -> Tensor:
-        """Change b and a so that `output`, which they produced, gets zero mean and unit variance; returns it so changed.
+        """Change b and a so that `output`, which they made, gets zero mean and unit variance; returns it so changed.
 
         Worded on the output, it serves a layer that folds its normalisation into a convolution as well.
         """

@@ -14,7 +14,8 @@ from ncsr.flow.bijection import Bijection
 class Conv1x1(Bijection):
     """z = W x; log-determinant H W log|det W|. W starts as a random rotation.
 
-    The inverse of W is computed in float64 and cast; the convolution itself is never done in less than the image's precision.
+    The inverse of W is computed in float64 and cast; the convolution itself is never done in less than the image's
+    precision.
 
     Args:
         channels: C.
@@ -32,7 +33,7 @@ class Conv1x1(Bijection):
         return _convolve(z, self._inverse().to(z)), -self._log_det(z)
 
     def _inverse(self) -> Tensor:
-        return torch.linalg.inv(self.weight.cpu().double())  # not every accelerator has float64
+        return self.weight.cpu().double().inverse()  # not every accelerator has float64
 
     def _log_det(self, x: Tensor) -> Tensor:
         return (x.shape[-2] * x.shape[-1] * self.weight.slogdet().logabsdet).expand(x.shape[0])

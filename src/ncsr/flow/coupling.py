@@ -16,7 +16,8 @@ from ncsr.flow.subnet import Subnet
 class AffineCoupling(Bijection):
     """z1 = x1; z2 = (x2 + shift(x1, context)) scale(x1, context), with x1 the first half of the channels.
 
-    The condition is the context's share of the subnet's first convolution, (B, hidden, H, W), or None for a context of zeros.
+    The condition is the context's share of the subnet's first convolution, (B, hidden, H, W), or None for a context
+    of zeros.
 
     Args:
         subnet: from x1 and context to shift and scale.

@@ -1,4 +1,6 @@
-"""The whole flow f: image to latents, given the LR image's features and the noise (paper, section 3; SRFlow's multi-scale layout).
+"""The whole flow f: image to latents, given the LR image's features and the noise (paper, section 3).
+
+The layout is SRFlow's:
 
     encode, for l = 1..L: level l; if l < L - 1, split.            decode: the same backwards.
 """
@@ -80,7 +82,7 @@ class Flow(nn.Module):
             noise: (B, 3, H, W) noise image, or (B,) standard deviations.
         """
         felt = []
-        for index, (level, condition) in enumerate(zip(self.levels, conditions, strict=True)):
+        for level, condition in zip(self.levels, conditions, strict=True):
             height, width = condition[0].coupling.shape[-2:]
             if noise.dim() == 1:
                 n = noise[:, None, None, None].expand(-1, 1, height, width)

@@ -1,4 +1,4 @@
-"""A level of the flow: squeeze, two transition steps, K conditional steps, and what they see of the LR image and the noise."""
+"""A level of the flow: squeeze, two transition steps, K conditional steps, and what these see besides the image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOISE_CHANNELS = {"noise": 3, "std": 1, "none": 0}
 
 
 class Level(Bijection):
-    """(N, C, H, W) to (N, 4 C, H / 2, W / 2) through all steps; its condition is one `StepCondition` per conditional step.
+    """(N, C, H, W) to (N, 4 C, H / 2, W / 2) through all steps; the condition is a `StepCondition` for each.
 
     Args:
         channels: C, before the squeeze.
@@ -93,4 +93,6 @@ class Level(Bijection):
         if not weights:
             return list(condition)
         parts = iter(F.conv2d(noise, torch.cat(weights), padding=1).chunk(len(weights), 1))
-        return [c if layer is None else c._replace(noise=next(parts)) for c, layer in zip(condition, layers, strict=True)]
+        return [
+            c if layer is None else c._replace(noise=next(parts)) for c, layer in zip(condition, layers, strict=True)
+        ]

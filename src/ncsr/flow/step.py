@@ -1,4 +1,4 @@
-"""The conditional flow step (paper, figure 4): actnorm, 1x1 convolution, injector, noise conditional layer, LR coupling."""
+"""The conditional flow step (paper, figure 4): actnorm, 1x1 convolution, injector, noise layer, LR coupling."""
 
 from __future__ import annotations
 

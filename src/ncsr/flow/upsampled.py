@@ -1,7 +1,9 @@
 """A 3x3 convolution of a nearest-neighbour enlargement, done at the small size.
 
-Enlarged by two, the three rows under the kernel are two rows of the small image: at an even output row i = 2 k, the rows
-k - 1, k, k with weights w0, w1, w2, so a two-row kernel (w0, w1 + w2) at k - 1; at an odd one, (w0 + w1, w2) at k. The same along
+Enlarged by two, the three rows under the kernel are two rows of the small image: at an even output row i = 2 k, the
+rows
+k - 1, k, k with weights w0, w1, w2, so a two-row kernel (w0, w1 + w2) at k - 1; at an odd one, (w0 + w1, w2) at k.
+The same along
 columns: each of the four output phases is a 2x2 convolution, 4/9 of the arithmetic, and the border's zeros agree.
 """
 
@@ -13,7 +15,7 @@ from torch import Tensor
 
 
 def conv3x3_enlarged(x: Tensor, weight: Tensor, factor: int) -> Tensor:
-    """conv3x3 (zero padding, no bias) of x enlarged by `factor` with nearest neighbours, without making the enlargement.
+    """conv3x3 (zero padding, no bias) of x enlarged by `factor` with nearest neighbours, which is never made.
 
     Args:
         x: (B, C, h, w).
