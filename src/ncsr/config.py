@@ -24,7 +24,7 @@ class EncoderConfig(_Frozen):
     blocks: int = Field(default=23, ge=1)
     """Residual-in-residual dense blocks (nb)."""
     trunk_skip: Literal["last", "first"] = "last"
-    """What the trunk's convolution is added to: the output of the last block (NCSR) or of the first convolution (ESRGAN)."""
+    """What the trunk's convolution is added to: the output of the last block (NCSR), or of the first layer (ESRGAN)."""
     dense_block: Literal["esrgan", "esrgan+"] = "esrgan"
     """ESRGAN+ adds a 1x1 skip inside every dense block and, while sampling, multiplicative Gaussian noise."""
 

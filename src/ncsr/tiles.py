@@ -123,16 +123,14 @@ def sample_image(
         for part in tiles(height, width, side):
             top, left, bottom, right = part.window
             space = model.space(lr[None, :, top:bottom, left:right], origin=(top, left))
-            inner = (
-                slice(scale * (part.top - top), scale * (part.bottom - top)),
-                slice(scale * (part.left - left), scale * (part.right - left)),
-            )
+            inner_rows = slice(scale * (part.top - top), scale * (part.bottom - top))
+            inner_columns = slice(scale * (part.left - left), scale * (part.right - left))
             rows, columns = slice(scale * part.top, scale * part.bottom), slice(scale * part.left, scale * part.right)
             group = max(1, _AT_A_TIME // ((bottom - top) * (right - left)))
             for first in range(0, len(pending), group):
                 some = list(pending[first : first + group])
                 window = space.draw(some, temperature, seed, attempt)[:, 0]
-                images[some, :, rows, columns] = window[(..., *inner)].to(images)
+                images[some, :, rows, columns] = window[..., inner_rows, inner_columns].to(images)
                 done += len(some)
                 progress(done, total)
         pending = [k for k in pending if not bool(images[k].isfinite().all())]
