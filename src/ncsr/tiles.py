@@ -20,7 +20,7 @@ from ncsr.space import ATTEMPTS, check_finite, check_sampling
 OVERLAP = 16  # LR pixels around a tile
 SMALLEST = 16  # LR pixels
 _BUDGET = 2**30  # bytes that the space of one tile may hold
-_AT_A_TIME = 2**14  # LR pixels of samples that are decoded together: more are slower, and progress is told between
+_AT_A_TIME = 2**14  # LR pixels of samples that are decoded together; progress is told in between
 
 
 class Tile(NamedTuple):
