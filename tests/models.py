@@ -30,7 +30,7 @@ def tiny_config(scale: int = 4, condition: Condition = "noise", bound: ScaleBoun
     return ModelConfig.model_validate({"scale": scale, "encoder": TINY_ENCODER, "flow": flow})
 
 
-def tiny_model(
+def lively_model(
     scale: int = 4, condition: Condition = "noise", bound: ScaleBound = "sigmoid", dtype: torch.dtype = torch.float64
 ) -> NCSR:
     """A started model of `tiny_config`, every parameter away from its start."""
@@ -39,7 +39,7 @@ def tiny_model(
         return enliven(NCSR(tiny_config(scale, condition, bound), precision="float32")).to(dtype).eval()
 
 
-def tiny_encoder(dense_block: str = "esrgan", dtype: torch.dtype = torch.float64) -> NCSR:
+def lively_encoder(dense_block: str = "esrgan", dtype: torch.dtype = torch.float64) -> NCSR:
     """An encoder-only model."""
     encoder = EncoderConfig.model_validate(TINY_ENCODER.model_dump() | {"dense_block": dense_block})
     with torch.random.fork_rng():

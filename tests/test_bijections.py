@@ -28,7 +28,7 @@ from ncsr.flow.split import Split
 from ncsr.flow.squeeze import Squeeze
 from ncsr.flow.step import ConditionalStep, StepCondition, TransitionStep
 from ncsr.flow.subnet import Subnet
-from tests.models import enliven, tiny_config, tiny_model
+from tests.models import enliven, tiny_config, lively_model
 
 SEEN, HIDDEN = 5, 6  # channels of u and of the subnets
 
@@ -368,7 +368,7 @@ def test_start_is_once_and_never_again_after_loading() -> None:
 
 
 def test_only_what_has_not_started_starts() -> None:
-    model = tiny_model(dtype=torch.float32)
+    model = lively_model(dtype=torch.float32)
     assert model.flow is not None
     late = model.flow.levels[1].steps[0].coupling.subnet.second.actnorm
     late.started.fill_(False)

@@ -133,8 +133,8 @@ def test_clipping_bounds_the_gradient() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, _L1])
-def test_bfloat16(changes: dict[str, Any]) -> None:
-    exact, low = (_started(_recipe(**changes, precision=p)) for p in ("float32", "bfloat16"))
+def test_bfloat16(tiny_model_folder: Path, changes: dict[str, Any]) -> None:
+    exact, low = (_started(_recipe(**changes, precision=p), tiny_model_folder) for p in ("float32", "bfloat16"))
     expected, loss = exact.loss(1), low.loss(1)
     assert loss.dtype == torch.float32
     assert loss != expected
@@ -248,7 +248,7 @@ def test_bundled_recipes_are_valid() -> None:
     assert rrdb.encoder == flow.encoder
 
 
-def test_inheritance_merges_and_overrides_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inheritance_merges_and_overrides_win(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(_BASE))
     (tmp_path / "child.yaml").write_text("inherit: base.yaml\nbatch: 3\nmodel: {encoder: {growth: 5}}\nsteps: 10\n")
     child, base = load_recipe(str(tmp_path / "child.yaml")), load_recipe(str(tmp_path / "base.yaml"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -21,7 +20,7 @@ _ALWAYS_FLOAT32 = ("conv1x1.weight", "actnorm.bias", "actnorm.log_scale")
 
 
 def write_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], *, half: bool = False) -> None:
-    """Write a model folder; each file appears whole or not at all.
+    """Write a model folder; both files appear whole, once both are written, or not at all.
 
     Args:
         folder: made when missing.
@@ -32,10 +31,9 @@ def write_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], *
     _make_folder(folder)
     stored = {key: _stored(key, value, half) for key, value in weights.items()}
     text = config.model_dump_json(indent=2)
-    with atomic_path(folder / WEIGHTS) as path:
-        path.write_bytes(save(stored, metadata={"format": "pt", "config": text}))
-    with atomic_path(folder / CONFIG) as path:
-        path.write_text(text + "\n", encoding="utf-8")
+    with atomic_path(folder / WEIGHTS) as weights_path, atomic_path(folder / CONFIG) as config_path:
+        weights_path.write_bytes(save(stored, metadata={"format": "pt", "config": text}))
+        config_path.write_text(text + "\n", encoding="utf-8")
 
 
 def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
@@ -53,12 +51,12 @@ def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
         raise InputError(f"cannot read the model {path}: {error}; copy or download it again") from None
-    text = (source / CONFIG).read_text(encoding="utf-8") if (source / CONFIG).is_file() else metadata.get("config")
+    text = (source / CONFIG).read_bytes() if (source / CONFIG).is_file() else metadata.get("config")
     if text is None:
         raise InputError(f"{path} holds no configuration: it is not a model of this package (see `ncsr convert`)")
     try:
         config = ModelConfig.model_validate_json(text)
-    except (ValidationError, json.JSONDecodeError) as error:
+    except ValidationError as error:
         raise InputError(f"the configuration of {source} is not valid: {' '.join(str(error).split())}") from None
     return config, {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
 

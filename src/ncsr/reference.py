@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from ncsr.config import Condition, EncoderConfig, FlowConfig, ModelConfig
@@ -100,10 +101,12 @@ def read_config(
     scale = 2 ** len(style.ups)
     if scale not in (4, 8):
         raise InputError(f"the encoder enlarges by {scale}; 4 and 8 are supported")
-    flow = None
-    if prefix:
-        flow = _read_flow(weights, encoder, scale, noise_steps, stacked_blocks)
-    return ModelConfig(scale=scale, encoder=encoder, flow=flow)
+    try:
+        flow = _read_flow(weights, encoder, scale, noise_steps, stacked_blocks) if prefix else None
+        return ModelConfig(scale=scale, encoder=encoder, flow=flow)
+    except ValidationError as error:
+        reasons = "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())
+        raise InputError(f"no such architecture: {reasons}") from None
 
 
 def reference_names(config: ModelConfig, weights: Iterable[str]) -> dict[str, str]:

@@ -188,8 +188,9 @@ class FlowSpace(Space):
             InputError: latents that do not fit these LR images.
         """
         shapes = self.flow.latent_shapes(*(self.scale * side for side in self._padded.shape[-2:]))
-        given = [tuple(z.shape[1:]) for z in latents]
-        if given != shapes or any(z.shape[0] % self._padded.shape[0] for z in latents):
+        given = [tuple(z.shape) for z in latents]
+        n = given[0][0] if given and given[0] else 0
+        if not n or n % len(self.lr) or given != [(n, *shape) for shape in shapes]:
             raise InputError(
                 f"latents of these LR images have shapes (n * {len(self.lr)}, C, H, W) with {shapes}, got {given}"
             )
@@ -199,8 +200,11 @@ class FlowSpace(Space):
     def _encode(self, hr: Tensor, noise: Tensor | None) -> tuple[list[Tensor], Tensor]:
         batch, _, h, w = self.lr.shape
         shape = (batch, 3, self.scale * h, self.scale * w)
-        if tuple(hr.shape) != shape:
-            raise InputError(f"hr must be {shape} for these LR images at scale {self.scale}, got {tuple(hr.shape)}")
+        if tuple(hr.shape) != shape or not hr.is_floating_point():
+            raise InputError(
+                f"hr must be {shape} floating point for these LR images at scale {self.scale}, "
+                f"got {tuple(hr.shape)} {hr.dtype}"
+            )
         low = self.model.low_precision(sampling=False)
         with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
             return self.flow.encode(_pad_even(hr.to(self.lr), self.scale), self._felt(noise, low))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import typer
 
@@ -25,6 +26,8 @@ for command in (upscale, train, convert, info):
 
 def main() -> None:
     """Run the command line; wrong input ends with exit code 2, Ctrl-C with 130."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what libraries tell programmers; python -W brings it back
     try:
         app()
     except InputError as error:

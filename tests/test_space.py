@@ -1,0 +1,515 @@
+"""The super-resolution space: sizes, batches, seeds, tiles, precision, and what it says to wrong input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import ncsr.model
+import ncsr.space
+from ncsr import NCSR, InputError, SamplingError
+from ncsr.config import Condition
+from ncsr.latents import BLOCK, draw_latent
+from ncsr.space import ATTEMPTS, FlowSpace, Space
+from tests.models import lively_encoder, lively_model
+
+SIZES = [(4, 4), (4, 5), (5, 4), (7, 9), (6, 12)]
+
+
+def images(batch: int, height: int, width: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(batch, 3, height, width, generator=generator, dtype=torch.float64)
+
+
+def flow_space(lr: Tensor, model: NCSR | None = None, **arguments: Any) -> FlowSpace:
+    space = (model or lively_model(dtype=lr.dtype)).space(lr, **arguments)
+    assert isinstance(space, FlowSpace)
+    return space
+
+
+def close(actual: object, expected: object, tolerance: float = 1e-9) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
+
+
+# Sizes and batches
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scale", [4, 8])
+@torch.no_grad()
+def test_any_size_from_4_up(scale: int, size: tuple[int, int]) -> None:
+    height, width = size
+    hr, lr = images(1, scale * height, scale * width), images(1, height, width, seed=1)
+    noise = 0.03 * images(1, scale * height, scale * width, seed=2)
+    space = flow_space(lr, lively_model(scale))
+    drawn = space.sample(2, 0.5, seed=0)
+    assert drawn.shape == (2, 1, 3, scale * height, scale * width)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+    assert drawn[0].sub(drawn[1]).abs().mean() > 0.01
+    close(space.decode(space.encode(hr, noise), noise), hr)
+    assert space.log_prob(hr).shape == (1,)
+
+
+@pytest.mark.parametrize("size", [(5, 6), (6, 5), (5, 7)])
+@torch.no_grad()
+def test_odd_sides_are_reflected(size: tuple[int, int]) -> None:
+    height, width = size
+    hr, lr = images(1, 4 * height, 4 * width), images(1, height, width, seed=1)
+    noise = images(1, 4 * height, 4 * width, seed=2)
+
+    def pad(x: Tensor, unit: int) -> Tensor:
+        return F.pad(x, (0, unit * (width % 2), 0, unit * (height % 2)), mode="reflect")
+
+    space, padded = flow_space(lr), flow_space(pad(lr, 1))
+    close(space.encode(hr, noise), padded.encode(pad(hr, 4), pad(noise, 4)))
+    close(space.log_prob(hr, noise), padded.log_prob(pad(hr, 4), pad(noise, 4)))
+    close(space.bits_per_dim(hr, noise), padded.bits_per_dim(pad(hr, 4), pad(noise, 4)))
+    close(space.sample(1, 0.5, seed=0), padded.sample(1, 0.5, seed=0)[..., : 4 * height, : 4 * width])
+
+
+@pytest.mark.parametrize("condition", ["noise", "std", "none"])
+@torch.no_grad()
+def test_item_of_a_batch_is_the_image_alone(condition: Condition) -> None:
+    model, hr, lr = lively_model(condition=condition), images(3, 16, 24), images(3, 4, 6, seed=1)
+    noise = {"noise": 0.05 * images(3, 16, 24, seed=2), "std": torch.tensor([0.0, 0.01, 0.05]), "none": None}[condition]
+    space = flow_space(lr, model)
+    drawn, codes, log_prob = space.sample(2, seed=5), space.encode(hr, noise), space.log_prob(hr, noise)
+    decoded = space.decode([torch.cat((code, 0.5 * code)) for code in codes], noise)
+    for b in range(3):
+        alone = flow_space(lr[b : b + 1], model)
+        own = None if noise is None else noise[b : b + 1]
+        close(alone.sample(2, seed=5)[:, 0], drawn[:, b])
+        own_codes = alone.encode(hr[b : b + 1], own)
+        close(own_codes, [code[b : b + 1] for code in codes])
+        close(alone.log_prob(hr[b : b + 1], own), log_prob[b : b + 1])
+        close(alone.decode([0.5 * code for code in own_codes], own), decoded[3 + b : 4 + b])
+
+
+def test_model_call_is_bits_per_dimension() -> None:
+    model, hr, lr, noise = lively_model(), images(2, 16, 24), images(2, 4, 6, seed=1), 0.05 * images(2, 16, 24, seed=2)
+    space = flow_space(lr, model)
+    bits = space.bits_per_dim(hr, noise)
+    close(bits, -space.log_prob(hr, noise) / (math.log(2) * 3 * 16 * 24))
+    close(model(hr, lr, noise), bits)
+    assert model(hr, lr).requires_grad
+
+
+# Encode and decode
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-3)])
+@pytest.mark.parametrize("condition", ["noise", "std", "none"])
+@torch.no_grad()
+def test_decode_inverts_encode_beyond_the_range_of_images(
+    condition: Condition, dtype: torch.dtype, tolerance: float
+) -> None:
+    hr, lr = 3 * images(2, 16, 24).to(dtype) - 1, images(2, 4, 6, seed=1).to(dtype)
+    noise = {"noise": images(2, 16, 24, seed=2).to(dtype), "std": torch.tensor([0.1, 0.3]), "none": None}[condition]
+    space = flow_space(lr, lively_model(condition=condition, dtype=dtype))
+    codes = space.encode(hr, noise)
+    assert [tuple(code.shape) for code in codes] == [(2, 6, 8, 12), (2, 96, 2, 3)]
+    back = space.decode(codes, noise)
+    assert back.dtype == dtype
+    close(back, hr, tolerance)
+
+
+@torch.no_grad()
+def test_likelihood_is_that_of_the_latents_and_the_volume() -> None:
+    """Moving one latent number by d changes log p by the normal density alone, as the last step is volume-preserving in it."""
+    hr, lr = images(1, 16, 16), images(1, 4, 4, seed=1)
+    space = flow_space(lr)
+    with torch.enable_grad():
+        jacobian = torch.autograd.functional.jacobian(
+            lambda x: torch.cat([z.flatten() for z in space.encode(x)]), hr, vectorize=True
+        )
+    codes = torch.cat([z.flatten() for z in space.encode(hr)])
+    normal = torch.distributions.Normal(torch.zeros(()).double(), 1).log_prob(codes).sum()
+    close(space.log_prob(hr), (normal + jacobian.reshape(768, 768).slogdet().logabsdet)[None], 1e-8)
+
+
+def test_gradients_flow_through_decode_into_latents_and_through_log_prob_into_images() -> None:
+    model, lr = lively_model().requires_grad_(False), images(1, 4, 6)
+    space = flow_space(lr, model)
+    codes = [code.requires_grad_() for code in space.encode(images(1, 16, 24, seed=1))]
+    for _ in range(2):  # the space serves as often as wanted
+        gradients = torch.autograd.grad(space.decode(codes).square().sum(), codes)
+        assert all(gradient.abs().min() > 0 for gradient in gradients)
+    hr = images(1, 16, 24, seed=2).requires_grad_()
+    space.log_prob(hr).sum().backward()
+    assert hr.grad is not None
+    assert hr.grad.abs().min() > 0
+    assert not space.sample().requires_grad
+
+
+# Noise
+
+
+@torch.no_grad()
+def test_noise_is_a_condition_only() -> None:
+    hr, lr, noise = images(1, 16, 24), images(1, 4, 6, seed=1), 0.05 * images(1, 16, 24, seed=2)
+    space = flow_space(lr)
+    close(space.encode(hr, torch.zeros_like(noise)), space.encode(hr))
+    fine, coarse = space.encode(hr)
+    noisy_fine, noisy_coarse = space.encode(hr, noise)
+    close(noisy_fine, fine)  # leaves in the noise-free block
+    assert noisy_coarse.sub(coarse).abs().max() > 1e-3
+    assert space.log_prob(hr, noise).sub(space.log_prob(hr)).abs() > 1e-3
+    assert space.decode([fine, coarse], noise).sub(hr).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_standard_deviation_as_condition() -> None:
+    hr, lr = images(2, 16, 24), images(2, 4, 6, seed=1)
+    space = flow_space(lr, lively_model(condition="std"))
+    close(space.log_prob(hr, torch.zeros(2)), space.log_prob(hr))
+    one, other = space.log_prob(hr, torch.tensor([0.0, 0.05])) - space.log_prob(hr)
+    close(one, torch.zeros(()).double())
+    assert other.abs() > 1e-4
+
+
+# Seeds and temperature
+
+
+@torch.no_grad()
+def test_sample_of_a_seed_is_the_same_whatever_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, lr = lively_model(), images(2, 4, 6)
+    three = model.space(lr).sample(3, seed=0)
+    close(model.space(lr).sample(1, seed=0), three[:1])
+    close(model.space(lr).sample(5, seed=0)[:3], three)
+    monkeypatch.setattr(ncsr.space, "_CHUNK_BYTES", 1)  # one sample at a time
+    close(model.space(lr).sample(3, seed=0), three)
+    assert three[0].sub(three[1]).abs().mean() > 0.01
+    assert model.space(lr).sample(1, seed=1)[0].sub(three[0]).abs().mean() > 0.01
+
+
+@torch.no_grad()
+def test_fresh_seed_is_readable() -> None:
+    space = lively_model().space(images(1, 4, 4))
+    assert space.seed is None
+    first = space.sample()
+    seed = space.seed
+    second = space.sample()
+    assert isinstance(seed, int)
+    assert space.seed != seed
+    assert not torch.equal(first, second)
+    close(space.sample(seed=seed), first, 0)
+    assert space.seed == seed
+    space.sample(seed=0)
+    assert space.seed == 0
+
+
+@torch.no_grad()
+def test_sampling_leaves_torchs_own_generator_alone() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    lively_model().space(images(1, 4, 4)).sample(2)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@torch.no_grad()
+def test_temperature_scales_the_latents() -> None:
+    model, lr = lively_model(), images(1, 4, 6)
+    space = flow_space(lr, model)
+    codes = space.encode(space.draw([3], 1.0, seed=4)[0])
+    assert all(0.8 < code.std() < 1.2 for code in codes)
+    close(space.encode(space.draw([3], 0.5, seed=4)[0]), [0.5 * code for code in codes])
+    zeros = [torch.zeros_like(code) for code in codes]
+    zero = space.sample(2, temperature=0)
+    close(zero[0], space.decode(zeros).clamp(0, 1))
+    close(zero[1], zero[0])
+    close(space.sample(1, seed=4), space.sample(1, temperature=0.9, seed=4), 0)  # the paper's
+    model.config = model.config.model_copy(update={"temperature": 0.3})
+    close(space.sample(1, seed=4), space.sample(1, temperature=0.3, seed=4), 0)
+
+
+# Tiles
+
+
+@pytest.mark.parametrize("scale", [4, 8])
+@torch.no_grad()
+def test_tiles_agree_in_their_latents(scale: int) -> None:
+    model, lr = lively_model(scale), images(1, 10, 14)
+    whole = flow_space(lr, model)
+    codes = whole.encode(whole.draw([2], 1.0, seed=7)[0])
+    for top, left, bottom, right in [(0, 0, 6, 8), (4, 6, 10, 14), (2, 10, 8, 14)]:
+        tile = flow_space(lr[..., top:bottom, left:right], model, origin=(top, left))
+        for code, part in zip(codes, tile.encode(tile.draw([2], 1.0, seed=7)[0]), strict=True):
+            cell = 10 * scale // code.shape[-2]
+            rows = slice(top * scale // cell, bottom * scale // cell)
+            columns = slice(left * scale // cell, right * scale // cell)
+            close(part, code[..., rows, columns])
+
+
+@pytest.mark.parametrize("cell", [2, 8])
+def test_latents_are_a_plane_of_normal_numbers(cell: int) -> None:
+    side = BLOCK // cell
+    shape, key = (2, 2 * side + 3, side + 5), (0, 1, 0, 1)
+    plane = draw_latent(shape, (0, 0), cell, key)
+    assert abs(plane.mean()) < 4 / plane.numel() ** 0.5
+    assert abs(plane.std() - 1) < 4 / plane.numel() ** 0.5
+    window = draw_latent((2, side, 9), (side - 2, side - 4), cell, key)  # across four blocks
+    assert torch.equal(window, plane[:, side - 2 : 2 * side - 2, side - 4 : side + 5])
+    blocks = plane[:, :side, :side], plane[:, side : 2 * side, :side]
+    assert not torch.equal(*blocks)
+    for other in [(1, 1, 0, 1), (0, 2, 0, 1), (0, 1, 1, 1), (0, 1, 0, 2)]:  # seed, sample, attempt, latent
+        assert not torch.equal(draw_latent(shape, (0, 0), cell, other), plane)
+
+
+# Samples that are not finite
+
+
+def spoiled(space: Space, bad: Callable[[int, int], Sequence[int]], value: float = math.nan) -> list[int]:
+    """Make images `bad(sample, attempt)` of the batch not finite; returns the growing list of attempts."""
+    draw, attempts = space.draw, []
+
+    def spoil(samples: Sequence[int], temperature: float, seed: int, attempt: int = 0) -> Tensor:
+        attempts.append(attempt)
+        result = draw(samples, temperature, seed, attempt)
+        for i, sample in enumerate(samples):
+            for image in bad(sample, attempt):
+                result[i, image, 0, 1, 2] = value
+        return result
+
+    space.draw = spoil  # type: ignore[method-assign]
+    return attempts
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@torch.no_grad()
+def test_what_is_not_finite_is_drawn_again(value: float) -> None:
+    model, lr = lively_model(), images(2, 4, 4)
+    good = model.space(lr).sample(3, 0.5, seed=0)
+    second = flow_space(lr, model).draw([1], 0.5, 0, attempt=1)[0].clamp(0, 1)
+    space = model.space(lr)
+    attempts = spoiled(space, lambda sample, attempt: [0] if sample == 1 and attempt == 0 else [], value)
+    drawn = space.sample(3, 0.5, seed=0)
+    assert attempts == [0, 1]
+    close(drawn[[0, 2]], good[[0, 2]])
+    close(drawn[1, 1], good[1, 1])  # the other image of the batch keeps its first draw
+    close(drawn[1, 0], second[0])
+    assert not torch.equal(second[0], good[1, 0])
+    attempts = spoiled(space := model.space(lr), lambda sample, attempt: [sample] if attempt < ATTEMPTS - 1 else [])
+    assert space.sample(2, 0.5, seed=0).isfinite().all()
+    assert attempts == list(range(ATTEMPTS))
+
+
+@torch.no_grad()
+def test_never_finite_is_an_error() -> None:
+    space = lively_model().space(images(2, 4, 4))
+    attempts = spoiled(space, lambda sample, attempt: [0] if sample == 1 else [])
+    with pytest.raises(SamplingError, match=r"sample 1 was not finite in 3 draws at temperature 0\.5: lower the temper"):
+        space.sample(3, 0.5, seed=0)
+    assert attempts == list(range(ATTEMPTS))
+    model = lively_model()
+    assert model.flow is not None
+    model.flow.levels[0].transitions[0].actnorm.bias[0] = math.nan
+    with pytest.raises(SamplingError):
+        model.space(images(1, 4, 4)).sample()
+
+
+# Precision
+
+
+@torch.no_grad()
+def test_bfloat16_is_near_float32() -> None:
+    hr, lr = images(1, 32, 32).float(), images(1, 8, 8, seed=1).float()
+    model = lively_model(dtype=torch.float32)
+    exact = flow_space(lr, model)
+    drawn, codes, bits = exact.draw([0], 0.5, 0), exact.encode(hr), exact.bits_per_dim(hr)
+    model.precision = "bfloat16"
+    space = flow_space(lr, model)
+    low = space.draw([0], 0.5, 0)
+    assert low.dtype == space.bits_per_dim(hr).dtype == torch.float32
+    assert 0 < low.sub(drawn).abs().max() < 0.03 * drawn.std()
+    assert 0 < space.bits_per_dim(hr).sub(bits).abs() < 0.01
+    for code, low_code in zip(codes, space.encode(hr), strict=True):
+        assert 0 < low_code.sub(code).abs().max() < 0.03 * code.abs().max()
+    close(space.decode(space.encode(hr)), hr, 1e-3)  # the flow variable is float32: still the inverse
+
+
+@pytest.mark.parametrize("pays", [True, False])
+@torch.no_grad()
+def test_auto_is_bfloat16_for_sampling_only_where_it_pays(pays: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ncsr.model, "bfloat16_pays", lambda device: pays)
+    hr, lr = images(1, 16, 16).float(), images(1, 4, 4, seed=1).float()
+    model = lively_model(dtype=torch.float32)
+    exact = flow_space(lr, model)
+    codes, log_prob, drawn = exact.encode(hr), exact.log_prob(hr), exact.sample(1, seed=0)
+    model.precision = "auto"
+    space = flow_space(lr, model)
+    assert torch.equal(space.sample(1, seed=0), drawn) != pays
+    close([*space.encode(hr), space.log_prob(hr), space.decode(codes)], [*codes, log_prob, exact.decode(codes)], 0)
+    assert model.double().low_precision(sampling=True) is False
+
+
+@torch.no_grad()
+def test_float64() -> None:
+    lr = images(1, 4, 4)
+    model = lively_model(dtype=torch.float32)
+    drawn = model.space(lr.float()).sample(2, 0.5, seed=0)
+    precise = model.double().space(lr.float()).sample(2, 0.5, seed=0)
+    assert precise.dtype == torch.float64
+    close(precise.float(), drawn, 1e-4)
+
+
+# An encoder alone
+
+
+@pytest.mark.parametrize("size", SIZES)
+@torch.no_grad()
+def test_encoder_gives_equal_images(size: tuple[int, int]) -> None:
+    model, lr = lively_encoder(), images(2, *size)
+    drawn = model.space(lr).sample(3)
+    assert drawn.shape == (3, 2, 3, 4 * size[0], 4 * size[1])
+    for image in drawn:
+        close(image, model.encoder(lr).clamp(0, 1))
+
+
+@torch.no_grad()
+def test_esrgan_plus_draws_its_noise_by_the_seed() -> None:
+    model, lr = lively_encoder("esrgan+"), images(2, 4, 5)
+    space = model.space(lr)
+    drawn = space.sample(3, seed=0)
+    assert drawn[0].sub(drawn[1]).abs().max() > 1e-3
+    close(model.space(lr).sample(1, seed=0), drawn[:1])
+    close(model.space(lr[1:]).sample(3, seed=0)[:, 0], drawn[:, 1])
+    assert space.sample(1, seed=1)[0].sub(drawn[0]).abs().max() > 1e-3
+    quiet = space.sample(2, temperature=0)
+    close(quiet[0], model.encoder(lr).clamp(0, 1))
+    close(quiet[1], quiet[0])
+
+
+@torch.no_grad()
+def test_encoder_that_is_not_finite_is_an_error() -> None:
+    model = lively_encoder()
+    model.encoder.first.bias[0] = math.nan  # type: ignore[index]
+    with pytest.raises(SamplingError):
+        model.space(images(1, 4, 4)).sample()
+
+
+@pytest.mark.parametrize("call", ["log_prob", "bits_per_dim", "encode", "decode"])
+def test_encoder_has_no_likelihood(call: str) -> None:
+    space = lively_encoder().space(images(1, 4, 4))
+    argument = [images(1, 16, 16)] if call == "decode" else images(1, 16, 16)
+    with pytest.raises(InputError, match="no likelihood or latents: use a model with a flow"):
+        getattr(space, call)(argument)
+
+
+def test_encoder_has_no_flow_loss() -> None:
+    with pytest.raises(InputError, match="no likelihood"):
+        lively_encoder()(images(1, 16, 16), images(1, 4, 4))
+
+
+# Wrong input
+
+OUTSIDE = images(1, 4, 4) + torch.tensor([0, 0, 2.0])[:, None, None]
+WRONG_LR: dict[str, tuple[Tensor, str]] = {
+    "no batch": (images(1, 8, 8)[0], r"\(B, 3, h, w\).*got \(3, 8, 8\)"),
+    "channels last": (images(1, 8, 8).permute(0, 2, 3, 1), r"\(B, 3, h, w\).*got \(1, 8, 8, 3\)"),
+    "gray": (images(1, 8, 8)[:, :1], r"got \(1, 1, 8, 8\)"),
+    "too low": (images(1, 3, 8), r"sides from 4, got \(1, 3, 3, 8\)"),
+    "too narrow": (images(1, 8, 3), "sides from 4"),
+    "empty batch": (images(0, 8, 8), r"got \(0, 3, 8, 8\)"),
+    "bytes": (images(1, 8, 8).byte(), "floating point.*uint8"),
+    "above one": (OUTSIDE, r"\[0, 1\].*divide 8-bit images by 255"),
+    "below zero": (images(1, 8, 8) - 0.5, r"\[0, 1\]"),
+    "not a number": (images(1, 8, 8) * math.nan, r"\[0, 1\]"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_LR)
+@pytest.mark.parametrize("make", [lively_model, lively_encoder])
+def test_wrong_lr_images(make: Callable[[], NCSR], name: str) -> None:
+    lr, reason = WRONG_LR[name]
+    with pytest.raises(InputError, match=reason):
+        make().space(lr)
+
+
+@pytest.mark.parametrize("origin", [(1, 0), (0, 3), (-2, 0)])
+def test_wrong_origin(origin: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="origin must be even LR pixels, from 0"):
+        lively_model().space(images(1, 4, 4), origin=origin)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"n": 0}, "number of samples must be at least 1, got 0"),
+        ({"n": -3}, "number of samples"),
+        ({"temperature": -0.1}, r"temperature must be a finite number from 0 up, got -0\.1"),
+        ({"temperature": math.nan}, "temperature"),
+        ({"temperature": math.inf}, "temperature"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+    ],
+)
+@pytest.mark.parametrize("make", [lively_model, lively_encoder])
+def test_wrong_sampling(make: Callable[[], NCSR], arguments: dict[str, Any], reason: str) -> None:
+    space = make().space(images(1, 4, 4))
+    with pytest.raises(InputError, match=reason):
+        space.sample(**arguments)
+
+
+@pytest.mark.parametrize("call", ["log_prob", "bits_per_dim", "encode"])
+@pytest.mark.parametrize(
+    ("hr", "reason"),
+    [
+        (images(2, 16, 20), r"hr must be \(2, 3, 16, 16\).*at scale 4, got \(2, 3, 16, 20\)"),
+        (images(1, 16, 16), r"got \(1, 3, 16, 16\)"),
+        (images(2, 4, 4), r"got \(2, 3, 4, 4\)"),
+        (images(2, 16, 16)[0], r"got \(3, 16, 16\)"),
+        (images(2, 16, 16).byte(), "floating point.*uint8"),
+    ],
+)
+def test_wrong_hr_images(call: str, hr: Tensor, reason: str) -> None:
+    space = lively_model().space(images(2, 4, 4))
+    with pytest.raises(InputError, match=reason):
+        getattr(space, call)(hr)
+
+
+@pytest.mark.parametrize(
+    ("condition", "noise", "reason"),
+    [
+        ("noise", images(2, 4, 4), r"noise must be \(2, 3, 16, 16\).*got \(2, 3, 4, 4\)"),
+        ("noise", torch.zeros(2), r"noise must be \(2, 3, 16, 16\).*got \(2,\)"),
+        ("std", images(2, 16, 16), r"noise must be \(2,\).*got \(2, 3, 16, 16\)"),
+        ("std", torch.zeros(1), r"noise must be \(2,\).*got \(1,\)"),
+    ],
+)
+@torch.no_grad()
+def test_wrong_noise(condition: Condition, noise: Tensor, reason: str) -> None:
+    space = lively_model(condition=condition).space(images(2, 4, 4))
+    codes = space.encode(images(2, 16, 16))
+    for call in (lambda: space.log_prob(images(2, 16, 16), noise), lambda: space.decode(codes, noise)):
+        with pytest.raises(InputError, match=reason):
+            call()
+
+
+@torch.no_grad()
+def test_wrong_latents() -> None:
+    space = lively_model().space(images(2, 4, 4))
+    fine, coarse = space.encode(images(2, 16, 16))
+    pairs = [fine, coarse]
+    wrong = {
+        "none": [],
+        "too few": pairs[1:],
+        "too many": [*pairs, coarse],
+        "order": pairs[::-1],
+        "batch": [fine[:1], coarse[:1]],
+        "batches that differ": [torch.cat((fine, fine)), coarse],
+        "empty": [fine[:0], coarse[:0]],
+        "size": [fine[..., 1:], coarse],
+        "no batch": [fine[0], coarse[0]],
+        "numbers": [torch.zeros(()), torch.zeros(())],
+    }
+    for name, codes in wrong.items():
+        with pytest.raises(InputError, match=r"latents of these LR images have shapes \(n \* 2, C, H, W\)") as error:
+            space.decode(codes)
+        assert str([tuple(code.shape) for code in codes]) in str(error.value), name
