@@ -28,7 +28,7 @@ from ncsr.flow.split import Split
 from ncsr.flow.squeeze import Squeeze
 from ncsr.flow.step import ConditionalStep, StepCondition, TransitionStep
 from ncsr.flow.subnet import Subnet
-from tests.models import enliven, tiny_config, lively_model
+from tests.models import enliven, lively_model, tiny_config
 
 SEEN, HIDDEN = 5, 6  # channels of u and of the subnets
 

@@ -77,9 +77,7 @@ def test_latents_to_image(case: Case) -> None:
 
 @each_case
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-5)], ids=["32", "64"])
-def test_gradient_norms(
-    case: Case, dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gradient_norms(case: Case, dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch) -> None:
     # One activation of the x8 case is 3e-7 before its ReLU, where the float32 rounding error is 4e-7: a processor whose
     # oneDNN rounds it below zero moves 22 gradients by up to 2e-4. PyTorch's own convolutions leave it where it is.
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)

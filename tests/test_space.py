@@ -121,8 +121,7 @@ def test_decode_inverts_encode_beyond_the_range_of_images(
 
 
 @torch.no_grad()
-def test_likelihood_is_that_of_the_latents_and_the_volume() -> None:
-    """Moving one latent number by d changes log p by the normal density alone, as the last step is volume-preserving in it."""
+def test_likelihood_is_the_latents_density_and_the_volume() -> None:
     hr, lr = images(1, 16, 16), images(1, 4, 4, seed=1)
     space = flow_space(lr)
     with torch.enable_grad():
@@ -153,7 +152,7 @@ def test_gradients_flow_through_decode_into_latents_and_through_log_prob_into_im
 
 @torch.no_grad()
 def test_noise_is_a_condition_only() -> None:
-    hr, lr, noise = images(1, 16, 24), images(1, 4, 6, seed=1), 0.05 * images(1, 16, 24, seed=2)
+    hr, lr, noise = images(1, 16, 24), images(1, 4, 6, seed=1), images(1, 16, 24, seed=2)
     space = flow_space(lr)
     close(space.encode(hr, torch.zeros_like(noise)), space.encode(hr))
     fine, coarse = space.encode(hr)
@@ -236,7 +235,7 @@ def test_temperature_scales_the_latents() -> None:
 @pytest.mark.parametrize("scale", [4, 8])
 @torch.no_grad()
 def test_tiles_agree_in_their_latents(scale: int) -> None:
-    model, lr = lively_model(scale), images(1, 10, 14)
+    model, lr = lively_model(scale, bound="atan"), images(1, 10, 14)
     whole = flow_space(lr, model)
     codes = whole.encode(whole.draw([2], 1.0, seed=7)[0])
     for top, left, bottom, right in [(0, 0, 6, 8), (4, 6, 10, 14), (2, 10, 8, 14)]:
@@ -305,7 +304,7 @@ def test_what_is_not_finite_is_drawn_again(value: float) -> None:
 def test_never_finite_is_an_error() -> None:
     space = lively_model().space(images(2, 4, 4))
     attempts = spoiled(space, lambda sample, attempt: [0] if sample == 1 else [])
-    with pytest.raises(SamplingError, match=r"sample 1 was not finite in 3 draws at temperature 0\.5: lower the temper"):
+    with pytest.raises(SamplingError, match=r"sample 1 was not finite in 3 draws at temperature 0\.5: lower"):
         space.sample(3, 0.5, seed=0)
     assert attempts == list(range(ATTEMPTS))
     model = lively_model()

@@ -8,7 +8,6 @@ styles.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -68,7 +67,7 @@ def read_checkpoint(path: Path) -> Weights:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError):
+    except Exception:  # a damaged pickle ends in errors of every kind
         raise InputError(
             f"{path} is not a checkpoint that can be read safely: expected a file of tensors only"
         ) from None
@@ -198,10 +197,9 @@ def _read_flow(
 ) -> FlowConfig:
     layers: dict[int, set[str]] = {}
     for key in weights:
-        if key.startswith(_FLOW):
-            number, name = key.removeprefix(_FLOW).split(".", 1)
-            layers.setdefault(int(number), set()).add(name)
-    squeezes = [n for n in range(max(layers)) if n not in layers]
+        if match := re.match(re.escape(_FLOW) + r"(\d+)\.(.+)", key):
+            layers.setdefault(int(match[1]), set()).add(match[2])
+    squeezes = [n for n in range(max(layers, default=0)) if n not in layers]
     conditional = [n for n, names in layers.items() if any(name.startswith("affine.") for name in names)]
     levels = len(squeezes)
     if not conditional or not levels or len(conditional) % levels:
