@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Optional, cast
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -18,15 +18,15 @@ def convert(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the model.")],
     noise_steps: Annotated[
-        Optional[str],  # noqa: UP045 (typer on Python 3.10)
+        str | None,
         typer.Option(help="Steps with a noise layer, per level, finest first: 0,16,16.", show_default="as published"),
     ] = None,
     stacked_blocks: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Zero-based RRDB blocks that the flow sees: 1,8,15,22.", show_default="as published"),
     ] = None,
     trunk_skip: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             help="What the trunk's convolution is added to: first (ESRGAN) or last (NCSR, SRFlow).",
             show_default="by the file",

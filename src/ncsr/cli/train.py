@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -20,11 +20,11 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; OUTPUT/model is the model.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUTPUT.")] = False,
     init: Annotated[
-        Optional[str],  # noqa: UP045 (typer on Python 3.10)
+        str | None,
         typer.Option(help="Model whose weights to start from: an RRDB for a flow's encoder, or a flow to go on from."),
     ] = None,
     changes: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's value, as in --set model.encoder.blocks=8."),
     ] = None,
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Optional, cast, get_args
+from typing import Annotated, cast, get_args
 
 import torch
 import typer
@@ -56,7 +56,7 @@ def upscale(
         Path, typer.Option("-o", "--output", help="Folder for the results; for a single photograph also a file name.")
     ],
     model: Annotated[
-        Optional[str],  # noqa: UP045 (typer on Python 3.10)
+        str | None,
         typer.Option(
             "-m",
             "--model",
@@ -65,12 +65,12 @@ def upscale(
         ),
     ] = None,
     scale: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option("-s", "--scale", help="4 or 8: picks the bundled model, or is checked against -m."),
     ] = None,
     samples: Annotated[int, typer.Option("-n", "--samples", help="How many different images of each photograph.")] = 4,
     temperature: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(
             "-t",
             "--temperature",
@@ -79,11 +79,11 @@ def upscale(
         ),
     ] = None,
     seed: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(help="Makes the samples repeatable.", show_default="a fresh one, printed"),
     ] = None,
     tile: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(help="Side of the tiles in input pixels.", show_default="by memory"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")] = "auto",
