@@ -332,7 +332,7 @@ def test_bfloat16_is_near_float32() -> None:
     assert 0 < space.bits_per_dim(hr).sub(bits).abs() < 0.01
     for code, low_code in zip(codes, space.encode(hr), strict=True):
         assert 0 < low_code.sub(code).abs().max() < 0.03 * code.abs().max()
-    # The flow variable is float32, but a subnet may round its input to the other of two bfloat16 neighbours on the way back.
+    # The flow variable is float32, but on the way back a subnet may round its input to the other bfloat16 neighbour.
     close(space.decode(space.encode(hr)), hr, 2e-2)
 
 
