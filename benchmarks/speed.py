@@ -79,7 +79,7 @@ def _step(model: NCSR, optimiser: torch.optim.Optimizer, hr: Tensor, lr: Tensor,
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
     optimiser.step()
-    return float(loss)
+    return loss.item()
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
