@@ -30,7 +30,6 @@ from safetensors.torch import load_file
 import ncsr
 from ncsr.cli import main
 from ncsr.images import read_photo
-from ncsr.loading import bundled_models
 from ncsr.resize import imresize
 from ncsr.space import FlowSpace
 from tests.conftest import TINY, scene, scene8
@@ -344,7 +343,6 @@ def test_process_with_wrong_input(tmp_path: Path) -> None:
     assert _names(tmp_path) == ["plain.pth"]
 
 
-@pytest.mark.skipif("x4-small" not in bundled_models(), reason="the bundled model is not in this tree")
 def test_bundled_model(ncsr_: Command, photo: Path, tmp_path: Path) -> None:
     result = ncsr_("upscale", photo, "-o", tmp_path / "out", "-n", 2, "--seed", 0)
     assert (result.code, len(result.paths)) == (0, 2)
