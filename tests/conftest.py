@@ -1,7 +1,11 @@
-"""A model small enough for tests, and photographs to enlarge with it."""
+"""What tests share: a model small enough for them, photographs to enlarge with it, and the command line."""
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 import ncsr
+from ncsr.cli import main
 
 TINY = ncsr.ModelConfig(
     encoder=ncsr.EncoderConfig(features=8, growth=4, blocks=2),
@@ -55,3 +60,46 @@ def tiny_model_folder(tiny_model: ncsr.NCSR, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("model") / "tiny"
     tiny_model.save(folder)
     return folder
+
+
+@dataclass
+class Result:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def paths(self) -> list[Path]:
+        """The paths that were printed."""
+        return [Path(line) for line in self.out.splitlines()]
+
+    def failed(self, *sentences: str, code: int = 2) -> None:
+        """Assert that it said exactly these sentences (patterns), each on a line of its own, and nothing else."""
+        lines = self.err.splitlines()
+        assert self.code == code, self.err
+        assert len(lines) == len(sentences), self.err
+        for line, sentence in zip(lines, sentences, strict=True):
+            assert line.startswith("ncsr: ")
+            assert re.search(sentence, line), line
+        assert "Traceback" not in self.err
+        if code == 2:
+            assert self.out == ""
+
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def ncsr_(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs `ncsr` with these arguments in this process."""
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["ncsr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return Result(end.value.code if isinstance(end.value.code, int) else 0, out, err)
+
+    return run

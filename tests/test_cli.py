@@ -12,8 +12,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,64 +20,18 @@ import imagecodecs
 import numpy as np
 import pytest
 import torch
-import yaml
 from huggingface_hub.errors import LocalEntryNotFoundError
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file
 
 import ncsr
-from ncsr.cli import main
 from ncsr.images import read_photo
 from ncsr.resize import imresize
 from ncsr.space import FlowSpace
-from tests.conftest import TINY, scene, scene8
+from tests.conftest import TINY, Command, Result, scene, scene8
 from tests.parity import CASES, golden, inputs, reference_state, relative_error
 
 _H, _W = 6, 8
-
-
-@dataclass
-class Result:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def paths(self) -> list[Path]:
-        """The paths that were printed."""
-        return [Path(line) for line in self.out.splitlines()]
-
-    def failed(self, *sentences: str, code: int = 2) -> None:
-        """Assert that it said exactly these sentences (patterns), each on a line of its own, and nothing else."""
-        lines = self.err.splitlines()
-        assert self.code == code, self.err
-        assert len(lines) == len(sentences), self.err
-        for line, sentence in zip(lines, sentences, strict=True):
-            assert line.startswith("ncsr: ")
-            assert re.search(sentence, line), line
-        assert "Traceback" not in self.err
-        if code == 2:
-            assert self.out == ""
-
-
-Command = Callable[..., Result]
-
-
-@pytest.fixture
-def ncsr_(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs `ncsr` with these arguments in this process."""
-
-    def run(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["ncsr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return Result(end.value.code if isinstance(end.value.code, int) else 0, out, err)
-
-    return run
 
 
 @pytest.fixture
@@ -742,109 +695,3 @@ def test_convert_into_a_file(ncsr_: Command, checkpoint: Path, tmp_path: Path) -
     ncsr_("convert", checkpoint, "-o", tmp_path / "file", *how).failed("cannot make the folder")
     ncsr_("convert", checkpoint, "-o", tmp_path / "file" / "model", *how).failed("cannot make the folder")
     assert (tmp_path / "file").read_text() == "precious"
-
-
-# ncsr train
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    """A recipe of three steps, with photographs in the folder `data`."""
-    (tmp_path / "data" / "inner").mkdir(parents=True)
-    Image.fromarray(scene8(24, 32, seed=1)).save(tmp_path / "data" / "inner" / "photo.png")
-    values = {
-        "objective": "likelihood",
-        "model": TINY.model_dump(mode="json"),
-        "steps": 3,
-        "batch": 2,
-        "crop": 16,
-        "noise": 0.05,
-        "checkpoint_every": 2,
-    }
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values))
-    return tmp_path / "recipe.yaml"
-
-
-def test_train_and_resume_bit_for_bit(
-    ncsr_: Command, recipe: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ncsr.training.loop import Trainer
-
-    data = ("--data", tmp_path / "data")
-    result = ncsr_("train", recipe, *data, "-o", tmp_path / "straight")
-    assert result.code == 0
-    assert result.paths == [tmp_path / "straight" / "model"]
-    assert "bits/dim" in result.err
-    assert "3/3" in result.err
-    advance = Trainer.advance
-
-    def stopped(trainer: Trainer) -> tuple[float, float, float]:
-        if trainer.step == 2:
-            raise KeyboardInterrupt
-        return advance(trainer)
-
-    monkeypatch.setattr(Trainer, "advance", stopped)
-    assert ncsr_("train", recipe, *data, "-o", tmp_path / "run").code == 130
-    monkeypatch.setattr(Trainer, "advance", advance)
-    ncsr_("train", recipe, *data, "-o", tmp_path / "run").failed(r"holds a run already: give --resume")
-    resumed = ncsr_("train", recipe, *data, "-o", tmp_path / "run", "--resume")
-    assert resumed.paths == [tmp_path / "run" / "model"]
-    whole, parts = (load_file(tmp_path / run / "model" / "model.safetensors") for run in ("straight", "run"))
-    assert whole.keys() == parts.keys()
-    for key, value in whole.items():
-        assert torch.equal(value, parts[key]), key
-    enlarged = ncsr_("upscale", photo, "-m", tmp_path / "run" / "model", "-o", tmp_path / "out", "-n", 1, "-t", 0)
-    assert enlarged.code == 0
-
-
-def test_train_an_encoder_then_the_flow_on_it(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
-    data = ("--data", tmp_path / "data")
-    sets = ("objective=l1", "noise=0", "model.flow=null", "steps=2")
-    how = [part for change in sets for part in ("--set", change)]
-    result = ncsr_("train", recipe, *data, "-o", tmp_path / "rrdb", *how)
-    assert result.code == 0
-    assert "L1" in result.err
-    init = ("--init", tmp_path / "rrdb" / "model", "--set", "encoder_rate=0", "--set", "steps=1")
-    assert ncsr_("train", recipe, *data, "-o", tmp_path / "flow", *init).code == 0
-    rrdb, flow = (load_file(tmp_path / run / "model" / "model.safetensors") for run in ("rrdb", "flow"))
-    assert rrdb.keys() < flow.keys()
-    for key, value in rrdb.items():
-        assert torch.equal(value, flow[key]), key
-
-
-def test_train_with_wrong_input(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
-    (tmp_path / "none").mkdir()
-    (tmp_path / "file").write_text("")
-    data, run = tmp_path / "data", tmp_path / "run"
-    train = ("train", recipe, "--data", data, "-o")
-    ncsr_("train", "x4-smal", "--data", data, "-o", run).failed(r"no recipe 'x4-smal': did you mean x4-small\?")
-    ncsr_(*train, run, "--set", "stepz=3").failed(r"unknown key 'stepz': the nearest known one is 'steps'")
-    ncsr_(*train, run, "--set", "model.encoder.block=3").failed(r"nearest known one is 'blocks'")
-    ncsr_(*train, run, "--set", "steps").failed(r"--set takes KEY=VALUE, got 'steps'")
-    ncsr_(*train, run, "--set", "steps=[1").failed(r"--set steps: '\[1' is not a YAML value")
-    ncsr_(*train, run, "--set", "steps=0").failed(r"steps: .* got 0")
-    ncsr_(*train, run, "--resume").failed(r"nothing to resume in .*: no checkpoint\.pt there")
-    ncsr_(*train, run, "--init", "no-such-model").failed(r"no model 'no-such-model'")
-    ncsr_(*train, run, "--set", "crop=64").failed(r"no photograph of at least 64 x 64 pixels")
-    ncsr_("train", recipe, "--data", tmp_path / "missing", "-o", run).failed(r"missing is not a folder")
-    ncsr_("train", recipe, "--data", tmp_path / "none", "-o", run).failed(r"holds no photographs")
-    ncsr_(*train, tmp_path / "file" / "run").failed(r"cannot make the folder .*file is a file")
-    assert not run.exists()
-
-
-def test_train_refuses_another_recipe(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
-    train = ("train", recipe, "--data", tmp_path / "data", "-o", tmp_path / "run", "--set")
-    assert ncsr_(*train, "steps=1").code == 0
-    ncsr_(*train, "steps=2", "--resume").failed(
-        r"trained with another recipe \(steps: 1 -> 2\): resume with the same one"
-    )
-    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"")
-    ncsr_(*train, "steps=1", "--resume").failed(r"checkpoint\.pt is damaged or no checkpoint")
-
-
-def test_train_without_its_packages(
-    ncsr_: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "ncsr.training.run", None)
-    result = ncsr_("train", recipe, "--data", tmp_path / "data", "-o", tmp_path / "run")
-    result.failed(r"training needs more packages: pip install 'ncsr\[train\]'")

@@ -71,9 +71,14 @@ class NCSR(nn.Module):
             raise InputError("lr must lie in [0, 1], got values outside: divide 8-bit images by 255")
         if origin[0] % 2 or origin[1] % 2 or min(origin) < 0:
             raise InputError(f"a tile's origin must be even LR pixels, from 0, got {origin}")
-        space = self._space(lr, origin)
+        space = self.unchecked_space(lr, origin)
         space.prepare()
         return space
+
+    def unchecked_space(self, lr: Tensor, origin: tuple[int, int] = (0, 0)) -> Space:
+        """`space` for training: y+ leaves [0, 1], and nothing is computed before it is asked for."""
+        lr = lr.to(self.device, self.dtype)
+        return EncoderSpace(self, lr) if self.flow is None else FlowSpace(self, self.flow, lr, origin)
 
     def forward(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> Tensor:
         """The training loss -log p(hr | lr, noise) in bits per dimension, (B,).
@@ -83,7 +88,11 @@ class NCSR(nn.Module):
             lr: (B, 3, h, w), y+ of the paper in training.
             noise: v, (B, 3, s h, s w), or its standard deviations (B,) for the std variant; None is zero.
         """
-        return self._space(lr, (0, 0)).bits_per_dim(hr, noise)
+        return self.unchecked_space(lr).bits_per_dim(hr, noise)
+
+    def log_prob_parts(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The two terms of log p(hr | lr, noise) in nats, (B,) each; see `Space.log_prob_parts`, `forward`."""
+        return self.unchecked_space(lr).log_prob_parts(hr, noise)
 
     def start_actnorms(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> None:
         """Start every actnorm that has not started from one batch; in several processes all take process 0's start."""
@@ -97,7 +106,3 @@ class NCSR(nn.Module):
             half: store in float16, but for 1x1 convolutions and actnorms.
         """
         write_model(Path(folder), self.config, self.state_dict(), half=half)
-
-    def _space(self, lr: Tensor, origin: tuple[int, int]) -> Space:
-        lr = lr.to(self.device, self.dtype)
-        return EncoderSpace(self, lr) if self.flow is None else FlowSpace(self, self.flow, lr, origin)

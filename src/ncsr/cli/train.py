@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,30 +16,86 @@ from ncsr.loading import find_model
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="Bundled recipe (rrdb-x4-small, x4-small) or a YAML file.")],
+    recipe: Annotated[str, typer.Argument(help="Bundled recipe (`ncsr train list` names them) or a YAML file.")],
     data: Annotated[
-        list[Path], typer.Option("--data", help="Folder of HR photographs, searched recursively; may be repeated.")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; OUTPUT/model is the model.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUTPUT.")] = False,
+        list[Path] | None,
+        typer.Option("--data", help="Folder of HR photographs (searched recursively) or packed file; may be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of the run; OUTPUT/model is the model.")
+    ] = None,
+    validate: Annotated[
+        Path | None, typer.Option(help="Folder of photographs to measure on now and then; never trained on.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in OUTPUT.")] = False,
     init: Annotated[
         str | None,
         typer.Option(help="Model whose weights to start from: an RRDB for a flow's encoder, or a flow to go on from."),
     ] = None,
+    start_step: Annotated[
+        int, typer.Option(min=0, help="With --init: the step of the recipe's schedule to start at.")
+    ] = 0,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's value, as in --set model.encoder.blocks=8."),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the resolved recipe, parameters, memory and time here; train nothing."),
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps; several processes by torchrun.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Threads that make crops beside the training.")] = 0,
+    cache: Annotated[float, typer.Option(min=0, help="GiB of memory for decoded photographs.")] = 2.0,
 ) -> None:
-    """Train a model by a recipe. LR images are made on the fly; OUTPUT gets checkpoints and a TensorBoard log."""
-    from ncsr.training.recipe import load_recipe  # training needs an extra that enlarging does not
+    """Train a model by a recipe. LR images are made on the fly.
 
+    OUTPUT gets checkpoints, the model, a TensorBoard log and log.jsonl. Ctrl-C and SIGTERM save before they end
+    the run. Several processes: torchrun --nproc-per-node N -m ncsr train ...
+    """
+    from ncsr.training.recipe import load_recipe, recipe_names  # training needs an extra that enlarging does not
+
+    if recipe == "list":
+        print("\n".join(recipe_names()))
+        return
     try:
+        from ncsr.training.rehearsal import rehearse
+        from ncsr.training.run import Diverged, launch
         from ncsr.training.run import train as run
+        from ncsr.training.stopping import Interrupted
     except ImportError:
         raise InputError("training needs more packages: pip install 'ncsr[train]'") from None
     resolved = load_recipe(recipe, dict(_override(change) for change in changes or []))
-    print(run(resolved, data, output, init=None if init is None else find_model(init), resume=resume))
+    if dry_run:
+        print(rehearse(resolved, launch(device)))
+        return
+    if not data or output is None:
+        raise InputError("training needs --data (photographs) and -o (the run's folder); --dry-run needs neither")
+    if start_step and init is None:
+        raise InputError(f"--start-step {start_step} goes with --init MODEL; --resume goes on by itself")
+    if start_step >= resolved.steps:
+        raise InputError(f"--start-step {start_step} is not before the recipe's end, step {resolved.steps}")
+    try:
+        model = run(
+            resolved,
+            data,
+            output,
+            held_out=validate,
+            init=None if init is None or resume else find_model(init),
+            start=start_step,
+            resume=resume,
+            device=device,
+            workers=workers,
+            cache=cache,
+        )
+    except Interrupted as stopped:
+        if os.environ.get("RANK", "0") == "0":
+            again = [*sys.argv[1:], *([] if resume else ["--resume"])]
+            print(f"saved; go on with: {shlex.join(['ncsr', *again])}", file=sys.stderr)
+        raise stopped
+    except Diverged as report:
+        print(f"ncsr: {report}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    print(model)
 
 
 def _override(change: str) -> tuple[str, Any]:

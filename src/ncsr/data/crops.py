@@ -5,20 +5,36 @@ Crop i of step t depends on (seed, t, i) alone, so a resumed run, or one with ot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.images import find_photos, read_photo
 from ncsr.resize import imresize
 
+_DRAWS = 100  # photographs in a row that cannot be read: then it is no single bad file
 
-class Batch(NamedTuple):
+
+class Photograph(Protocol):
+    """uint8 of shape (3, H, W): a tensor, or what gives a tensor when it is cut."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+    def __getitem__(self, window: tuple[slice, slice, slice], /) -> Tensor: ...
+
+
+class Photographs(Protocol):
+    """Photographs by number: a list of tensors, or `ncsr.data.photos.Photos`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Photograph: ...
+
+
+class Crops(NamedTuple):
     """Aligned crops: hr (B, 3, P, P) and lr (B, 3, P/s, P/s), float32 in [0, 1], both on the 8-bit grid."""
 
     hr: Tensor
@@ -30,52 +46,55 @@ def random_stream(seed: int, step: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, step, index))))
 
 
-def load_photos(folders: Sequence[Path], smallest: int) -> tuple[list[Tensor], list[str]]:
-    """Decode every photograph under `folders` (recursively) as uint8, (3, H, W) each.
+def random_crop(photos: Photographs, size: int, stream: np.random.Generator, *, rotations: bool = True) -> Tensor:
+    """A random crop of a random photograph, flipped and rotated at random (paper, section 4.2).
+
+    If a photograph turns out broken, another one is drawn from the same stream: a bad file ends no run, and the crop
+    still depends on nothing but the stream and the files.
 
     Args:
-        folders: where to look.
-        smallest: photographs with a side shorter than this are left out.
+        photos: sides of at least `size`.
+        size: P.
+        stream: the random numbers.
+        rotations: by 0, 90, 180 or 270 degrees, as in the paper; without, only flipped, as in the published code.
 
     Returns:
-        The photographs, and one sentence for each file that was left out.
+        (3, P, P), uint8.
 
     Raises:
-        InputError: a folder does not exist, or nothing usable is in them.
+        InputError: a hundred photographs in a row are broken.
     """
-    photos: list[Tensor] = []
-    left_out: list[str] = []
-    for path in [path for folder in folders for path in find_photos(folder, recursive=True)]:
+    for _ in range(_DRAWS):
         try:
-            rgb = read_photo(path).rgb
+            crop = _cut(photos[int(stream.integers(len(photos)))], size, stream)
+            break
         except InputError as error:
-            left_out.append(str(error))
-            continue
-        if min(rgb.shape[-2:]) < smallest:
-            left_out.append(f"{path}: {rgb.shape[-1]} x {rgb.shape[-2]} pixels, smaller than the crop of {smallest}")
-        else:
-            photos.append((rgb * 255).round().to(torch.uint8))
-    if not photos:
-        where = ", ".join(str(folder) for folder in folders)
-        raise InputError(
-            f"no photograph of at least {smallest} x {smallest} pixels in {where} ({len(left_out)} left out): "
-            "give a folder of larger photographs or a smaller crop"
-        )
-    return photos, left_out
-
-
-def random_crop(photos: Sequence[Tensor], size: int, stream: np.random.Generator) -> Tensor:
-    """A random (3, size, size) crop of a random photograph, flipped and rotated at random (paper, section 4.2)."""
-    photo = photos[int(stream.integers(len(photos)))]
-    top = stream.integers(photo.shape[1] - size + 1)
-    left = stream.integers(photo.shape[2] - size + 1)
-    crop = photo[:, top : top + size, left : left + size]
+            reason = error
+    else:
+        raise InputError(f"{_DRAWS} photographs in a row cannot be read: check the disk; the last: {reason}")
     if stream.integers(2):
         crop = crop.flip(-1)
-    return torch.rot90(crop, int(stream.integers(4)), (-2, -1))
+    return torch.rot90(crop, int(stream.integers(4)), (-2, -1)) if rotations else crop
 
 
-def crop_batch(photos: Sequence[Tensor], *, size: int, scale: int, count: int, seed: int, step: int) -> Batch:
-    """The `count` crops of training step `step` and their LR images (reduced, rounded to 8 bits)."""
-    hr = torch.stack([random_crop(photos, size, random_stream(seed, step, i)) for i in range(count)])
-    return Batch(hr.float() / 255, imresize(hr, 1 / scale).float() / 255)
+def crop_batch(
+    photos: Photographs,
+    *,
+    size: int,
+    scale: int,
+    count: int,
+    seed: int,
+    step: int,
+    first: int = 0,
+    rotations: bool = True,
+) -> Crops:
+    """Crops `first` to `first + count - 1` of training step `step` and their LR images (reduced, rounded to 8 bits)."""
+    streams = (random_stream(seed, step, first + i) for i in range(count))
+    hr = torch.stack([random_crop(photos, size, stream, rotations=rotations) for stream in streams])
+    return Crops(hr.float() / 255, imresize(hr, 1 / scale).float() / 255)
+
+
+def _cut(photo: Photograph, size: int, stream: np.random.Generator) -> Tensor:
+    top = int(stream.integers(photo.shape[1] - size + 1))
+    left = int(stream.integers(photo.shape[2] - size + 1))
+    return photo[:, top : top + size, left : left + size]

@@ -28,40 +28,77 @@ class Recipe(BaseModel):
     """`l1`: the encoder's own super-resolution (RRDB); `likelihood`: the flow and its encoder."""
     model: ModelConfig
     steps: int = Field(ge=1)
+    seed: int = Field(0, ge=0)
+
     batch: int = Field(16, ge=1)
-    """Crops per step."""
+    """Crops per step, over all processes."""
+    accumulate: int = Field(1, ge=1)
+    """Parts in which a process takes its share of the batch, one after another, to save memory."""
+    folders: int = Field(1, ge=1)
+    """How many sources of photographs (`--data`) the recipe wants at least; NCSR* trains on a second one."""
     crop: int = Field(160, ge=8)
     """Side of the square HR crops, in pixels."""
+    rotations: bool = True
+    """Rotate crops by multiples of 90 degrees (paper, section 4.2); without, they are only flipped (published code)."""
     noise: float = Field(0.0, ge=0)
     """M: the largest standard deviation of the training noise (paper, section 3.3); 0 trains without."""
+    noise_on: Literal["both", "hr"] = "both"
+    """`both`: x+ and y+ (paper, section 3.3); `hr`: x+ alone, y stays clean (section 3.2)."""
+    dequantise: bool = False
+    """Add uniform noise of width 1/32 to HR crops, as SRFlow's paper asks for."""
+
     learning_rate: float = Field(2e-4, gt=0)
     encoder_rate: float = Field(1.0, ge=0)
     """The encoder's learning rate as a fraction of `learning_rate`; 0 freezes it."""
+    encoder_frozen: float = Field(0.0, ge=0, le=1)
+    """The fraction of the run, from its start, in which the encoder is not trained."""
     betas: tuple[float, float] = (0.9, 0.99)
     warmup: int = Field(0, ge=0)
     """Steps over which the learning rate rises linearly from zero."""
-    schedule: Literal["cosine", "halve"] = "halve"
+    schedule: Literal["constant", "halve", "cosine", "restarts"] = "halve"
+    """`cosine`: half a period down to zero over the run; `restarts`: one down to 1e-7 every `restart_every` steps."""
     halve_at: tuple[float, ...] = (0.5, 0.75)
     """Fractions of the run after which `halve` halves the learning rate."""
+    restart_every: int = Field(50_000, ge=1)
     clip: float = Field(float("inf"), gt=0)
     """Largest norm of the gradient; a longer one is scaled down to it."""
-    seed: int = Field(0, ge=0)
+    average: float = Field(0.0, ge=0, lt=1)
+    """Decay of the exponential moving average of the weights, which is the model that comes out; 0: no average."""
+
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the encoder and the subnets; the flow is always float32. `auto`: bfloat16 where the machine gains by it."""
+    recompute: bool = False
+    """Keep no activations inside steps and blocks, compute them again in the backward pass: less memory, more time."""
+    compile: bool = False
+    """Compile the model with `torch.compile`."""
+
     checkpoint_every: int = Field(200, ge=1)
+    keep: int = Field(3, ge=1)
+    """How many of the last checkpoints stay."""
+    validate_every: int = Field(1000, ge=1)
+    validate_images: int = Field(8, ge=1)
+    """How many of the validation photographs are measured, the first by name."""
+    validate_temperatures: tuple[float, ...] = (0.0, 0.5, 0.8, 0.9, 1.0)
+    """Of the picture grid."""
+    patience: int = Field(10, ge=1)
+    """Steps that may be skipped, of the last thousand, because loss or gradient is not finite."""
+    returns: int = Field(3, ge=0)
+    """How often the run returns to its last checkpoint with half the learning rate before it gives up."""
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
         flow, unit = self.model.flow, self.model.scale * (1 if self.model.flow is None else 2)
         if self.objective == "likelihood" and flow is None:
             raise ValueError("objective 'likelihood' needs a model with a flow; 'l1' trains the encoder alone")
-        if self.objective == "l1" and self.noise:
+        if self.objective == "l1" and (self.noise or self.dequantise):
             raise ValueError("noise belongs to the objective 'likelihood'; 'l1' trains without")
         if self.crop % unit:
             near = self.crop // unit * unit or unit
             raise ValueError(f"crop must be a multiple of {unit}, got {self.crop}: use {near}")
         if flow is not None and flow.condition != "none" and not self.noise:
             raise ValueError("a model with noise conditional layers needs noise above 0 to train them")
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch ({self.batch}) must be a multiple of accumulate ({self.accumulate})")
         return self
 
 

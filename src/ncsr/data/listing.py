@@ -1,0 +1,122 @@
+"""Which photographs there are, told without decoding them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from ncsr.data.ahead import ahead
+from ncsr.errors import InputError
+from ncsr.images import MAX_PIXELS, find_photos, photo_size, read_photo
+
+_PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
+
+
+class PhotoFile(NamedTuple):
+    """A photograph in a file; height and width are its header's, exchanged if it lies on its side."""
+
+    path: Path
+    height: int
+    width: int
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return str(self.path)
+
+    def decode(self) -> Tensor:
+        """The photograph as uint8, (3, H, W), upright.
+
+        Raises:
+            InputError: it is broken.
+        """
+        return (read_photo(self.path).rgb * 255).round().to(torch.uint8)
+
+
+class _Sized(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+
+_Entry = TypeVar("_Entry", bound=_Sized)
+
+
+def list_photos(folder: Path) -> tuple[list[PhotoFile], list[str]]:
+    """The photographs in a folder and the folders inside it, sorted by path, and a sentence for each broken one.
+
+    Headers tell the sizes. Only files without the end that PNG, JPEG and WebP files have are decoded, to see whether
+    they were cut short: TIFF and BMP files always.
+
+    Raises:
+        InputError: `folder` is not a folder, or holds no photograph.
+    """
+    files, broken = [], []
+    for path in find_photos(folder, recursive=True):
+        try:
+            height, width = photo_size(path)
+            if height * width > MAX_PIXELS or not _ends_well(path):
+                read_photo(path)
+        except InputError as error:
+            broken.append(str(error))
+        else:
+            files.append(PhotoFile(path, height, width))
+    return files, broken
+
+
+def find_broken(files: Sequence[PhotoFile], progress: Callable[[], object] = lambda: None) -> list[str]:
+    """Decode every photograph; returns a sentence for each broken one. `progress` is called after each."""
+    sentences = []
+    for error in ahead(_error, files, os.cpu_count() or 1):
+        if error is not None:
+            sentences.append(str(error))
+        progress()
+    return sentences
+
+
+def large_enough(entries: Iterable[_Entry], smallest: int) -> tuple[list[_Entry], list[str]]:
+    """The photographs whose sides reach `smallest`, and a sentence for each of the others."""
+    large, small = [], []
+    for entry in entries:
+        if min(entry.height, entry.width) >= smallest:
+            large.append(entry)
+        else:
+            small.append(f"{entry.name}: {entry.width} x {entry.height} pixels, smaller than the crop of {smallest}")
+    return large, small
+
+
+def nothing_left(sources: Sequence[Path], smallest: int, left_out: Sequence[str]) -> InputError:
+    """The error for a set without photographs."""
+    where = ", ".join(map(str, sources))
+    return InputError(
+        f"no photograph of at least {smallest} x {smallest} pixels in {where} ({len(left_out)} left out): "
+        "give a folder of larger photographs or a smaller crop"
+    )
+
+
+def _error(file: PhotoFile) -> InputError | None:
+    try:
+        file.decode()
+    except InputError as error:
+        return error
+    return None
+
+
+def _ends_well(path: Path) -> bool:
+    """Whether a file has the end of its kind, so that it was not cut short."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        size = file.seek(0, 2)
+        file.seek(-min(size, len(_PNG_END)), 2)
+        tail = file.read()
+    if head[:4] == b"RIFF":
+        return int.from_bytes(head[4:8], "little") + 8 <= size
+    return tail.endswith((_PNG_END, _JPEG_END))

@@ -1,0 +1,177 @@
+"""Packed photographs: one LMDB file that holds each of them as square tiles, compressed without loss.
+
+Cutting a crop out of a PNG or JPEG file costs the decoding of the whole photograph; out of a packed one, of the few
+tiles under it. Tiles do not overlap, and crops reach across them: a packed set takes less room than its PNG files, and
+gives the same crops as they do, bit for bit.
+
+    key                                                   value
+    photograph, row, column (three big-endian uint32)     a tile: lossless WebP, S x S pixels, fewer at right and bottom
+    b"photos"                                             JSON: {"format": 1, "side": S, "photos": [[name, H, W], ...]}
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+import imagecodecs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ncsr.errors import InputError
+
+if TYPE_CHECKING:
+    import lmdb
+
+FORMAT = 1
+INDEX = b"photos"
+
+# A process may open an LMDB file only once; those who share it keep it open, the last one to go closes it.
+_opened: WeakValueDictionary[tuple[int, int], lmdb.Environment] = WeakValueDictionary()
+
+
+def tile_key(photo: int, row: int, column: int) -> bytes:
+    """The key of a tile; keys sort in the order in which tiles are made."""
+    return struct.pack(">III", photo, row, column)
+
+
+def encode_tile(pixels: NDArray[np.uint8]) -> bytes:
+    """A tile's value, of (h, w, 3) pixels: see docs/data.md for why WebP, and why its fastest method."""
+    return bytes(imagecodecs.webp_encode(np.ascontiguousarray(pixels), level=0, lossless=True, method=0))
+
+
+def decode_tile(value: bytes) -> NDArray[np.uint8]:
+    """The (h, w, 3) pixels of a tile's value.
+
+    Raises:
+        imagecodecs.WebpError: it is damaged.
+    """
+    pixels: NDArray[np.uint8] = imagecodecs.webp_decode(value)
+    return pixels
+
+
+@dataclass(frozen=True)
+class PackedPhoto:
+    """A packed photograph, decoded where it is cut: `photo[:, top:bottom, left:right]` is a uint8 tensor."""
+
+    pack: Pack
+    number: int
+    name: str
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(3, H, W)."""
+        return 3, self.height, self.width
+
+    def __getitem__(self, window: tuple[slice, slice, slice]) -> Tensor:
+        channels, rows, columns = window
+        (top, bottom, _), (left, right, _) = rows.indices(self.height), columns.indices(self.width)
+        return self.pack.cut(self, top, left, bottom - top, right - left)[channels]
+
+
+class Pack:
+    """A packed file, open for reading. It takes no lock; threads and forks may use it, and pickled it opens again.
+
+    Args:
+        path: of the file.
+        report: gets a sentence when a photograph turns out damaged.
+
+    Raises:
+        InputError: it is no packed file, truncated, or of another version; or the lmdb package is missing.
+    """
+
+    def __init__(self, path: Path, report: Callable[[str], None]) -> None:
+        self.path, self._report = path, report
+        self._environment = _open(path)
+        try:
+            with self._environment.begin() as reading:
+                index = json.loads(reading.get(INDEX, b""))
+            version = index["format"]
+        except (ValueError, LookupError, TypeError):
+            raise _no_pack(path) from None
+        if version != FORMAT:
+            raise InputError(
+                f"{path} was packed by another version of ncsr (format {version}, this one reads {FORMAT}): "
+                "pack the photographs again"
+            )
+        self.side: int = index["side"]
+        self._photos: list[tuple[str, int, int]] = index["photos"]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {key: value for key, value in self.__dict__.items() if key != "_environment"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._environment = _open(self.path)
+
+    def photos(self) -> list[PackedPhoto]:
+        """All photographs, in the order in which they were packed."""
+        return [
+            PackedPhoto(self, number, f"{name} in {self.path}", height, width)
+            for number, (name, height, width) in enumerate(self._photos)
+        ]
+
+    def cut(self, photo: PackedPhoto, top: int, left: int, height: int, width: int) -> Tensor:
+        """A window of a photograph: uint8, (3, height, width).
+
+        Raises:
+            InputError: a tile is damaged.
+        """
+        side = self.side
+        pixels = np.empty((height, width, 3), np.uint8)
+        with self._environment.begin() as reading:
+            for row in range(top // side, -(-(top + height) // side)):
+                for column in range(left // side, -(-(left + width) // side)):
+                    y, x = row * side - top, column * side - left  # the tile's corner in the window
+                    try:
+                        tile = decode_tile(reading.get(tile_key(photo.number, row, column), b""))
+                        part = tile[max(-y, 0) : height - y, max(-x, 0) : width - x]
+                        pixels[max(y, 0) : y + side, max(x, 0) : x + side] = part
+                    except Exception:  # what decoders raise, and NumPy for a tile of another size
+                        reason = f"{photo.name} is damaged: pack the photographs again"
+                        self._report(reason)
+                        raise InputError(reason) from None
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def import_lmdb() -> None:
+    """See that the package is there which only packed files need.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        import lmdb  # noqa: F401
+    except ImportError:
+        raise InputError("packed photographs need the lmdb package: pip install 'ncsr[train]'") from None
+
+
+def _open(path: Path) -> lmdb.Environment:
+    import_lmdb()
+    import lmdb
+
+    try:
+        status = path.stat()
+        environment = _opened.get((status.st_dev, status.st_ino))
+        if environment is None:
+            environment = lmdb.open(str(path), subdir=False, readonly=True, lock=False)
+    except (OSError, lmdb.Error):
+        raise _no_pack(path) from None
+    size = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if size > status.st_size:  # reading past the end of a mapped file would kill the process
+        raise InputError(f"{path} is truncated: it holds {status.st_size} of {size} bytes; copy or pack it again")
+    _opened[status.st_dev, status.st_ino] = environment
+    return environment
+
+
+def _no_pack(path: Path) -> InputError:
+    return InputError(f"{path} is no file that ncsr prepare packed: give such a file, or a folder of photographs")

@@ -1,0 +1,95 @@
+"""Packing: photographs in files into one file of tiles (`ncsr.data.pack`)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ncsr.data.ahead import ahead
+from ncsr.data.listing import PhotoFile
+from ncsr.data.pack import FORMAT, INDEX, encode_tile, import_lmdb, tile_key
+from ncsr.errors import InputError
+from ncsr.files import atomic_path, make_folder
+
+SIDE = 128
+"""The side of a tile in pixels unless something else is asked for."""
+
+_TILE_SLACK, _SLACK = 1 << 13, 1 << 26  # bytes that LMDB may need beside the pixels, per tile and in all
+
+
+class _Packed(NamedTuple):
+    height: int
+    width: int
+    tiles: list[tuple[int, int, bytes]]  # row, column, value
+
+
+def pack_photos(
+    files: Sequence[PhotoFile], output: Path, *, side: int = SIDE, progress: Callable[[], object] = lambda: None
+) -> list[str]:
+    """Write photographs into one packed file, which appears when it is whole.
+
+    Args:
+        files: what to pack, in this order.
+        output: the file to write; it must not exist.
+        side: of the tiles, in pixels.
+        progress: called after each photograph.
+
+    Returns:
+        One sentence for each photograph that turned out broken and was left out.
+
+    Raises:
+        InputError: the output exists or cannot be written, no photograph can be read, or the lmdb package is missing.
+    """
+    import_lmdb()
+    import lmdb
+
+    if output.exists():
+        raise InputError(f"{output} exists already: delete it, or choose another -o")
+    if side < 1:
+        raise InputError(f"the side of a tile must be at least 1 pixel, got {side}")
+    make_folder(output.parent)
+    index: list[tuple[str, int, int]] = []
+    broken: list[str] = []
+    room = (
+        sum(3 * f.height * f.width + _TILE_SLACK * -(-f.height // side) * -(-f.width // side) for f in files) + _SLACK
+    )
+    packed = ahead(lambda file: _pack(file, side), files, os.cpu_count() or 1)
+    try:
+        with (
+            atomic_path(output) as path,
+            lmdb.open(str(path), subdir=False, map_size=room, lock=False, sync=False, metasync=False) as environment,
+        ):
+            for file, photo in zip(files, packed, strict=True):
+                if isinstance(photo, InputError):
+                    broken.append(str(photo))
+                else:
+                    with environment.begin(write=True) as writing:
+                        for row, column, value in photo.tiles:
+                            writing.put(tile_key(len(index), row, column), value, append=True)
+                    index.append((file.path.name, photo.height, photo.width))
+                progress()
+            if not index:
+                raise InputError(f"none of {len(files)} photographs can be read, the first: {broken[0]}")
+            with environment.begin(write=True) as writing:
+                content = {"format": FORMAT, "side": side, "photos": index}
+                writing.put(INDEX, json.dumps(content).encode(), append=True)
+            environment.sync(True)
+    except (lmdb.Error, OSError) as error:
+        reason = str(error).rpartition(": ")[2]
+        raise InputError(f"cannot write {output}: {reason}; make room, or choose another -o") from None
+    return broken
+
+
+def _pack(file: PhotoFile, side: int) -> _Packed | InputError:
+    """The tiles of a photograph; a broken one's error is no reason to stop."""
+    try:
+        pixels = file.decode().permute(1, 2, 0).numpy()
+    except InputError as error:
+        return error
+    height, width, _ = pixels.shape
+    corners = [(y, x) for y in range(0, height, side) for x in range(0, width, side)]
+    tiles = [(y // side, x // side, encode_tile(pixels[y : y + side, x : x + side])) for y, x in corners]
+    return _Packed(height, width, tiles)

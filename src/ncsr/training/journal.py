@@ -1,0 +1,137 @@
+"""Where a run's figures go: a progress line, TensorBoard, and `log.jsonl`, one object per line."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from ncsr.training.recipe import Recipe
+from ncsr.training.trainer import Outcome
+
+LOG = "log.jsonl"
+_EVERY = 30  # seconds between progress lines where no terminal shows a bar
+_NEGATIVE = (
+    "The loss fell below zero, as it should: it is -log2 of a density of images in [0, 1], and densities exceed 1. "
+    "Papers that count in 8-bit grey levels print a figure that is higher by 8."
+)
+
+
+class Journal:
+    """The figures of one run, from step `start` on; what an earlier process logged beyond it is dropped.
+
+    Args:
+        run: the run's folder.
+        recipe: of the run.
+        start: the step at which the run goes on.
+    """
+
+    def __init__(self, run: Path, recipe: Recipe, start: int) -> None:
+        self._recipe = recipe
+        self._unit = "L1" if recipe.objective == "l1" else "bits/dim"
+        self._explained = recipe.objective == "l1"
+        self._console = Console(stderr=True)
+        _drop_after(run / LOG, start)
+        self._log = (run / LOG).open("a", encoding="utf-8", buffering=1)
+        self._board = SummaryWriter(str(run), purge_step=start + 1)
+        self._bar = Progress(
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=recipe.steps, completed=start)
+        self._bar.start()
+        self._first, self._began, self._told = start, time.monotonic(), time.monotonic()
+        self._smooth: float | None = None
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        self._board.close()
+        self._log.close()
+
+    def step(self, step: int, outcome: Outcome) -> None:
+        """Note one step; `step` counts from 1."""
+        figures = outcome._asdict()
+        self._log.write(json.dumps({"step": step, **figures}) + "\n")
+        for name in ("loss", "norm", "rate") if self._recipe.objective == "l1" else outcome._fields:
+            if name != "taken":
+                self._board.add_scalar(f"training/{name}", figures[name], step)
+        if outcome.taken:
+            self._smooth = outcome.loss if self._smooth is None else 0.98 * self._smooth + 0.02 * outcome.loss
+        now = time.monotonic()
+        rate = (step - self._first) / max(now - self._began, 1e-9)
+        parts = "" if self._unit == "L1" else f" (latents {outcome.density:.2f}, volume {outcome.log_det:.2f})"
+        text = (
+            f"{'none' if self._smooth is None else format(self._smooth, '.4f')} {self._unit}{parts}, "
+            f"{rate * self._recipe.batch:.1f} crops/s, rate {outcome.rate:.1e}, {memory_gib():.1f} GiB"
+        )
+        self._bar.update(self._task, completed=step, description=text)
+        if not self._console.is_terminal and (now - self._told > _EVERY or step == self._recipe.steps):
+            self._told = now
+            left = (self._recipe.steps - step) / max(rate, 1e-9) / 60
+            self.say(f"step {step} of {self._recipe.steps}: {text}, {left:.0f} min left")
+        if outcome.loss < 0 and not self._explained:
+            self._explained = True
+            self.say(_NEGATIVE)
+
+    def event(self, step: int, kind: str, figures: Mapping[str, float | str]) -> None:
+        """Note what happens now and then: a validation, a skipped step, a return to a checkpoint."""
+        self._log.write(json.dumps({"step": step, "event": kind, **figures}) + "\n")
+        for name, value in figures.items():
+            if isinstance(value, float):
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+        shown = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k}: {v}" for k, v in figures.items())
+        self.say(f"step {step}: {kind}: {shown}")
+
+    def picture(self, step: int, name: str, picture: object) -> None:
+        """Show a PIL image in TensorBoard."""
+        import numpy as np
+
+        self._board.add_image(name, np.asarray(picture), step, dataformats="HWC")
+
+    def say(self, text: str) -> None:
+        """One line for whoever watches."""
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def memory_gib() -> float:
+    """The largest memory of this process so far: of the accelerator where there is one, else resident memory."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def _drop_after(log: Path, step: int) -> None:
+    """Keep the lines of steps up to `step`; a half-written last line goes too."""
+    if not log.is_file():
+        return
+    kept = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (json.JSONDecodeError, KeyError):
+            continue
+    log.write_text("".join(kept), encoding="utf-8")

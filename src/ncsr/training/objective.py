@@ -1,0 +1,56 @@
+"""What a training step minimises.
+
+One module, so that whoever wraps it (distributed training, a compiler) sees a single forward pass.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ncsr.data.loader import Batch
+from ncsr.model import NCSR
+from ncsr.resize import imresize
+from ncsr.training.recipe import Recipe
+
+
+class Objective(nn.Module):
+    """L1 of the encoder alone, or bits per dimension of x+ given y+ and v.
+
+    Args:
+        model: what is trained.
+        recipe: says which objective, and where the noise goes.
+    """
+
+    def __init__(self, model: NCSR, recipe: Recipe) -> None:
+        super().__init__()
+        self.model, self.recipe = model, recipe
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The batch's means (3,): the loss, and of a likelihood its two parts, which add up to it.
+
+        The parts are those of the latents' density and of the log-determinant, in bits per dimension; of L1, zeros.
+        """
+        if self.recipe.objective == "l1":
+            with torch.autocast(batch.lr.device.type, torch.bfloat16, enabled=self.model.low_precision(sampling=False)):
+                sr: Tensor = self.model.encoder(batch.lr)
+            loss = (sr.float() - batch.hr).abs().mean()
+            return torch.stack((loss, torch.zeros_like(loss), torch.zeros_like(loss)))
+        density, log_det = self.model.log_prob_parts(*noisy(batch, self.recipe))
+        bits = -torch.stack((density + log_det, density, log_det)) / (math.log(2) * batch.hr[0].numel())
+        return bits.mean(1)
+
+
+def noisy(batch: Batch, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor | None]:
+    """x+, y+ and the condition of the noise conditional layers (paper, section 3.3).
+
+    With `noise_on` hr, y stays as it is (section 3.2).
+    """
+    if batch.v is None:
+        return batch.hr, batch.lr, None
+    kind = "none" if recipe.model.flow is None else recipe.model.flow.condition
+    condition = {"noise": batch.v, "std": batch.std, "none": None}[kind]
+    noisy_lr = batch.lr + imresize(batch.v, 1 / recipe.model.scale) if recipe.noise_on == "both" else batch.lr
+    return batch.hr + batch.v, noisy_lr, condition

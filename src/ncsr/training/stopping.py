@@ -1,0 +1,41 @@
+"""Stopping a run by SIGTERM or Ctrl-C between two steps, so that it can be saved first."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Stop:
+    """Whether, and by which signal, the run was asked to stop."""
+
+    signal: int | None = None
+
+
+class Interrupted(SystemExit):
+    """The run was asked to stop and was saved; the exit code is 128 plus the signal's number, as shells have it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Take down the first SIGTERM or SIGINT instead of dying of it; the second acts as ever."""
+    stop = Stop()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def take_down(number: int, frame: FrameType | None) -> None:
+        stop.signal = number
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+
+    for number in handlers:
+        signal.signal(number, take_down)
+    try:
+        yield stop
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

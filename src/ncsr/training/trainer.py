@@ -1,0 +1,180 @@
+"""One training run as it stands: model, average, optimiser and position; and how it takes a step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ncsr.checkpoint import read_model
+from ncsr.data.loader import Batch
+from ncsr.device import bfloat16_pays
+from ncsr.errors import InputError
+from ncsr.model import NCSR
+from ncsr.training.objective import Objective, noisy
+from ncsr.training.recipe import Recipe
+from ncsr.training.schedule import encoder_trains, learning_rate
+
+_WATCHED = 1000  # steps over which skipped ones are counted
+
+
+class Outcome(NamedTuple):
+    """What a step was.
+
+    Attributes:
+        loss: mean over the global batch: L1, or bits per dimension.
+        density: the share of the latents' density in bits per dimension.
+        log_det: the share of the log-determinant.
+        norm: of the gradient, before clipping.
+        rate: the learning rate.
+        taken: whether the weights moved; not when the loss or the gradient was not finite.
+    """
+
+    loss: float
+    density: float
+    log_det: float
+    norm: float
+    rate: float
+    taken: bool
+
+
+class Trainer:
+    """One run. `state` and `restore` hold and give back all that decides what comes next.
+
+    Args:
+        recipe: what to compute.
+        fabric: where: device and processes.
+        init: a model to start from; its weights replace those that the new model also has (an RRDB starts a flow's
+            encoder).
+        step: position in the recipe's schedule to start at.
+
+    Raises:
+        InputError: the batch cannot be shared evenly by the processes; `init` does not fit.
+    """
+
+    def __init__(self, recipe: Recipe, fabric: Fabric, init: Path | None = None, step: int = 0) -> None:
+        if recipe.batch % (fabric.world_size * recipe.accumulate):
+            raise InputError(
+                f"a batch of {recipe.batch} cannot be shared by {fabric.world_size} processes in {recipe.accumulate} "
+                "parts each: make batch a multiple of their product"
+            )
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.fabric, self.step = recipe, fabric, step
+        self.skipped: list[int] = []
+        self.returns = 0
+        self.model = NCSR(recipe.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.recompute = recipe.recompute
+        self.model.precision = recipe.precision
+        if recipe.precision == "auto":  # of a model, that would concern sampling alone
+            self.model.precision = "bfloat16" if bfloat16_pays(fabric.device) else "float32"
+        if init is not None:
+            load_matching(self.model, read_model(init)[1], str(init))
+        encoder = list(self.model.encoder.parameters())
+        flow = [] if self.model.flow is None else list(self.model.flow.parameters())
+        groups = [{"params": encoder, "rate": recipe.encoder_rate}, {"params": flow, "rate": 1.0}]
+        self.optimiser = torch.optim.Adam([g for g in groups if g["params"]], betas=recipe.betas)
+        objective = Objective(self.model, recipe)
+        self._objective, self._optimiser = fabric.setup(
+            cast(nn.Module, torch.compile(objective)) if recipe.compile else objective, self.optimiser
+        )
+        self.average = None if not recipe.average else self._new_average()
+
+    def start(self, batch: Batch) -> None:
+        """Start the actnorms from one batch, the same in all processes; those that were loaded are started already."""
+        if self.recipe.objective == "likelihood":
+            self.model.start_actnorms(*noisy(self.fabric.to_device(batch), self.recipe))
+        if self.average is not None:
+            self.average = self._new_average()
+
+    def advance(self, batch: Batch) -> Outcome:
+        """One optimiser step on this process's share of the batch."""
+        rate = learning_rate(self.recipe, self.step) * 0.5**self.returns
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["rate"]
+        self.model.encoder.requires_grad_(encoder_trains(self.recipe, self.step))
+        self.optimiser.zero_grad()
+        means = self.fabric.all_reduce(self._backward(self.fabric.to_device(batch)), reduce_op="mean")
+        assert isinstance(means, Tensor)
+        norm = self.fabric.clip_gradients(
+            self._objective, self._optimiser, max_norm=self.recipe.clip, error_if_nonfinite=False
+        )
+        assert norm is not None
+        taken = bool(means.isfinite().all() & norm.isfinite())
+        if taken:
+            self._optimiser.step()
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+        else:
+            self.skipped = [step for step in self.skipped if step > self.step - _WATCHED] + [self.step]
+        self.step += 1
+        loss, density, log_det = means.tolist()
+        return Outcome(loss, density, log_det, norm.item(), rate, taken)
+
+    def sick(self) -> bool:
+        """Whether more steps were skipped than the recipe bears."""
+        return len(self.skipped) > self.recipe.patience
+
+    def result(self) -> NCSR:
+        """The model as it is now: the average of its weights where the recipe asks for one."""
+        result = self.model if self.average is None else self.average.module
+        assert isinstance(result, NCSR)
+        return result
+
+    def state(self) -> dict[str, Any]:
+        """All that decides what comes next, for a checkpoint."""
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "skipped": self.skipped,
+            "returns": self.returns,
+            "random": torch.get_rng_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Be what `state` was taken from, bit for bit."""
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.step, self.skipped, self.returns = state["step"], list(state["skipped"]), state["returns"]
+        torch.set_rng_state(state["random"])
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """Add up the gradients of the batch's parts; returns the means of the objective's figures."""
+        parts = _split(batch, self.recipe.accumulate)
+        figures = []
+        for i, part in enumerate(parts):
+            with self.fabric.no_backward_sync(self._objective, enabled=i + 1 < len(parts)):
+                means = self._objective(part)
+                self.fabric.backward(means[0] / len(parts))
+            figures.append(means.detach())
+        return torch.stack(figures).mean(0)
+
+    def _new_average(self) -> AveragedModel:
+        return AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.recipe.average))
+
+
+def load_matching(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Copy into `model` every tensor of `weights` that it has too.
+
+    Raises:
+        InputError: a shape differs, or there is nothing in common.
+    """
+    own = model.state_dict()
+    common = {key: value for key, value in weights.items() if key in own}
+    misshapen = [key for key, value in common.items() if value.shape != own[key].shape]
+    if misshapen or not common:
+        what = f"{misshapen[0]} has another shape" if misshapen else "they share no parameter"
+        raise InputError(f"{source} cannot start this model: {what}; use a model of the recipe's architecture")
+    model.load_state_dict(common, strict=False)
+
+
+def _split(batch: Batch, parts: int) -> list[Batch]:
+    columns = [(None,) * parts if column is None else column.chunk(parts) for column in batch]
+    return [Batch(*row) for row in zip(*columns, strict=True)]

@@ -1,0 +1,157 @@
+"""`ncsr train` in one process: what it prints and writes, and one sentence for whatever is wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+from ncsr.training.checkpoints import checkpoints
+from tests.conftest import TINY, Command, scene8
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe of three steps, with photographs in the folder `data`."""
+    (tmp_path / "data" / "inner").mkdir(parents=True)
+    Image.fromarray(scene8(24, 32, seed=1)).save(tmp_path / "data" / "inner" / "photo.png")
+    values = {
+        "objective": "likelihood",
+        "model": TINY.model_dump(mode="json"),
+        "steps": 3,
+        "batch": 2,
+        "crop": 16,
+        "noise": 0.05,
+        "checkpoint_every": 2,
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values))
+    return tmp_path / "recipe.yaml"
+
+
+def test_train_then_upscale(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
+    result = ncsr_("train", recipe, "--data", tmp_path / "data", "-o", tmp_path / "run")
+    assert result.code == 0
+    assert result.paths == [tmp_path / "run" / "model"]
+    assert "step 3 of 3: " in result.err
+    assert "bits/dim" in result.err
+    photo = tmp_path / "photo.png"
+    Image.fromarray(scene8(6, 8)).save(photo)
+    enlarged = ncsr_("upscale", photo, "-m", tmp_path / "run" / "model", "-o", tmp_path / "out", "-n", 1, "-t", 0)
+    assert enlarged.code == 0
+
+
+def test_train_an_encoder_then_the_flow_on_it(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
+    data = ("--data", tmp_path / "data")
+    sets = ("objective=l1", "noise=0", "model.flow=null", "steps=2")
+    how = [part for change in sets for part in ("--set", change)]
+    result = ncsr_("train", recipe, *data, "-o", tmp_path / "rrdb", *how)
+    assert result.code == 0
+    assert "L1" in result.err
+    init = ("--init", tmp_path / "rrdb" / "model", "--set", "encoder_rate=0", "--set", "steps=1")
+    assert ncsr_("train", recipe, *data, "-o", tmp_path / "flow", *init).code == 0
+    rrdb, flow = (load_file(tmp_path / run / "model" / "model.safetensors") for run in ("rrdb", "flow"))
+    assert rrdb.keys() < flow.keys()
+    for key, value in rrdb.items():
+        assert torch.equal(value, flow[key]), key
+
+
+def test_start_step_goes_on_in_the_schedule(
+    ncsr_: Command, recipe: Path, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    train = ("train", recipe, "--data", tmp_path / "data", "-o", tmp_path / "run")
+    ncsr_(*train, "--start-step", 2).failed("--start-step 2 goes with --init MODEL")
+    ncsr_(*train, "--start-step", 3, "--init", tiny_model_folder).failed("not before the recipe's end, step 3")
+    assert ncsr_(*train, "--start-step", 2, "--init", tiny_model_folder).code == 0
+    assert [path.name for path in checkpoints(tmp_path / "run")] == ["step-00000003.pt", "step-00000002.pt"]
+
+
+def test_validation_photographs(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
+    held_out = tmp_path / "held out"
+    held_out.mkdir()
+    Image.fromarray(scene8(72, 80)).save(held_out / "photo.png")
+    train = ("train", recipe, "--data", tmp_path / "data", "-o", tmp_path / "run")
+    result = ncsr_(*train, "--validate", held_out)
+    assert result.code == 0
+    assert "step 3: validation: PSNR" in result.err
+    assert (tmp_path / "run" / "best" / "model.safetensors").exists()
+    assert (tmp_path / "run" / "validation" / "step-00000003.png").exists()
+
+
+def test_dry_run(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
+    result = ncsr_("train", recipe, "--dry-run", "--set", "batch=4", "--device", "cpu")
+    assert result.code == 0
+    text, _, figures = result.out.partition("\n\n")
+    assert yaml.safe_load(text)["batch"] == 4
+    for what in (
+        "parameters: 0.18 million, 0.03",
+        "memory: ",
+        "GiB per process",
+        "s per step of 4 crops (1 x cpu, ",
+        "0 h 0 min in all",
+    ):
+        assert what in figures
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_list_of_recipes(ncsr_: Command) -> None:
+    names = ncsr_("train", "list").out.split()
+    wanted = {"rrdb-x4", "rrdb-x8", "ncsr-x4", "ncsr-x8", "ncsr-x4-extra", "srflow-x4", "srflow-x8", "ncsr-x4-std"}
+    wanted |= {
+        "ncsr-x4-no-layer",
+        "ncsr-x4-all-levels",
+        "ncsr-x4-hr-noise",
+        "ncsr-x4-published",
+        "x4-small",
+        "x8-small",
+    }
+    assert wanted <= set(names)
+
+
+def test_train_with_wrong_input(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "file").write_text("")
+    data, run = tmp_path / "data", tmp_path / "run"
+    train = ("train", recipe, "--data", data, "-o")
+    ncsr_("train", "x4-smal", "--data", data, "-o", run).failed(r"no recipe 'x4-smal': did you mean x4-small\?")
+    ncsr_("train", recipe).failed(r"training needs --data \(photographs\) and -o")
+    ncsr_(*train, run, "--set", "stepz=3").failed(r"unknown key 'stepz': the nearest known one is 'steps'")
+    ncsr_(*train, run, "--set", "model.encoder.block=3").failed(r"nearest known one is 'blocks'")
+    ncsr_(*train, run, "--set", "steps").failed(r"--set takes KEY=VALUE, got 'steps'")
+    ncsr_(*train, run, "--set", "steps=[1").failed(r"--set steps: '\[1' is not a YAML value")
+    ncsr_(*train, run, "--set", "steps=0").failed(r"steps: .* got 0")
+    ncsr_(*train, run, "--set", "accumulate=3").failed(r"batch \(2\) must be a multiple of accumulate \(3\)")
+    ncsr_(*train, run, "--set", "folders=2").failed(r"trains on 2 sources of photographs, got 1: add --data")
+    ncsr_(*train, run, "--resume").failed(r"nothing to resume in .*: no checkpoint in")
+    ncsr_(*train, run, "--init", "no-such-model").failed(r"no model 'no-such-model'")
+    ncsr_(*train, run, "--device", "toaster").failed(r"no device 'toaster' on this machine")
+    ncsr_(*train, run, "--set", "crop=64").failed(r"no photograph of at least 64 x 64 pixels")
+    ncsr_(*train, run, "--validate", tmp_path / "none").failed(r"holds no photographs")
+    ncsr_("train", recipe, "--data", tmp_path / "missing", "-o", run).failed(r"missing")
+    ncsr_("train", recipe, "--data", tmp_path / "none", "-o", run).failed(r"holds no photographs")
+    ncsr_(*train, tmp_path / "file" / "run").failed(r"cannot make the folder .*file is a file")
+    assert not run.exists()
+
+
+def test_train_refuses_another_recipe(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
+    train = ("train", recipe, "--data", tmp_path / "data", "-o", tmp_path / "run", "--set")
+    assert ncsr_(*train, "steps=1").code == 0
+    ncsr_(*train, "steps=1").failed(r"holds a run already: give --resume to go on with it, or another -o")
+    ncsr_(*train, "steps=2", "--resume").failed(
+        r"trained with another recipe \(steps: 1 -> 2\): resume with the same one"
+    )
+    for path in checkpoints(tmp_path / "run"):
+        path.write_bytes(b"")
+    ncsr_(*train, "steps=1", "--resume").failed(r"nothing to resume in .*: every checkpoint there is damaged")
+
+
+def test_train_without_its_packages(
+    ncsr_: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ncsr.training.run", None)
+    result = ncsr_("train", recipe, "--data", tmp_path / "data", "-o", tmp_path / "run")
+    result.failed(r"training needs more packages: pip install 'ncsr\[train\]'")
