@@ -35,7 +35,7 @@ def measure(model_name: str, folder: Path, n: int, temperature: float, limit: in
     """Every figure of one model on one folder."""
     model = load(model_name)
     scale, paths = model.config.scale, find_photos(folder)[:limit]
-    real, bicubic, sampled = (TexturePatches(images=k * len(paths)) for k in (1, 1, n))
+    real, bicubic, sampled = (TexturePatches() for _ in range(3))
     zero, bicubic_psnr, sample_psnr, consistency, deviations, diversities, blocks = [], [], [], [], [], [], []
     finite = True
     for path in paths:

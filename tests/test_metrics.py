@@ -7,10 +7,13 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
+import ncsr
 from ncsr import metrics
 from ncsr.errors import InputError
 from ncsr.resize import imresize
+from tests.conftest import scene
 from tests.parity import golden
 
 
@@ -75,6 +78,59 @@ def test_luma_psnr_weighs_channels() -> None:
     hr = torch.full((3, 8, 8), 0.4)
     sr = hr + torch.tensor([0.0, 0.2, 0.0])[:, None, None]
     torch.testing.assert_close(metrics.luma_psnr(sr, hr, 2).item(), 20 * math.log10(255 / (0.2 * 128.553)))
+
+
+def test_psnr_is_that_of_torchmetrics() -> None:
+    a, b = random_images(4, 3, 24, 32).double(), random_images(4, 3, 24, 32, seed=1).double()
+    expected = peak_signal_noise_ratio(a, b, data_range=1.0, dim=(1, 2, 3), reduction="none")
+    torch.testing.assert_close(metrics.psnr(a, b), expected, rtol=0, atol=1e-6)  # its log(10) is float32
+
+
+def ssim_by_hand(a: Tensor, b: Tensor) -> float:
+    """Of one channel (H, W), by the formula: the windows wholly inside, one by one."""
+    taps = torch.exp(-((torch.arange(11) - 5).double() ** 2) / (2 * 1.5**2))
+    window = taps[:, None] * taps / taps.sum() ** 2
+    values = []
+    for top in range(a.shape[0] - 10):
+        for left in range(a.shape[1] - 10):
+            x, y = (image[top : top + 11, left : left + 11].double() for image in (a, b))
+            mean_x, mean_y = (window * x).sum(), (window * y).sum()
+            xx, yy, xy = ((window * u * v).sum() for u, v in ((x, x), (y, y), (x, y)))
+            c1, c2 = 0.01**2, 0.03**2
+            luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+            structure = (2 * (xy - mean_x * mean_y) + c2) / (xx - mean_x**2 + yy - mean_y**2 + c2)
+            values.append(luminance * structure)
+    return torch.stack(values).mean().item()
+
+
+def test_ssim_by_hand() -> None:
+    a = random_images(2, 14, 17)
+    b = 0.6 * a + 0.3 * random_images(2, 14, 17, seed=1)
+    expected = (ssim_by_hand(a[0], b[0]) + ssim_by_hand(a[1], b[1])) / 2
+    assert metrics.ssim(a, b).item() == pytest.approx(expected, abs=1e-5)
+    assert metrics.ssim(a, a).item() == pytest.approx(1, abs=1e-6)
+    assert metrics.ssim(a, b, shave=1) == metrics.ssim(a[:, 1:-1, 1:-1], b[:, 1:-1, 1:-1])
+
+
+def test_ssim_of_samples() -> None:
+    samples, hr = random_images(3, 2, 3, 24, 28), random_images(2, 3, 24, 28, seed=1)
+    for measure, of_image in ((metrics.luma_ssim, metrics.luma), (metrics.rgb_ssim, lambda x: x)):
+        values = measure(samples, hr, 4)
+        assert values.shape == (3, 2)
+        a, b = (of_image((x * 255).round() / 255) for x in (samples[2, 1], hr[1]))
+        assert values[2, 1].item() == pytest.approx(metrics.ssim(a, b, shave=4).item(), abs=1e-6)
+
+
+def test_measures_of_samples_are_those_of_single_images() -> None:
+    samples, hr = random_images(3, 2, 3, 24, 32), random_images(2, 3, 24, 32, seed=1)
+    lr = imresize(hr, 0.25)
+    for values, single in (
+        (metrics.luma_psnr(samples, hr, 4), metrics.luma_psnr(samples[2, 1], hr[1], 4)),
+        (metrics.rgb_psnr(samples, hr, 4), metrics.rgb_psnr(samples[2, 1], hr[1], 4)),
+        (metrics.lr_psnr(samples, lr), metrics.lr_psnr(samples[2, 1], lr[1])),
+    ):
+        assert values.shape == (3, 2)
+        assert values[2, 1] == single
 
 
 def ntire_images() -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -149,7 +205,7 @@ def test_diversity_squared_error_crops_to_eight() -> None:
 
 
 def texture(images: Tensor, seed: int = 0) -> Tensor:
-    patches = metrics.TexturePatches(len(images), seed)
+    patches = metrics.TexturePatches(seed)
     for image in images:
         patches.add(image)
     return patches.patches()
@@ -175,18 +231,35 @@ def test_texture_looks_at_the_finest_level_only() -> None:
     torch.testing.assert_close(checkerboard.abs().median().item(), 4.0)
 
 
-def test_texture_patches_are_shared_evenly() -> None:
-    levels = torch.tensor([1.0, 2.0, 4.0])
+def checkerboards(*amplitudes: int) -> Tensor:
+    """Images whose finest level is +-amplitude."""
     row, column = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
-    images = gray_levels(100 + 2 * levels[:, None, None] * ((row + column) % 2))
-    amplitudes = texture(images)[:, 0, 3, 3].abs()
-    counts = [int((amplitudes.round() == level).sum()) for level in levels]
+    return gray_levels(100 + 2 * torch.tensor(amplitudes)[:, None, None] * ((row + column) % 2))
+
+
+def test_texture_patches_are_shared_evenly() -> None:
+    amplitudes = texture(checkerboards(1, 2, 4))[:, 0, 3, 3].abs().round()
+    counts = [int((amplitudes == level).sum()) for level in (1, 2, 4)]
     assert sum(counts) == 16384
-    assert max(counts) - min(counts) < 16384 / 20
-    batch = metrics.TexturePatches(3)
-    batch.add(images)
+    assert max(counts) - min(counts) <= 1
+
+
+def test_texture_patches_do_not_depend_on_the_order_of_images() -> None:
+    images = checkerboards(1, 2, 4, 8)
+    patches = texture(images)
+    assert torch.equal(texture(images.flip(0)), patches)
+    assert not torch.equal(texture(images, seed=1), patches)
+    batch = metrics.TexturePatches()
+    batch.add(images[:, None])
     assert batch.patches().shape == (16384, 3, 7, 7)
-    assert torch.equal(batch.patches(), texture(images))
+    assert torch.equal(batch.patches(), patches)
+
+
+def test_texture_looks_at_every_place() -> None:
+    left = torch.where(torch.arange(32) < 16, checkerboards(8), checkerboards(2))
+    amplitudes = texture(left)[:, 0, 3, 3].abs().round()
+    assert 0.3 < (amplitudes == 8).float().mean() < 0.6
+    assert 0.3 < (amplitudes == 2).float().mean() < 0.6
 
 
 def test_smooth_block_grain() -> None:
@@ -217,6 +290,27 @@ def test_grain_without_smooth_blocks_is_nan() -> None:
     assert math.isnan(metrics.smooth_block_grain(rough, rough[0]).ratio)
     small = rough[..., :8, :8]
     assert math.isnan(metrics.smooth_block_grain(small, small[0]).ratio)
+
+
+def test_dequantised_is_half_a_grey_level_around() -> None:
+    hr = random_images(2, 3, 16, 16)
+    noise = 255 * metrics.dequantised(hr) - metrics.eight_bit(hr)
+    assert -0.5 - 1e-4 < noise.min() < -0.45
+    assert 0.45 < noise.max() < 0.5 + 1e-4
+    assert abs(noise.mean()) < 0.05
+    torch.testing.assert_close(noise[0], noise[1], rtol=0, atol=1e-4)  # an image's own, whatever the batch
+    assert torch.equal(metrics.dequantised(hr[1]), metrics.dequantised(hr)[1])
+    assert not torch.equal(metrics.dequantised(hr, seed=1), metrics.dequantised(hr))
+
+
+def test_dequantised_bits_per_dim(tiny_model: ncsr.NCSR) -> None:
+    hr = torch.from_numpy(scene(32, 40)).movedim(-1, 0).float()[None]
+    space = tiny_model.space(imresize(hr, 0.25))
+    bits = metrics.dequantised_bits_per_dim(space, hr)
+    assert bits.shape == (1,)
+    expected = space.bits_per_dim(metrics.dequantised(hr)) + 8
+    torch.testing.assert_close(bits, expected.double())
+    assert bits != space.bits_per_dim(hr) + 8
 
 
 def bicubic_drawing() -> tuple[Tensor, Tensor]:
@@ -251,9 +345,11 @@ def test_measures_rank_bicubic_below_the_photograph() -> None:
         (lambda x: metrics.pixel_deviation(x[None]), "two samples"),
         (lambda x: metrics.diversity_squared_error(x, x), "photograph"),
         (lambda x: metrics.smooth_block_grain(x[None, None], x), "photograph"),
-        (lambda x: metrics.TexturePatches(1).add(x[:, :6]), "at least 7"),
-        (lambda x: metrics.TexturePatches(1).add(torch.stack([x, x])), "got more"),
-        (lambda x: metrics.TexturePatches(1).patches(), "got 0"),
+        (lambda x: metrics.TexturePatches().add(x[:, :6]), "at least 7"),
+        (lambda x: metrics.TexturePatches().patches(), "got none"),
+        (lambda x: metrics.ssim(x, x), "11 x 11 pixels or more, got 8 x 8"),
+        (lambda x: metrics.ssim(metrics.eight_bit(x), x), "floating-point"),
+        (lambda x: metrics.luma_ssim(x, x[..., :4, :], 1), "same .* got"),
         (lambda x: metrics.texture_distance(torch.zeros(4, 3, 7, 7), torch.zeros(5, 3, 7, 7)), "4 and 5"),
     ],
 )

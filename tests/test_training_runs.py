@@ -184,3 +184,17 @@ def test_interrupted_processes_agree(recipe: Path, tmp_path: Path) -> None:
     _, err = process.communicate(timeout=100)
     assert "saved; go on with" in err
     assert read_newest(run)[0]["step"] == len(_steps(run))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_on_a_gpu(recipe: Path, tmp_path: Path, precision: str) -> None:
+    run = tmp_path / "run"
+    more = ("--set", "steps=20", "--set", "average=0.9", "--set", f"precision={precision}")
+    arguments = [{"cpu": "cuda"}.get(word, word) for word in _command(recipe, run, *more)]
+    _, err = (process := _start(arguments)).communicate(timeout=200)
+    assert process.returncode == 0, err
+    losses = [step["loss"] for step in _steps(run)]
+    assert len(losses) == 20
+    assert sum(losses[-5:]) < sum(losses[:5])
+    assert ncsr.load(run / "model", "cpu").space(torch.rand(1, 3, 4, 4)).sample(2, seed=0).isfinite().all()

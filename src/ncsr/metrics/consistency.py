@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.metrics.fidelity import psnr
-from ncsr.metrics.pixels import crop_to_multiple, eight_bit
+from ncsr.metrics.pixels import crop_to_multiple, each_sample, eight_bit
 from ncsr.resize import imresize
 
 
@@ -48,8 +48,8 @@ def lr_psnr(sr: Tensor, lr: Tensor, truncate: bool = False) -> Tensor:
             f"LR-PSNR needs an SR image that is a whole multiple of its LR image, got {sr_width} x {sr_height} for "
             f"{width} x {height}: crop the photograph to a multiple of the scale before reducing it"
         )
-    reduced = imresize(eight_bit(sr, truncate), 1 / scale)
-    return psnr(reduced.double() / 255, eight_bit(lr).double() / 255)
+    target = eight_bit(lr).double() / 255
+    return each_sample(lambda x: psnr(imresize(eight_bit(x, truncate), 1 / scale).double() / 255, target), sr, lr)
 
 
 def ntire_lr_psnr(samples: Tensor, hr: Tensor, scale: int, truncate: bool = False) -> Tensor:

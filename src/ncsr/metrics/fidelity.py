@@ -1,7 +1,8 @@
 """Closeness to one photograph: PSNR on luma and on RGB.
 
 PSNR = 10 log10(1 / MSE) in dB for images in [0, 1]. A table's figure is the mean of the images' dB, never the dB of
-their pooled squared error.
+their pooled squared error. One image's figure is torchmetrics' own (`peak_signal_noise_ratio` with `dim`), computed
+here because training needs it without the `eval` extra.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.metrics.pixels import check_same_size, eight_bit
+from ncsr.metrics.pixels import check_same_size, each_sample, eight_bit
 
 
 def luma(rgb: Tensor) -> Tensor:
@@ -65,12 +66,14 @@ def luma_psnr(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
     Returns:
         (...,) dB per image, float64.
     """
-    return psnr(luma(_unit(sr)), luma(_unit(hr)), shave=scale)
+    photograph = luma(_unit(hr))
+    return each_sample(lambda image: psnr(luma(_unit(image)), photograph, shave=scale), sr, hr)
 
 
 def rgb_psnr(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
     """The same as `luma_psnr`, over the three RGB channels, as DIV2K tables have it."""
-    return psnr(_unit(sr), _unit(hr), shave=scale)
+    photograph = _unit(hr)
+    return each_sample(lambda image: psnr(_unit(image), photograph, shave=scale), sr, hr)
 
 
 def _unit(images: Tensor) -> Tensor:

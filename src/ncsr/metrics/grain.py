@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ncsr.metrics.fidelity import luma
@@ -50,7 +51,7 @@ def smooth_block_deviations(samples: Tensor, hr: Tensor) -> tuple[Tensor, Tensor
     check_samples(samples, hr)
     photograph = _block_deviations(hr)
     smooth = photograph < SMOOTH
-    return _block_deviations(samples)[:, smooth], photograph[smooth]
+    return torch.stack([_block_deviations(sample)[smooth] for sample in samples]), photograph[smooth]
 
 
 def grain(samples: Tensor, photograph: Tensor) -> Grain:

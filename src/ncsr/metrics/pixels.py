@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,22 @@ def crop_to_multiple(images: Tensor, multiple: int) -> Tensor:
     return images[..., : height - height % multiple, : width - width % multiple]
 
 
+def each_sample(measure: Callable[[Tensor], Tensor], samples: Tensor, like: Tensor) -> Tensor:
+    """A measure of every sample, one in memory at a time.
+
+    Args:
+        measure: of images with as many axes as `like`, to (...,) or more.
+        samples: (n, ..., C, H, W), or images with no more axes than `like`, which are measured at once.
+        like: the photograph or LR image, (..., C, H, W).
+
+    Returns:
+        (n, ...) the measures, stacked.
+    """
+    if samples.ndim <= like.ndim:
+        return measure(samples)
+    return torch.stack([each_sample(measure, sample, like) for sample in samples])
+
+
 def check_same_size(a: Tensor, b: Tensor) -> None:
     """Raise InputError unless two images agree in channels, height and width; axes before them may broadcast."""
     if a.shape[-3:] != b.shape[-3:]:
@@ -54,4 +72,17 @@ def check_samples(samples: Tensor, photograph: Tensor) -> None:
         raise InputError(
             f"samples must be (n, ..., 3, H, W) with the photograph's shape behind n, got {tuple(samples.shape)} for "
             f"{tuple(photograph.shape)}: crop the photograph to a multiple of the scale first"
+        )
+
+
+def check_unit_range(images: Tensor) -> None:
+    """Raise InputError unless images are uint8, or floating point with all values in [0, 1]."""
+    if images.dtype == torch.uint8:
+        return
+    if not images.is_floating_point():
+        raise InputError(f"LPIPS needs images in uint8 or floating point, got {images.dtype}: convert them first")
+    low, high = images.min().item(), images.max().item()
+    if not 0 <= low <= high <= 1:
+        raise InputError(
+            f"LPIPS needs images in [0, 1], got values from {low:g} to {high:g}: bring images in [-1, 1] to (x + 1) / 2"
         )

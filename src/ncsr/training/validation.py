@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ncsr.data.crops import Photograph, Photographs, random_stream
-from ncsr.metrics import lr_psnr, luma_psnr
+from ncsr.data.crops import Photograph, Photographs
+from ncsr.metrics import dequantised, lr_psnr, luma_psnr
 from ncsr.model import NCSR
 from ncsr.resize import imresize
 from ncsr.sheet import contact_sheet
@@ -68,8 +68,7 @@ def _measure(
     panels = [("photograph", _picture(hr)), ("bicubic", _picture(imresize(lr, scale)))]
     if model.flow is None:
         return figures, [*panels, ("model", _picture(expected))] if with_panels else []
-    grey = torch.from_numpy(random_stream(recipe.seed, 0, 0).random(hr.shape)).float()
-    figures["bits per dimension"] = space.bits_per_dim(((hr + grey - 0.5) / 255)[None]).item()
+    figures["bits per dimension"] = space.bits_per_dim(dequantised(hr)[None]).item()
     finite, consistency = 0, []
     for k in range(_SAMPLES):
         sample = space.draw([k], model.config.temperature, recipe.seed)[0, 0].cpu()

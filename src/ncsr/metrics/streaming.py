@@ -1,0 +1,281 @@
+"""The measures as `torchmetrics.Metric` classes, for anybody's training or evaluation loop.
+
+Every class but `BitsPerDim` is updated with the samples of one or more photographs, and computes its figure over all:
+
+    measures = all_measures(scale=4, lpips=load_lpips())
+    for hr, lr in photographs:                                          # (B, 3, s h, s w) and (B, 3, h, w)
+        measures.update(model.space(lr).sample(10), hr, lr)             # samples are (10, B, 3, s h, s w)
+    measures.compute()                                                  # {"luma_psnr": ..., "lpips": ..., ...}
+
+No state grows with the number of images. Sums, counts and tables of patches are merged over processes by torchmetrics.
+Whatever the number of images in an update, the figures are those of the images one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ncsr.errors import InputError
+from ncsr.metrics.consistency import lr_psnr, ntire_lr_psnr
+from ncsr.metrics.diversity import diversity, diversity_squared_error, pixel_deviation
+from ncsr.metrics.fidelity import luma_psnr, rgb_psnr
+from ncsr.metrics.grain import smooth_block_deviations
+from ncsr.metrics.likelihood import dequantised_bits_per_dim
+from ncsr.metrics.lpips import LPIPS, ntire_lpips
+from ncsr.metrics.pixels import check_samples
+from ncsr.metrics.ssim import luma_ssim, rgb_ssim
+from ncsr.metrics.texture import empty_table, first_patches, offer, table_patches, texture_distance
+from ncsr.space import Space
+
+try:
+    from torchmetrics import Metric, MetricCollection
+except ModuleNotFoundError:
+    raise InputError("ncsr.metrics.streaming needs torchmetrics: pip install 'ncsr[eval]'") from None
+
+
+def all_measures(scale: int, lpips: LPIPS | None = None, truncate: bool = False) -> MetricCollection:
+    """Every measure of samples, as one collection; its keys are the names that reports use.
+
+    Args:
+        scale: 4 or 8.
+        lpips: None leaves out what needs its weights.
+        truncate: save samples by truncation for LR-PSNR, as the published references do.
+    """
+    metrics: list[Metric | MetricCollection] = [
+        LumaPSNR(scale),
+        RGBPSNR(scale),
+        LumaSSIM(scale),
+        RGBSSIM(scale),
+        LRPSNR(truncate),
+        NtireLRPSNR(scale, truncate),
+        PixelDeviation(),
+        SquaredErrorDiversity(),
+        TextureDistance(),
+        SmoothBlockGrain(),
+    ]
+    if lpips is not None:
+        metrics.append(NtireLPIPS(lpips))
+    return MetricCollection(metrics, compute_groups=False)
+
+
+class ImageMeans(Metric):
+    """Means over images of per-image figures, every image counting the same.
+
+    A subclass names its figures and measures them. Every figure has a state of its own name: a collection takes metrics
+    for one whose states agree in name and value.
+    """
+
+    figures: tuple[str, ...]
+    images: Tensor
+    full_state_update = False
+    is_differentiable = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name in self.figures:
+            self.add_state(f"{name}_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
+        """Every figure of every image, in the order of `figures`."""
+        raise NotImplementedError
+
+    def update(self, samples: Tensor, hr: Tensor, lr: Tensor | None = None) -> None:
+        """Measure samples (n, ..., 3, H, W) of photographs (..., 3, H, W), whose LR images are needed for LR-PSNR."""
+        self._add(*self._measure(samples, hr, lr))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The figures' means over all images."""
+        return {name: getattr(self, f"{name}_sum") / self.images for name in self.figures}
+
+    def _add(self, *values: Tensor) -> None:
+        for name, value in zip(self.figures, values, strict=True):
+            getattr(self, f"{name}_sum").add_(value.sum(dtype=torch.float64).to(self.device))
+        self.images.add_(values[0].numel())
+
+
+class _Fidelity(ImageMeans):
+    """A measure between a sample and the photograph, with `scale` pixels shaved."""
+
+    higher_is_better = True
+    function: Callable[[Tensor, Tensor, int], Tensor]
+
+    def __init__(self, scale: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
+        check_samples(samples, hr)
+        return (self.function(samples, hr, self.scale).mean(0),)
+
+
+class LumaPSNR(_Fidelity):
+    """PSNR of tables, dB: `luma_psnr`, mean over samples and images."""
+
+    figures, function = ("luma_psnr",), staticmethod(luma_psnr)
+
+
+class RGBPSNR(_Fidelity):
+    """The same over RGB: `rgb_psnr`."""
+
+    figures, function = ("rgb_psnr",), staticmethod(rgb_psnr)
+
+
+class LumaSSIM(_Fidelity):
+    """SSIM of tables: `luma_ssim`, mean over samples and images."""
+
+    figures, function = ("luma_ssim",), staticmethod(luma_ssim)
+
+
+class RGBSSIM(_Fidelity):
+    """The same over RGB: `rgb_ssim`."""
+
+    figures, function = ("rgb_ssim",), staticmethod(rgb_ssim)
+
+
+class LRPSNR(ImageMeans):
+    """LR-PSNR against the LR images that were enlarged, dB: mean over all samples, and the least of an image's."""
+
+    figures = ("lr_psnr_mean", "lr_psnr_worst")
+    higher_is_better = True
+
+    def __init__(self, truncate: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.truncate = truncate
+
+    def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
+        if lr is None:
+            raise InputError("LR-PSNR needs the LR images: update(samples, hr, lr)")
+        values = lr_psnr(samples, lr, self.truncate)
+        return values.mean(0), values.amin(0)
+
+
+class NtireLRPSNR(ImageMeans):
+    """LR-PSNR as NTIRE 2021 has it, against the reduced, cropped photograph, dB."""
+
+    figures = ("ntire_lr_psnr_mean", "ntire_lr_psnr_worst")
+    higher_is_better = True
+
+    def __init__(self, scale: int, truncate: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale, self.truncate = scale, truncate
+
+    def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
+        values = ntire_lr_psnr(samples, hr, self.scale, self.truncate)
+        return values.mean(0), values.amin(0)
+
+
+class PixelDeviation(ImageMeans):
+    """Standard deviation over the samples, grey levels of 255: `pixel_deviation`."""
+
+    figures = ("pixel_deviation",)
+
+    def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
+        return (pixel_deviation(samples),)
+
+
+class SquaredErrorDiversity(ImageMeans):
+    """NTIRE's diversity formula on the squared error, 0 to 100: `diversity_squared_error`."""
+
+    figures = ("diversity_squared_error",)
+    higher_is_better = True
+
+    def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
+        return (diversity_squared_error(samples, hr),)
+
+
+class NtireLPIPS(ImageMeans):
+    """LPIPS as NTIRE 2021 has it (the spatial mean), plain LPIPS, and the challenge's diversity, 0 to 100."""
+
+    figures = ("lpips", "lpips_plain", "diversity")
+
+    def __init__(self, network: LPIPS, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.network = network
+
+    def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
+        scores = ntire_lpips(self.network, samples, hr)
+        return scores.spatial.mean(0), scores.plain.mean(0), diversity(scores.maps)
+
+
+class BitsPerDim(ImageMeans):
+    """Bits per dimension of dequantised photographs, 8-bit convention: `dequantised_bits_per_dim`. Not of samples."""
+
+    figures = ("bits_per_dim",)
+    higher_is_better = False
+
+    def update(self, space: Space, hr: Tensor, seed: int = 0) -> None:  # type: ignore[override]
+        """Measure photographs (B, 3, s h, s w) in the super-resolution space of their LR images."""
+        self._add(dequantised_bits_per_dim(space, hr, seed))
+
+
+class TextureDistance(Metric):
+    """Texture distance between all samples and all photographs; the state is two tables of 16384 patches (20 MB)."""
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = False
+    sampled: Tensor
+    photographed: Tensor
+
+    def __init__(self, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seed = seed
+        for name in ("sampled", "photographed"):
+            self.add_state(name, empty_table(), dist_reduce_fx=first_patches)
+
+    def update(self, samples: Tensor, hr: Tensor, lr: Tensor | None = None) -> None:
+        """Offer the patches of samples (n, ..., 3, H, W) and of photographs (..., 3, H, W)."""
+        check_samples(samples, hr)
+        self.sampled = offer(self.sampled, samples, self.seed)
+        self.photographed = offer(self.photographed, hr, self.seed)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The distance of all that came, 0 or more."""
+        patches, photographs = table_patches(self.sampled), table_patches(self.photographed)
+        return {"texture_distance": torch.tensor(texture_distance(patches, photographs, self.seed))}
+
+
+class SmoothBlockGrain(Metric):
+    """Grain in the photographs' smooth blocks; the state is two histograms (2 MB) of 1024 bins per grey level.
+
+    So the medians are within half a bin of those that `grain` takes from all blocks at once.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    sampled: Tensor
+    photographed: Tensor
+    _bins = 1024  # per grey level
+    _levels = 128  # a deviation of luma is at most 109.5
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name in ("sampled", "photographed"):
+            counts = torch.zeros(self._levels * self._bins, dtype=torch.int64)
+            self.add_state(name, counts, dist_reduce_fx="sum")
+
+    def update(self, samples: Tensor, hr: Tensor, lr: Tensor | None = None) -> None:
+        """Count the blocks of samples (n, ..., 3, H, W) of photographs (..., 3, H, W)."""
+        sampled, photographed = smooth_block_deviations(samples, hr)
+        self.sampled += self._count(sampled)
+        self.photographed += self._count(photographed)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The samples' median deviation over the photographs'; NaN where no block was smooth."""
+        ours, theirs = self._median(self.sampled), self._median(self.photographed)
+        return {"grain": ours / theirs}
+
+    def _count(self, deviations: Tensor) -> Tensor:
+        bins = (deviations.flatten() * self._bins).long()
+        return torch.bincount(bins, minlength=self._levels * self._bins).to(self.device)
+
+    def _median(self, counts: Tensor) -> Tensor:
+        below = counts.cumsum(0)
+        middle = (below[-1] - 1).div(2, rounding_mode="floor")  # of an even number the lower, as torch.median
+        found = (torch.searchsorted(below, middle, right=True) + 0.5) / self._bins
+        return torch.where(below[-1] > 0, found, torch.nan)
