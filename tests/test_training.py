@@ -245,6 +245,12 @@ def test_batch_that_cannot_be_shared(fabric: Fabric) -> None:
         Trainer(_recipe().model_copy(update={"batch": 3, "accumulate": 2}), fabric)
 
 
+def test_recomputing_changes_nothing(fabric: Fabric) -> None:
+    kept, recomputed = (_started(_recipe(recompute=r, steps=20), fabric) for r in (False, True))
+    assert recomputed.model.recompute
+    assert _advance(recomputed, 2) == pytest.approx(_advance(kept, 2), abs=1e-5)
+
+
 @pytest.mark.slow
 def test_compiled_training_is_the_same(fabric: Fabric) -> None:
     plain, compiled = (_started(_recipe(compile=c), fabric) for c in (False, True))

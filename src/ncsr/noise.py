@@ -4,7 +4,7 @@ For every training image: c ~ U(0, M), v ~ N(0, c^2 I) of HR size, and
 
     x+ = x + v,    y+ = y + bicubic(v, 1/s),    minimise -log p(x+ | y+, v).
 
-Sampling and evaluation use v = 0.
+The LR noise is the HR noise reduced as LR images are, never rounded. Sampling and evaluation use v = 0.
 """
 
 from __future__ import annotations
@@ -16,30 +16,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncsr.resize import imresize
-
 
 class TrainingNoise(NamedTuple):
-    """v (B, 3, H, W); w = bicubic(v, 1/s) (B, 3, h, w); std c (B,), all float32 in units of the image range [0, 1]."""
+    """v (B, 3, H, W) and its standard deviations c (B,), float32 in units of the image range [0, 1]."""
 
-    hr: Tensor
-    lr: Tensor
+    v: Tensor
     std: Tensor
 
 
-def draw_noise(
-    streams: Sequence[np.random.Generator], height: int, width: int, scale: int, most: float
-) -> TrainingNoise:
+def draw_noise(streams: Sequence[np.random.Generator], height: int, width: int, most: float) -> TrainingNoise:
     """One noise image per random stream, its standard deviation uniform in [0, most] (M: 0.05 at x4, 0.03 at x8).
 
     Args:
         streams: one generator per image, so that an example's noise does not depend on its batch.
         height: H of the HR image.
         width: W of the HR image.
-        scale: s; the LR noise is the HR noise reduced as LR images are, never rounded.
         most: M, the largest standard deviation.
     """
     std = torch.tensor([most * stream.random() for stream in streams], dtype=torch.float32)
     unit = np.stack([stream.standard_normal((3, height, width), dtype=np.float32) for stream in streams])
-    hr = std[:, None, None, None] * torch.from_numpy(unit)
-    return TrainingNoise(hr, imresize(hr, 1 / scale), std)
+    return TrainingNoise(std[:, None, None, None] * torch.from_numpy(unit), std)

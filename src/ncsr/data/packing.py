@@ -48,14 +48,11 @@ def pack_photos(
 
     if output.exists():
         raise InputError(f"{output} exists already: delete it, or choose another -o")
-    if side < 1:
-        raise InputError(f"the side of a tile must be at least 1 pixel, got {side}")
     make_folder(output.parent)
     index: list[tuple[str, int, int]] = []
     broken: list[str] = []
-    room = (
-        sum(3 * f.height * f.width + _TILE_SLACK * -(-f.height // side) * -(-f.width // side) for f in files) + _SLACK
-    )
+    tiles = sum(-(-file.height // side) * -(-file.width // side) for file in files)
+    room = sum(3 * file.height * file.width for file in files) + tiles * _TILE_SLACK + _SLACK
     packed = ahead(lambda file: _pack(file, side), files, os.cpu_count() or 1)
     try:
         with (
@@ -78,8 +75,10 @@ def pack_photos(
                 writing.put(INDEX, json.dumps(content).encode(), append=True)
             environment.sync(True)
     except (lmdb.Error, OSError) as error:
-        reason = str(error).rpartition(": ")[2]
-        raise InputError(f"cannot write {output}: {reason}; make room, or choose another -o") from None
+        reason = (isinstance(error, OSError) and error.strerror) or str(error).rpartition(": ")[2]
+        raise InputError(
+            f"cannot write {output} ({reason}): make room if the disk is full, or choose another -o"
+        ) from None
     return broken
 
 
