@@ -1,27 +1,31 @@
 """The package against the yardstick, at full size x4 with `deep` parameters, in one run.
 
-    python -m benchmarks.speed            ten samples of one 64 x 64 image, space() included; one training step on a
-    160 x 160 crop
+    python -m benchmarks.speed            ten samples of one 64 x 64 image, space() included; one training step on one
+                                          crop of 160 x 160, optimiser and clipping included
 
-Every ratio is printed with the arithmetic's share where it helps; bfloat16 is timed where asked for by --bfloat16
-(without units for it, a machine emulates it at a tenth of float32's speed).
+Beside each time stands the floor: the arithmetic that remains over this machine's rate for a 3x3 convolution. bfloat16
+is timed where it pays or --bfloat16 asks for it (without units for it, a machine emulates it at a tenth of float32's
+speed).
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from benchmarks.timing import compare, convolution_rate, machine, ratios
+from benchmarks.timing import Seconds, compare, convolution_rate, machine, ratios
 from benchmarks.yardstick import Yardstick, full_x4, training_step
-from ncsr.device import Precision, bfloat16_pays
+from ncsr.device import Precision, bfloat16_pays, keep_freed_memory
 from ncsr.model import NCSR
 from ncsr.reference import convert
 from ncsr.space import FlowSpace
+from ncsr.timing import gigaflops
 
 SAMPLES, LR_SIDE, CROP, CLIP = 10, 64, 160, 100.0
+Rates = dict[Precision, float]
 
 
 def package_model(yardstick: Yardstick, precision: Precision) -> NCSR:
@@ -31,49 +35,52 @@ def package_model(yardstick: Yardstick, precision: Precision) -> NCSR:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def sampling(yardstick: Yardstick, repeats: int, precisions: list[Precision]) -> None:
+@torch.no_grad()
+def sampling(yardstick: Yardstick, repeats: int, rates: Rates) -> None:
     """Ten samples of one image: as many encoder runs on one side, one `space` on the other."""
     lr = torch.rand(1, 3, LR_SIDE, LR_SIDE, generator=torch.Generator().manual_seed(0))
-    jobs = {"yardstick": lambda: [yardstick.sample(lr, 0.8) for _ in range(SAMPLES)]}
-    for precision in precisions:
-        model = package_model(yardstick, precision).requires_grad_(False)
-        jobs[precision] = lambda model=model: model.space(lr).sample(SAMPLES, 0.8, seed=0)  # type: ignore[misc]
+    jobs: dict[str, Callable[[], object]] = {"yardstick": lambda: [yardstick.sample(lr, 0.8) for _ in range(SAMPLES)]}
+    arithmetic = {}
+    for precision in rates:
+        model = package_model(yardstick, precision)
         space = model.space(lr)
         assert isinstance(space, FlowSpace)
-        shapes = space.flow.latent_shapes(4 * LR_SIDE, 4 * LR_SIDE)
-        latents = [
-            0.8 * torch.randn(1, *shape, generator=torch.Generator().manual_seed(i)) for i, shape in enumerate(shapes)
-        ]
-        with torch.no_grad():
-            plain, _ = yardstick.decode(latents, lr)
-        print(f"{precision}: largest difference of one image {_difference(space.decode(latents), plain):.1e}")
+        jobs[precision] = lambda model=model: model.space(lr).sample(SAMPLES, 0.8, seed=0)  # type: ignore[misc]
+        jobs[f"{precision}, space known"] = lambda space=space: space.sample(SAMPLES, 0.8, seed=0)  # type: ignore[misc]
+        arithmetic[precision] = gigaflops(jobs[precision])
+        print(f"{precision}: largest difference of one image {_difference(yardstick, space):.1e}")
     seconds = compare(jobs, repeats)
-    print(f"yardstick, {SAMPLES} samples: {seconds['yardstick']}")
-    for precision in precisions:
-        print(f"package in {precision}: {seconds[precision]}; {ratios(seconds['yardstick'], seconds[precision])}")
+    slow = seconds["yardstick"]
+    print(f"yardstick, {SAMPLES} samples: {slow}")
+    for precision, rate in rates.items():
+        _report(precision, slow, seconds[precision], arithmetic[precision], rate)
+        share = seconds[f"{precision}, space known"].best / slow.best
+        print(f"  one more sample, as the hundredth: {share:.1%} of the yardstick's")
 
 
-def training(yardstick: Yardstick, repeats: int, precisions: list[Precision]) -> None:
+def training(yardstick: Yardstick, repeats: int, rates: Rates) -> None:
     """One step on one crop, all parameters trained, optimiser and clipping included."""
     generator = torch.Generator().manual_seed(0)
-    hr, lr = (
-        torch.rand(1, 3, CROP, CROP, generator=generator),
-        torch.rand(1, 3, CROP // 4, CROP // 4, generator=generator),
-    )
+    hr, lr = (torch.rand(1, 3, side, side, generator=generator) for side in (CROP, CROP // 4))
     noise = 0.03 * torch.randn(hr.shape, generator=generator)
     optimiser = torch.optim.Adam(yardstick.parameters(), lr=1e-6)
-    jobs = {"yardstick": lambda: training_step(yardstick, optimiser, hr, lr, noise, CLIP)}
-    for precision in precisions:
+    jobs: dict[str, Callable[[], object]] = {
+        "yardstick": lambda: training_step(yardstick, optimiser, hr, lr, noise, CLIP)
+    }
+    arithmetic = {}
+    for precision in rates:
         model = package_model(yardstick, precision).train()
-        own = torch.optim.Adam(model.parameters(), lr=1e-6)
-        jobs[precision] = lambda model=model, own=own: _step(model, own, hr, lr, noise)  # type: ignore[misc]
+        own = torch.optim.Adam(model.parameters(), lr=1e-6, fused=True)
+        jobs[precision] = lambda model=model, own=own: step(model, own, hr, lr, noise)  # type: ignore[misc]
+        arithmetic[precision] = gigaflops(jobs[precision])
     seconds = compare(jobs, repeats)
     print(f"yardstick, one training step: {seconds['yardstick']}")
-    for precision in precisions:
-        print(f"package in {precision}: {seconds[precision]}; {ratios(seconds['yardstick'], seconds[precision])}")
+    for precision, rate in rates.items():
+        _report(precision, seconds["yardstick"], seconds[precision], arithmetic[precision], rate)
 
 
-def _step(model: NCSR, optimiser: torch.optim.Optimizer, hr: Tensor, lr: Tensor, noise: Tensor) -> float:
+def step(model: NCSR, optimiser: torch.optim.Optimizer, hr: Tensor, lr: Tensor, noise: Tensor) -> float:
+    """A training step of the package; returns the loss."""
     loss = model(hr, lr, noise).mean()
     optimiser.zero_grad()
     loss.backward()
@@ -82,8 +89,18 @@ def _step(model: NCSR, optimiser: torch.optim.Optimizer, hr: Tensor, lr: Tensor,
     return loss.item()
 
 
-def _difference(a: Tensor, b: Tensor) -> float:
-    return (a - b).abs().max().item()
+def _report(precision: str, slow: Seconds, fast: Seconds, arithmetic: float, rate: float) -> None:
+    floor = arithmetic / rate
+    print(f"package in {precision}: {fast}; {ratios(slow, fast)}")
+    print(f"  floor {floor:.2f} s ({arithmetic:.0f} GFLOP at {rate:.0f} GFLOP/s): {fast.best / floor:.2f} times it")
+
+
+def _difference(yardstick: Yardstick, space: FlowSpace) -> float:
+    """The largest difference between a sample's image and the yardstick's of the same latents."""
+    shapes = space.flow.latent_shapes(4 * LR_SIDE, 4 * LR_SIDE)
+    generator = torch.Generator().manual_seed(0)
+    latents = [0.8 * torch.randn(1, *shape, generator=generator) for shape in shapes]
+    return (space.decoder(latents) - yardstick.decode(latents, space.lr)[0]).abs().max().item()
 
 
 def main() -> None:
@@ -92,16 +109,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--bfloat16", action="store_true", help="time bfloat16 also where it does not pay")
     options = parser.parse_args()
+    keep_freed_memory()
     precisions: list[Precision] = ["float32"]
     if options.bfloat16 or bfloat16_pays(torch.device("cpu")):
         precisions.append("bfloat16")
-    rates = {p: convolution_rate(getattr(torch, p), 64) for p in precisions}
+    rates = {p: convolution_rate(getattr(torch, p)) for p in precisions}
     print(
         machine() + "; 3x3 convolution 64 -> 64: " + ", ".join(f"{p} {rate:.0f} GFLOP/s" for p, rate in rates.items())
     )
     yardstick = full_x4()
-    sampling(yardstick, options.repeats, precisions)
-    training(yardstick, options.repeats, precisions)
+    sampling(yardstick, options.repeats, rates)
+    training(yardstick, options.repeats, rates)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,16 @@ rates say what the machine could do: a job's arithmetic divided by its time is c
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
+
+from ncsr.timing import convolution_rate, machine
+
+__all__ = ["Seconds", "compare", "convolution_rate", "machine", "ratios"]
 
 
 @dataclass(frozen=True)
@@ -50,21 +52,6 @@ def compare(jobs: Mapping[str, Callable[[], object]], repeats: int = 5, warmup: 
 def ratios(slow: Seconds, fast: Seconds) -> str:
     """How many times as fast the second job is, as a line to print."""
     return f"{slow.best / fast.best:.2f} times at best, {slow.median / fast.median:.2f} times by the medians"
-
-
-def convolution_rate(dtype: torch.dtype, in_channels: int, out_channels: int = 64, side: int = 128) -> float:
-    """GFLOP/s of one 3x3 convolution, channels-last, on a side x side image (a multiply-add is two operations)."""
-    images = torch.randn(1, in_channels, side, side).to(dtype, memory_format=torch.channels_last)
-    weight = torch.randn(out_channels, in_channels, 3, 3).to(dtype, memory_format=torch.channels_last)
-    with torch.inference_mode():
-        seconds = compare({"conv": lambda: F.conv2d(images, weight, padding=1)}, repeats=20, warmup=5)["conv"]
-    return 2 * 9 * in_channels * out_channels * side**2 / seconds.best / 1e9
-
-
-def machine() -> str:
-    """What a benchmark's figures were measured on, as a line to print."""
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"torch {torch.__version__}, {torch.get_num_threads()} threads of {os.cpu_count()} CPUs{load}"
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import re
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ from PIL import Image
 
 import ncsr
 from ncsr.images import read_photo
+from ncsr.metrics import lr_psnr
 from ncsr.resize import imresize
 from ncsr.space import FlowSpace
 from tests.conftest import TINY, Command, Result, scene, scene8
@@ -484,6 +487,8 @@ def test_photographs_are_not_replaced(upscale: Command, tmp_path: Path, monkeypa
         (("-t", "inf"), "temperature must be a finite number"),
         (("--seed", -1), "seed must be at least 0, got -1"),
         (("--tile", 8), "tile must be at least 16 LR pixels, got 8"),
+        (("--tile", -8), "tile must be at least 16 LR pixels, got -8"),
+        (("--tile", "big"), "--tile must be auto or a number of input pixels, got 'big'"),
         (("-s", 8), r"-s 8 does not match the model .*, which enlarges by 4"),
         (("-s", 0), r"-s 0 does not match the model"),
         (("--device", "abacus"), "no device 'abacus' on this machine"),
@@ -556,7 +561,8 @@ def test_usage_errors(ncsr_: Command, arguments: Sequence[str]) -> None:
         ((), ["upscale", "train", "convert", "info", "plausible"]),
         (("upscale",), ["INPUT", "--output", "--model", "--scale", "--samples", "--temperature", "--seed", "--tile"]),
         (("upscale",), ["--device", "--precision", "--sheet", "--std", "--strip", "photo_s0.png", "invented"]),
-        (("upscale",), ["by memory", "the model's", "a fresh one", "by scale, x4-small", "[default: 4]"]),
+        (("upscale",), ["--consistent", "--max-pixels", "available memory", "[default: auto]", "goes on where it was"]),
+        (("upscale",), ["the model's", "a fresh one", "by scale, x4-small", "[default: 4]"]),
         (("train",), ["--data", "--output", "--resume", "--init", "--set", "KEY=VALUE"]),
         (
             ("convert",),
@@ -695,3 +701,190 @@ def test_convert_into_a_file(ncsr_: Command, checkpoint: Path, tmp_path: Path) -
     ncsr_("convert", checkpoint, "-o", tmp_path / "file", *how).failed("cannot make the folder")
     ncsr_("convert", checkpoint, "-o", tmp_path / "file" / "model", *how).failed("cannot make the folder")
     assert (tmp_path / "file").read_text() == "precious"
+
+
+# large photographs: tiles, interruptions, plans
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A photograph of nine tiles of 16."""
+    Image.fromarray(scene8(40, 48)).save(tmp_path / "large.png")
+    return tmp_path / "large.png"
+
+
+@pytest.mark.parametrize("name", ["large.png", "large.tif", "large.bmp", "large.webp", "large.jpg"])
+def test_tiles_leave_no_trace(upscale: Command, large: Path, tmp_path: Path, name: str) -> None:
+    whole = upscale(large, "-o", tmp_path / "whole" / name, "-n", 1, "--seed", 0).paths[0]
+    tiled = upscale(large, "-o", tmp_path / "tiled" / name, "-n", 1, "--seed", 0, "--tile", 16).paths[0]
+    assert abs(_pixels(whole) - _pixels(tiled)).max() <= (12 if name == "large.jpg" else 1)
+    assert _names(tmp_path / "tiled") == [name]
+
+
+def test_tiles_of_16_bits_with_everything(upscale: Command, tmp_path: Path) -> None:
+    stored = (scene(40, 48, 4) * 65535).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "deep.tif", stored, photometric="rgb", tile=(16, 16), extrasamples=["unassalpha"])
+    how = (tmp_path / "deep.tif", "-n", 2, "--seed", 0, "--sheet", "--std", "-o")
+    upscale(*how, tmp_path / "whole")
+    result = upscale(*how, tmp_path / "tiled", "--tile", "16")
+    assert result.code == 0
+    assert _names(tmp_path / "tiled") == ["deep_s0.tif", "deep_s1.tif", "deep_sheet.png", "deep_std.png"]
+    for name in ("deep_sheet.png", "deep_std.png"):
+        assert abs(_pixels(tmp_path / "whole" / name) - _pixels(tmp_path / "tiled" / name)).max() <= 3
+    a, b = (tifffile.imread(tmp_path / folder / "deep_s1.tif").astype(int) for folder in ("whole", "tiled"))
+    assert a.shape == (160, 192, 4)
+    assert (a % 257 != 0).mean() > 0.5
+    assert np.median(abs(a - b)) < 10
+
+
+def test_a_stopped_run_goes_on(upscale: Command, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --seed: the second run takes the first one's, or nothing would fit together."""
+    draw, drawn = FlowSpace.draw, 0
+
+    def interrupted(space: FlowSpace, *arguments: Any) -> torch.Tensor:
+        nonlocal drawn
+        drawn += 1
+        if drawn == 5:
+            raise KeyboardInterrupt
+        return draw(space, *arguments)
+
+    monkeypatch.setattr(FlowSpace, "draw", interrupted)
+    how = (large, "-n", 2, "--tile", 16, "-o", tmp_path / "out")
+    stopped = upscale(*how)
+    assert stopped.code == 130
+    assert "stopped: the same command goes on from here" in stopped.err
+    assert "Traceback" not in stopped.err
+    assert _names(tmp_path / "out") == [".large.png.scratch"]
+    result = upscale(*how)
+    assert result.code == 0
+    assert "going on with what" in result.err
+    assert drawn == 4 + 1 + 5  # nine tiles, four of which were done
+    assert _names(tmp_path / "out") == ["large_s0.png", "large_s1.png"]
+    seed = re.search(r"seed (\d+)", result.err)
+    assert seed
+    upscale(*how[:-1], tmp_path / "straight", "--seed", seed[1])
+    for name in _names(tmp_path / "out"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+
+
+def test_a_killed_process_goes_on(upscale: Command, tiny_model_folder: Path, tmp_path: Path) -> None:
+    Image.fromarray(scene8(160, 160)).save(tmp_path / "large.png")
+    how = ("-n", 2, "--seed", 1, "--tile", 16, "-o")
+    command = ["upscale", "large.png", "-m", tiny_model_folder, *how, "out"]
+    journal = tmp_path / "out" / ".large.png.scratch" / "journal.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-m", "ncsr", *map(str, command)], cwd=tmp_path, env=_environment()
+    ) as process:
+        while not journal.exists() or len(journal.read_text().splitlines()) < 5:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert _names(tmp_path / "out") == [".large.png.scratch"]
+    done = len(journal.read_text().splitlines())
+    assert 5 <= done < 100
+    result = upscale(tmp_path / "large.png", *how, tmp_path / "out")
+    assert "going on" in result.err
+    straight = upscale(tmp_path / "large.png", *how, tmp_path / "straight")
+    assert _names(tmp_path / "out") == ["large_s0.png", "large_s1.png"]
+    for a, b in zip(result.paths, straight.paths, strict=True):
+        assert a.read_bytes() == b.read_bytes()
+
+
+def test_scratch_of_another_run_does_not_count(upscale: Command, large: Path, tmp_path: Path) -> None:
+    scratch = tmp_path / "out" / ".large.png.scratch"
+    scratch.mkdir(parents=True)
+    (scratch / "journal.jsonl").write_text('{"seed": 12}\n{"attempt": 0, "tile": [0, 0, 40, 48], "bad": []}\n')
+    result = upscale(large, "-o", tmp_path / "out", "-n", 1, "--seed", 0)
+    assert (result.code, result.err) == (0, "")
+    upscale(large, "-o", tmp_path / "other", "-n", 1, "--seed", 0)
+    assert (tmp_path / "out/large.png").read_bytes() == (tmp_path / "other/large.png").read_bytes()
+    assert _names(tmp_path / "out") == ["large.png"]
+
+
+def test_consistent(upscale: Command, large: Path, tmp_path: Path) -> None:
+    plain = upscale(large, "-o", tmp_path / "plain", "-n", 2, "--seed", 0).paths
+    for how in ((), ("--tile", 16)):
+        result = upscale(large, "-o", tmp_path / "out", "-n", 2, "--seed", 0, "--consistent", *how)
+        said = re.findall(r"ncsr: .*large_s(\d)\.png: LR-PSNR (\S+) dB, changed by (\S+) grey levels", result.err)
+        lr = torch.from_numpy(_pixels(large)).permute(2, 0, 1).byte()
+        for (k, psnr, change), path, before in zip(said, result.paths, plain, strict=True):
+            written = torch.from_numpy(_pixels(path)).permute(2, 0, 1).byte()
+            assert f"large_s{k}.png" == path.name
+            assert lr_psnr(written, lr) > 60
+            assert float(psnr) == pytest.approx(lr_psnr(written, lr).item(), abs=0.06)
+            assert float(change) == pytest.approx(abs(_pixels(path) - _pixels(before)).mean(), rel=0.1)
+
+
+def test_consistent_jpeg_becomes_png(upscale: Command, tmp_path: Path) -> None:
+    source = _save(tmp_path / "photo.jpg")
+    result = upscale(source, "-o", tmp_path / "out", "-n", 1, "--consistent")
+    assert result.paths == [tmp_path / "out" / "photo.png"]
+    reason = r"big\.jpg: JPEG would change what --consistent fits; use \.png or \.tif"
+    upscale(source, "-o", tmp_path / "big.jpg", "-n", 1, "--consistent").failed(reason)
+
+
+def test_places_without_room(
+    upscale: Command, large: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said before anything is computed; what needs less room is done."""
+    drawn = []
+    draw = FlowSpace.draw
+    monkeypatch.setattr(FlowSpace, "draw", lambda *arguments: drawn.append(1) or draw(*arguments))
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full, raising=False)
+        result = upscale(large, photo, "-o", tmp_path / "out", "-n", 1, "--tile", 16)
+        result.failed(r"scratch file .* No space left on device; make room, or write into another folder", code=1)
+    assert _names(tmp_path / "out") == [".large.png.scratch", "photo.png"]
+    drawn.clear()
+
+    def read_only(**_: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("ncsr.images.writing.TemporaryFile", read_only)
+    upscale(large, "-o", tmp_path / "out", "-n", 1).failed(r"large\.png: Read-only file system; choose another -o")
+    assert not drawn
+
+
+def test_memory_that_runs_out_makes_tiles_smaller(
+    upscale: Command, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = FlowSpace.draw
+
+    def hungry(space: FlowSpace, *arguments: Any) -> torch.Tensor:
+        return torch.empty(10**15) if space.lr[0, 0].numel() > 1600 else draw(space, *arguments)
+
+    plain = upscale(large, "-o", tmp_path / "plain", "-n", 1, "--seed", 0).paths[0]
+    monkeypatch.setattr(FlowSpace, "draw", hungry)
+    result = upscale(large, "-o", tmp_path / "out", "-n", 1, "--seed", 0)
+    assert result.code == 0
+    assert result.err == "ncsr: memory ran out: going on with tiles of 24 LR pixels\n"
+    assert abs(_pixels(plain) - _pixels(result.paths[0])).max() <= 1
+    upscale(large, "-o", tmp_path / "out", "--tile", 48).failed(r"not enough memory for tiles of 48 LR pixels: about")
+
+
+def test_more_pixels_than_allowed(upscale: Command, large: Path, tmp_path: Path) -> None:
+    small = (large, "-o", tmp_path / "out", "-n", 1, "--max-pixels")
+    upscale(*small, 1919).failed(r"large\.png: its header tells of 48 x 40 pixels, over the limit of 1919")
+    assert upscale(*small, 1920).code == 0
+
+
+def test_plan(ncsr_: Command, tiny_model_folder: Path, large: Path, photo: Path) -> None:
+    how = ("-m", tiny_model_folder)
+    whole = ncsr_("plan", photo, *how)
+    assert (whole.code, whole.err) == (0, "")
+    assert "8 x 6 -> 32 x 24, 4 images" in whole.out
+    assert "in one piece" in whole.out
+    assert re.search(r"memory  \d+ MiB", whole.out)
+    assert re.search(r"time    \d+\.\d s", whole.out)
+    assert "scratch" not in whole.out
+    tiled = ncsr_("plan", large, photo, *how, "-n", 2, "--tile", 16, "--consistent").out
+    assert "9 of 16 x 16 input pixels" in tiled
+    assert f"scratch {2 * 160 * 192 * 3 * 2 / 2**20:.0f} MiB" in tiled
+    assert re.search(r"^all 2: \d", tiled, re.MULTILINE)
+    ncsr_("plan", large, *how, "--tile", 8).failed("tile must be at least 16")
+    ncsr_("plan", large.with_name("none.png"), *how).failed("no such file")
+    ncsr_("plan", large, *how, "-n", 0).failed("at least 1, got 0")

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from ncsr import NCSR, EncoderConfig, InputError, ModelConfig, SamplingError
+from ncsr import NCSR, EncoderConfig, InputError, ModelConfig, SamplingError, memory
 from ncsr import tiles as module
+from ncsr.journal import Journal
 from ncsr.space import ATTEMPTS, FlowSpace
-from ncsr.tiles import OVERLAP, choose_side, sample_image, tiles
-from tests.conftest import scene
+from ncsr.tiles import OVERLAP, Drawing, Tile, choose_side, draw_tiles, sample_image, tile_bytes, tiles
+from tests.conftest import TINY, scene
 
 _GRAY_LEVEL = 1 / 255
 
@@ -60,10 +61,10 @@ def test_tiles_need_their_overlap(tiny_model: NCSR, monkeypatch: pytest.MonkeyPa
 
 
 def test_large_images_are_tiled_by_memory(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_side(tiny_model, 40, 61, None) == 62
+    assert choose_side(tiny_model, 40, 61, None) == 64
     lr = _lr(20, 38)
     whole = sample_image(tiny_model, lr, 1, 0.8, 3)
-    monkeypatch.setattr(module, "_BUDGET", 20 * 30 * 8 * 2 * 8 * 5)
+    monkeypatch.setattr(module, "available", lambda device: 2 * tile_bytes(TINY, 20 * 32, False))
     assert choose_side(tiny_model, 20, 38, None) == 16
     seen = []
     tiled = sample_image(tiny_model, lr, 1, 0.8, 3, progress=lambda done, total: seen.append((done, total)))
@@ -76,8 +77,9 @@ def test_encoder_alone_is_tiled(monkeypatch: pytest.MonkeyPatch) -> None:
     model = NCSR(ModelConfig(encoder=EncoderConfig(features=4, growth=2, blocks=1), flow=None)).eval()
     lr = _lr(17, 40)
     assert (sample_image(model, lr, 1, tile=16) - sample_image(model, lr, 1)).abs().max() < _GRAY_LEVEL
-    monkeypatch.setattr(module, "_BUDGET", 2**18)
-    assert choose_side(model, 17, 400, None) < 400
+    free = 2 * int(1.25 * tile_bytes(model.config, 17 * 200, False))
+    monkeypatch.setattr(module, "available", lambda device: free)
+    assert choose_side(model, 17, 400, None) == 136  # a third, rounded up
 
 
 def test_sample_of_a_seed_does_not_depend_on_their_number(tiny_model: NCSR) -> None:
@@ -153,3 +155,130 @@ def test_wrong_requests(tiny_model: NCSR, change: dict[str, object], reason: str
     request: dict[str, object] = {"lr": _lr(8, 8), "n": 1, "temperature": 0.8, "seed": 0, "tile": None, **change}
     with pytest.raises(InputError, match=reason):
         sample_image(tiny_model, **request)
+
+
+def _hungry(monkeypatch: pytest.MonkeyPatch, limit: int, error: Exception) -> list[int]:
+    """Make windows of more LR pixels than `limit` run out of memory; returns where tried windows are counted."""
+    space, tried = NCSR.space, []
+
+    def hungry(self: NCSR, lr: Tensor, *, origin: tuple[int, int] = (0, 0)) -> object:
+        tried.append(lr[0, 0].numel())
+        if tried[-1] > limit:
+            raise error
+        return space(self, lr, origin=origin)
+
+    monkeypatch.setattr(NCSR, "space", hungry)
+    return tried
+
+
+_EXHAUSTION = (
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory"),
+)
+
+
+@pytest.mark.parametrize("error", _EXHAUSTION)
+def test_tiles_are_halved_when_memory_runs_out(
+    tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    lr = _lr(60, 64)
+    whole = sample_image(tiny_model, lr, 2, 0.8, 3)
+    tried = _hungry(monkeypatch, 50 * 50, error)
+    said: list[str] = []
+    images = torch.empty_like(whole)
+    drawing = Drawing(2, 0.8, 3)
+
+    def read(tile: Tile) -> Tensor:
+        top, left, bottom, right = tile.window
+        return lr[:, top:bottom, left:right]
+
+    for tile, k, image in draw_tiles(tiny_model, (60, 64), read, drawing, Journal(), say=said.append):
+        images[k, :, 4 * tile.top : 4 * tile.bottom, 4 * tile.left : 4 * tile.right] = image
+    assert (images.clamp(0, 1) - whole).abs().max() < _GRAY_LEVEL
+    assert said == ["memory ran out: going on with tiles of 32 LR pixels"]
+    assert tried[0] == 60 * 64
+    assert max(tried[1:]) == 48 * 48
+
+
+def test_an_explicit_tile_is_obeyed_and_the_smallest_is_the_end(
+    tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _hungry(monkeypatch, 40 * 40, MemoryError())
+    reason = (
+        r"not enough memory for tiles of 32 LR pixels: about \d+ MiB are needed, \d+ MiB are free; choose a smaller"
+    )
+    with pytest.raises(InputError, match=reason):
+        sample_image(tiny_model, _lr(60, 64), 1, 0.8, 3, 32)
+    _hungry(monkeypatch, 4, MemoryError())
+    with pytest.raises(InputError, match=r"tiles of 16 LR pixels: .*; close other programs or take a smaller model"):
+        sample_image(tiny_model, _lr(60, 64), 1, 0.8, 3)
+
+
+def test_no_memory_for_the_smallest_tile_is_said_first(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "available", lambda device: 10 * 2**20)
+    with pytest.raises(InputError, match=r"not enough memory for tiles of 16 LR pixels: .* 10 MiB are free"):
+        choose_side(tiny_model, 100, 100, None)
+    assert choose_side(tiny_model, 100, 100, 32) == 32
+    needed = module.tiles_bytes(tiny_model, 100, 100, 16)
+    monkeypatch.setattr(module, "available", lambda device: needed)
+    assert choose_side(tiny_model, 100, 100, None) == 16
+
+
+def test_less_memory_smaller_tiles(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = []
+    for mebibytes in (100, 200, 300, 4000):
+        monkeypatch.setattr(module, "available", lambda device, free=mebibytes: free * 2**20)
+        sides.append(choose_side(tiny_model, 300, 400, None))
+        assert sides[-1] == 16 or module.tiles_bytes(tiny_model, 300, 400, sides[-1]) <= mebibytes * 2**19
+    assert sides == sorted(set(sides))
+    assert sides[-1] == 200
+    assert choose_side(tiny_model, 100, 256, None) == 256
+    assert choose_side(tiny_model, 4, 257, None) == 132
+
+
+def test_other_errors_are_not_taken_for_memory(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    _hungry(monkeypatch, 4, RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        sample_image(tiny_model, _lr(20, 20), 1, 0.8, 3)
+
+
+def test_sample_of_a_seed_does_not_depend_on_number_batch_or_tile(tiny_model: NCSR) -> None:
+    """Sample 1 of seed 5, drawn in every way there is."""
+    lr = _lr(34, 38)
+    sample = tiny_model.space(lr[None]).sample(2, 0.8, seed=5)[1, 0]
+    batch = torch.stack((_lr(34, 38).flip(1), lr, lr.flip(2)))
+    others = [
+        tiny_model.space(lr[None]).sample(5, 0.8, seed=5)[1, 0],
+        tiny_model.space(batch).sample(3, 0.8, seed=5)[1, 1],
+        tiny_model.space(lr[None]).draw([1], 0.8, 5)[0, 0].clamp(0, 1),
+        sample_image(tiny_model, lr, 2, 0.8, 5)[1],
+        sample_image(tiny_model, lr, 4, 0.8, 5)[1],
+    ]
+    for other in others:
+        torch.testing.assert_close(other, sample, rtol=0, atol=1e-5)
+    for tile in (16, 18, 24, 32):
+        assert (sample_image(tiny_model, lr, 2, 0.8, 5, tile)[1] - sample).abs().max() < _GRAY_LEVEL
+    assert (sample_image(tiny_model, lr, 1, 0.8, 5)[0] - sample).abs().mean() > 10 * _GRAY_LEVEL
+
+
+def test_available_memory_is_the_least_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "/proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 5000 kB\n",
+        "/proc/self/cgroup": "0::/box\n",
+        "/sys/fs/cgroup/box/memory.max": "max\n",
+        "/sys/fs/cgroup/memory.max": "4096000\n",
+        "/sys/fs/cgroup/memory.current": "1024000\n",
+        "/proc/self/limits": "Max address space  unlimited  unlimited  bytes\n",
+    }
+    monkeypatch.setattr(memory, "_text", lambda path: files.get(str(path), ""))
+    cpu = torch.device("cpu")
+    assert memory.available(cpu) == 3072000
+    files["/sys/fs/cgroup/memory.max"] = "max\n"
+    assert memory.available(cpu) == 5000 * 1024
+    files["/proc/self/limits"] = "Max address space  3000000  unlimited  bytes\n"
+    files["/proc/self/status"] = "VmSize:  1000 kB\n"
+    assert memory.available(cpu) == 3000000 - 1024000
+    files |= {"/proc/self/cgroup": "4:memory:/a\n", "/sys/fs/cgroup/memory/a/memory.limit_in_bytes": "500"}
+    files["/sys/fs/cgroup/memory/a/memory.usage_in_bytes"] = "600"
+    assert memory.available(cpu) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import ncsr
-from ncsr.images import Photo, photo_from_array, premultiplied
+from ncsr.canvas import Canvas
+from ncsr.images import photo_from_array, premultiplied, source_of, to_array
+from ncsr.metrics import lr_psnr
 from ncsr.resize import imresize
 from ncsr.sheet import FULL_WHITE, contact_sheet, deviation_map, shown
-from ncsr.tiles import sample_image
-from ncsr.upscaling import bicubic, deviation, upscale_photo
+from ncsr.tiles import Drawing, sample_image
+from ncsr.upscaling import Enlargement, Scratch, bicubic, deviation, enlarge, upscale_photo
 from tests.conftest import scene, scene8
 
 _H, _W = 6, 8
@@ -93,7 +96,7 @@ def test_path_gives_pil_images_with_metadata(tiny_model_folder: Path, tmp_path: 
 def test_what_a_photo_carries_is_kept(tiny_model: ncsr.NCSR) -> None:
     photo = photo_from_array((scene(_H, _W, 4) * 65535).astype(np.uint16))
     photo = replace(photo, icc=b"profile", exif=b"II*\0", format=".tif")
-    for result in (*upscale_photo(photo, tiny_model, 2, seed=0), bicubic(photo, 4)):
+    for result in upscale_photo(photo, tiny_model, 2, seed=0):
         assert (result.icc, result.exif, result.format, result.bits) == (b"profile", b"II*\0", ".tif", 16)
         assert not result.gray
         assert result.size == (4 * _H, 4 * _W)
@@ -175,15 +178,18 @@ def test_unknown_device(tiny_model_folder: Path) -> None:
 # pictures for comparison
 
 
-def test_bicubic_is_the_protocols() -> None:
-    photo = photo_from_array(scene8(_H, _W))
-    torch.testing.assert_close(bicubic(photo, 4).rgb, imresize(photo.rgb, 4).clamp(0, 1))
+def test_bicubic_is_the_protocols(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ncsr.upscaling._BICUBIC_TILE", 20)
+    photo = photo_from_array(scene(50, 30).astype(np.float32))
+    cubic = bicubic(source_of(photo), 4, np.float32).rows(0, 0, 200)
+    torch.testing.assert_close(cubic, imresize(photo.rgb, 4).clamp(0, 1), rtol=0, atol=1e-6)
 
 
 def test_deviation_and_its_map() -> None:
-    levels = [100, 104, 100, 104]
-    photos = [Photo(rgb=torch.full((3, 2, 3), level / 255)) for level in levels]
-    spread = deviation(photos)
+    canvas = Canvas((4, 2, 3, 4), np.uint8)
+    for k, level in enumerate([100, 104, 100, 104]):
+        canvas.put(k, 0, 0, torch.tensor([level, level, level, 60 * k]).div(255)[:, None, None].expand(-1, 2, 3))
+    spread = deviation(canvas)
     torch.testing.assert_close(spread, torch.full((2, 3), 2 / 255))
     picture = deviation_map(spread)
     assert (picture.mode, picture.size) == ("L", (3, 2))
@@ -209,3 +215,126 @@ def test_panels_of_unusual_photographs() -> None:
     assert shown(deep).getpixel((0, 0)) == (40000 // 257,) * 3
     clear = photo_from_array(np.zeros((2, 2, 4), np.uint8))
     assert shown(clear).getpixel((0, 0)) == (255, 255, 255)
+
+
+# many tiles, interruptions, consistency
+
+
+def _drawing(n: int = 2, tile: int | None = 16) -> Drawing:
+    return Drawing(n, 0.8, 3, tile)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_scratch_file_holds_what_memory_would(tiny_model: ncsr.NCSR, tmp_path: Path, channels: int, dtype: str) -> None:
+    source = source_of(photo_from_array((scene(20, 36, channels) * np.iinfo(dtype).max).astype(dtype)))
+    in_memory = enlarge(source, tiny_model, _drawing(), dtype).canvas
+    in_file = enlarge(source, tiny_model, _drawing(), dtype, scratch=Scratch(tmp_path / "scratch", "photo")).canvas
+    photos = upscale_photo(source.window(0, 0, 20, 36), tiny_model, 2, temperature=0.8, seed=3)
+    for k, photo in enumerate(photos):
+        np.testing.assert_array_equal(in_file.pixels(k, dtype), in_memory.pixels(k, dtype))
+        whole = to_array(photo, dtype, flat_gray=False).astype(int)
+        opaque = whole[..., -1:] > 0.1 * np.iinfo(dtype).max if channels in (2, 4) else 1
+        assert (abs(in_file.pixels(k, dtype) - whole) * opaque).max() <= (1 if dtype == "uint8" else 300)
+    assert sorted(p.name for p in (tmp_path / "scratch").iterdir()) == ["journal.jsonl", "pixels"]
+
+
+class _Stop(Exception):
+    pass
+
+
+def test_an_interrupted_enlargement_goes_on(
+    tiny_model: ncsr.NCSR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six tiles; the run stops in the fourth, then in the projection, and the tiles are drawn once each."""
+    source, scratch = source_of(photo_from_array(scene8(20, 36))), Scratch(tmp_path / "scratch", "photo")
+    expected = enlarge(source, tiny_model, _drawing(), np.uint8, consistent=True)
+    drawn: list[tuple[int, int]] = []  # origins
+    space = ncsr.NCSR.space
+    said: list[str] = []
+    seen: list[tuple[int, int]] = []
+
+    def counted(self: ncsr.NCSR, lr: torch.Tensor, *, origin: tuple[int, int] = (0, 0)) -> object:
+        if len(drawn) == 3 and not said:
+            raise _Stop
+        drawn.append(origin)
+        return space(self, lr, origin=origin)
+
+    def run() -> Enlargement:
+        return enlarge(
+            source,
+            tiny_model,
+            _drawing(),
+            np.uint8,
+            consistent=True,
+            scratch=scratch,
+            progress=lambda done, total: seen.append((done, total)),
+            say=said.append,
+        )
+
+    monkeypatch.setattr(ncsr.NCSR, "space", counted)
+    with pytest.raises(_Stop):
+        run()
+    said.append("stopped")
+    seen.clear()
+    made = ncsr.upscaling.make_consistent
+
+    def stop_at_the_second(*arguments: Any) -> object:
+        if arguments[3] == 1 and "stopped again" not in said:
+            raise _Stop
+        return made(*arguments)
+
+    monkeypatch.setattr("ncsr.upscaling.make_consistent", stop_at_the_second)
+    with pytest.raises(_Stop):
+        run()
+    assert seen[0] == (6, 12)
+    assert seen[-1] == (12, 12)
+    said.append("stopped again")
+    result = run()
+    assert len(drawn) == 6
+    assert said[1].startswith("going on with what")
+    assert result.consistency == expected.consistency
+    for k in range(2):
+        np.testing.assert_array_equal(result.canvas.pixels(k, np.uint8), expected.canvas.pixels(k, np.uint8))
+    drawn.clear()
+    enlarge(source, tiny_model, _drawing()._replace(seed=4), np.uint8, scratch=scratch)
+    assert len(drawn) == 6  # another enlargement: nothing of the old one counts
+
+
+@pytest.mark.parametrize("channels", [None, 2, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_consistent_samples(tiny_model: ncsr.NCSR, dtype: str, channels: int | None) -> None:
+    """Their reduction rounds to the photograph; with transparency, that of the colours times alpha does."""
+    array = _array(dtype, channels)
+    top = np.iinfo(dtype).max if dtype.startswith("u") else 65535
+    if channels in (2, 4):
+        array[..., -1] = np.maximum(array[..., -1], array[..., -1].max() // 2 if dtype != "float32" else 0.5)
+    plain = ncsr.upscale(array, tiny_model, 2, seed=0)
+    consistent = ncsr.upscale(array, tiny_model, 2, seed=0, consistent=True)
+
+    def premultiplied(image: NDArray[np.generic]) -> NDArray[np.float64]:
+        values = np.atleast_3d(image) / (top if dtype != "float32" else 1)
+        return values[..., :-1] * values[..., -1:] if channels in (2, 4) else values
+
+    lr = premultiplied(array)
+    for before, after in zip(plain, consistent, strict=True):
+        assert after.dtype == array.dtype
+        assert after.shape == before.shape
+        reduced = imresize(torch.from_numpy(premultiplied(after)).permute(2, 0, 1), 0.25).permute(1, 2, 0).numpy()
+        unlike = imresize(torch.from_numpy(premultiplied(before)).permute(2, 0, 1), 0.25).permute(1, 2, 0).numpy()
+        assert abs(unlike - lr).mean() > 5 / 255
+        assert (abs(reduced - lr) > 0.75 / top).mean() < (0.15 if channels in (2, 4) else 0.03)  # colours end at alpha
+        assert abs(premultiplied(after) - premultiplied(before)).mean() < 2 * abs(unlike - lr).mean()
+
+
+def test_consistency_is_measured(tiny_model: ncsr.NCSR) -> None:
+    array = scene8(10, 12)
+    source = source_of(photo_from_array(array))
+    made = enlarge(source, tiny_model, _drawing(tile=None), np.uint8, consistent=True)
+    plain = enlarge(source, tiny_model, _drawing(tile=None), np.uint8).canvas
+    for k, (psnr, change) in enumerate(made.consistency):
+        pixels = torch.from_numpy(made.canvas.pixels(k, np.uint8)).permute(2, 0, 1)
+        assert psnr == pytest.approx(lr_psnr(pixels, torch.from_numpy(array).permute(2, 0, 1)).item())
+        assert psnr > 60
+        before = plain.rows(k, 0, 40) * 255
+        assert change == pytest.approx((pixels - before).abs().mean().item(), rel=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -59,6 +60,16 @@ def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     except ValidationError as error:
         raise InputError(f"the configuration of {source} is not valid: {' '.join(str(error).split())}") from None
     return config, {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
+
+
+def fingerprint(config: ModelConfig, weights: dict[str, Tensor]) -> str:
+    """16 hexadecimal digits that tell models apart by what they hold, wherever they come from."""
+    digest = hashlib.sha256(config.model_dump_json().encode())
+    for key in sorted(weights):
+        value = weights[key].detach().cpu()
+        digest.update(f"{key} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def _stored(key: str, value: Tensor, half: bool) -> Tensor:

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from ncsr.config import EncoderConfig
+from ncsr.dense import dense_block
+from ncsr.recompute import run
 
 
 def conv3x3(inputs: int, outputs: int, gain: float = 1.0) -> nn.Conv2d:
@@ -62,15 +64,18 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor, noise: Generator | None = None) -> Tensor:
         """(B, features, h, w) to the same shape."""
-        known = [x]
+        if torch.is_grad_enabled() and x.device.type == "cpu" and self.skip is None:
+            parameters = list(self.convs.parameters())  # weight, bias, weight, ...
+            return dense_block(x, parameters[::2], parameters[1::2])
+        known, second = x, x
         for i, conv in enumerate(self.convs[:4]):
-            new = activate(conv(torch.cat(known, 1)))
+            new = activate(conv(known))
             if self.skip is not None and i == 1:
-                new = new + self.skip(x)
+                second = new = new + self.skip(x)
             if self.skip is not None and i == 3:
-                new = new + known[2]
-            known.append(new)
-        return perturb(x + 0.2 * self.convs[4](torch.cat(known, 1)), noise)
+                new = new + second
+            known = torch.cat((known, new), 1)  # of two: channels-last copies of more are slower
+        return perturb(torch.add(x, self.convs[4](known), alpha=0.2), noise)
 
 
 class RRDB(nn.Module):
@@ -85,7 +90,7 @@ class RRDB(nn.Module):
         y = x
         for block in self.blocks:
             y = block(y, noise)
-        return perturb(x + 0.2 * y, noise)
+        return perturb(torch.add(x, y, alpha=0.2), noise)
 
 
 @dataclass(frozen=True)
@@ -107,11 +112,15 @@ class Encoder(nn.Module):
     Args:
         config: widths, depth and variant.
         scale: 4 or 8.
+
+    Attributes:
+        recompute: keep only what blocks exchange, and compute the rest again in backward.
     """
 
     def __init__(self, config: EncoderConfig, scale: int) -> None:
         super().__init__()
         nf, plus = config.features, config.dense_block == "esrgan+"
+        self.recompute = False
         self.trunk_skip = config.trunk_skip
         self.first = conv3x3(3, nf)
         self.blocks = nn.ModuleList(RRDB(nf, config.growth, plus=plus) for _ in range(config.blocks))
@@ -134,7 +143,7 @@ class Encoder(nn.Module):
         first = self.first(lr)
         x, kept = first, {}
         for i, block in enumerate(self.blocks):
-            x = block(x, noise)
+            x = run(block, x, noise, recompute=self.recompute and noise is None)
             if i in stacked:
                 kept[i] = x
         up = self.trunk(x) + (x if self.trunk_skip == "last" else first)

@@ -46,6 +46,17 @@ class NCSR(nn.Module):
         """Of the weights: float32, or float64 after `.double()`."""
         return self.encoder.first.weight.dtype
 
+    @property
+    def recompute(self) -> bool:
+        """Whether training computes activations again in backward: much less memory, a third more time."""
+        return self.encoder.recompute
+
+    @recompute.setter
+    def recompute(self, value: bool) -> None:
+        self.encoder.recompute = value
+        for level in () if self.flow is None else self.flow.levels:
+            level.recompute = value
+
     def low_precision(self, *, sampling: bool) -> bool:
         """Whether the encoder and subnets compute in bfloat16, when sampling or otherwise."""
         if self.dtype != torch.float32 or self.precision == "float32":

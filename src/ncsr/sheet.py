@@ -47,6 +47,13 @@ def contact_sheet(panels: Sequence[tuple[str, Image.Image]], columns: int = 4) -
     return sheet
 
 
+def fitted(picture: Image.Image) -> Image.Image:
+    """The picture in RGB, as a sheet would show it among others of its size: at most 512 pixels long."""
+    shrink = min(1.0, _LONGEST / max(picture.size))
+    size = (max(1, round(picture.width * shrink)), max(1, round(picture.height * shrink)))
+    return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS) if shrink < 1 else picture.convert("RGB")
+
+
 def shown(photo: Photo) -> Image.Image:
     """A photograph as 8-bit colours, transparency laid on white, for a panel."""
     picture = to_pil(photo)

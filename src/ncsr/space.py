@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,14 +17,15 @@ from torch import Generator, Tensor
 
 from ncsr.errors import InputError
 from ncsr.flow.bijection import sum_pixels
+from ncsr.flow.fast import FastDecoder
 from ncsr.flow.flow import Conditions, Flow
 from ncsr.latents import draw_latent, torch_generator
+from ncsr.projection import project
 
 if TYPE_CHECKING:
     from ncsr.model import NCSR
 
 ATTEMPTS = 3  # draws of a sample before it is given up as not finite
-_CHUNK_BYTES = 128 * 2**20  # hidden activations of the samples that are decoded at a time
 
 
 class SamplingError(RuntimeError):
@@ -82,8 +83,36 @@ class Space:
         check_finite(images, temperature)
         return images.clamp_(0, 1)
 
+    @torch.no_grad()
+    def project(self, sr: Tensor, bits: Literal[8, 16] | None = None) -> Tensor:
+        """The nearest images in [0, 1] whose reduction is the LR image (`ncsr.projection`).
+
+        Args:
+            sr: (..., B, 3, s h, s w), as `sample` gives them.
+            bits: 8 or 16 gives images of 2^bits levels, to be written, whose reduction rounds to the LR image; None
+                makes the reduction equal.
+
+        Returns:
+            As `sr`. Where no such image exists, a near miss.
+
+        Raises:
+            InputError: images that do not fit these LR images, or other bits.
+        """
+        shape = (*self.lr.shape[:2], *(self.scale * side for side in self.lr.shape[-2:]))
+        if tuple(sr.shape[-4:]) != shape or not sr.is_floating_point():
+            raise InputError(
+                f"images to project must be (..., {shape}) floating point, got {tuple(sr.shape)} {sr.dtype}"
+            )
+        if bits not in (None, 8, 16):
+            raise InputError(f"images are projected to 8 or 16 bits or none, got {bits}")
+        return project(sr.to(self.lr), self.lr, bits)
+
     def log_prob(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
         """log p(hr | lr, noise) in nats, (B,); a flow's."""
+        raise _no_likelihood()
+
+    def log_prob_parts(self, hr: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The two terms of `log_prob`: the latents' log-density and the log-determinant, (B,) each; a flow's."""
         raise _no_likelihood()
 
     def bits_per_dim(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -138,24 +167,31 @@ class FlowSpace(Space):
         self.flow, self.origin = flow, origin
         self._padded = _pad_even(lr, 1)
         self._known: dict[bool, Conditions] = {}
+        self._decoders: dict[bool, FastDecoder] = {}
+
+    @property
+    def decoder(self) -> FastDecoder:
+        """Latents to samples, fast; made when it is first wanted, in the model's precision for sampling."""
+        low = self.model.low_precision(sampling=True)
+        if low not in self._decoders:
+            dtype = torch.bfloat16 if low else self.lr.dtype
+            self._decoders[low] = FastDecoder(self.flow, self._conditions(low), dtype)
+        return self._decoders[low]
 
     def prepare(self) -> None:
-        self._conditions(self.model.low_precision(sampling=True))
+        _ = self.decoder
 
     def draw(self, samples: Sequence[int], temperature: float, seed: int, attempt: int = 0) -> Tensor:
-        low = self.model.low_precision(sampling=True)
-        batch, _, height, width = self._padded.shape
-        assert self.model.config.flow is not None
-        hidden = 2 * self.model.config.flow.hidden * height * width * self.scale**2
-        chunk = max(1, _CHUNK_BYTES // (batch * hidden))
+        decoder, (batch, _, h, w) = self.decoder, self.lr.shape
         images = []
-        for first in range(0, len(samples), chunk):
-            part = samples[first : first + chunk]
+        for first in range(0, len(samples), decoder.together):
+            part = samples[first : first + decoder.together]
             latents = [
                 self._draw_latent(i, part, seed, attempt).repeat_interleave(batch, 0).mul_(temperature)
                 for i in range(len(self.flow.splits) + 1)
             ]
-            images.append(self._decode(latents, None, low).unflatten(0, (len(part), batch)))
+            hr = decoder(latents)[..., : self.scale * h, : self.scale * w]
+            images.append(hr.unflatten(0, (len(part), batch)))
         return torch.cat(images)
 
     def log_prob(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -168,9 +204,14 @@ class FlowSpace(Space):
         Raises:
             InputError: a shape that does not fit these LR images or this variant.
         """
+        density, log_det = self.log_prob_parts(hr, noise)
+        return density + log_det
+
+    def log_prob_parts(self, hr: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The two terms of `log_prob`, (B,) each: the standard normal log-density of the latents, log|det df/dhr|."""
         latents, log_det = self._encode(hr, noise)
-        normal = sum(sum_pixels(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)) for z in latents)
-        return log_det + normal
+        normal = [sum_pixels(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)) for z in latents]
+        return torch.stack(normal).sum(0), log_det
 
     def bits_per_dim(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
         """-log2 p(hr | lr, noise) / (3 H W), (B,), of data in [0, 1]; see `log_prob`. 8-bit figures are 8 higher."""
@@ -259,9 +300,14 @@ def check_finite(images: Tensor, temperature: float) -> None:
     """SamplingError if one of (n, B, 3, H, W) images holds a value that is not finite."""
     bad = (~images.flatten(1).isfinite().all(-1)).nonzero().flatten().tolist()
     if bad:
-        raise SamplingError(
-            f"sample {bad[0]} was not finite in {ATTEMPTS} draws at temperature {temperature}: lower the temperature"
-        )
+        raise never_finite(bad[0], temperature)
+
+
+def never_finite(sample: int, temperature: float) -> SamplingError:
+    """The error for a sample that was not finite in every draw."""
+    return SamplingError(
+        f"sample {sample} was not finite in {ATTEMPTS} draws at temperature {temperature}: lower the temperature"
+    )
 
 
 def _no_likelihood() -> InputError:

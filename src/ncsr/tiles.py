@@ -1,25 +1,31 @@
 """Sampling an image of any size, tile by tile.
 
 A tile is computed with `OVERLAP` LR pixels of its surroundings, which are cut off again. Latents belong to places of
-the whole image (`ncsr.latents`), so neighbouring tiles see the same ones where they overlap and agree there.
+the whole image (`ncsr.latents`), so neighbouring tiles see the same ones where they overlap and agree there: how well,
+`benchmarks/tiles.py` measures and docs/any-size.md shows.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ncsr.config import ModelConfig
 from ncsr.errors import InputError
+from ncsr.journal import Journal
+from ncsr.memory import available, is_exhaustion, release
 from ncsr.model import NCSR
-from ncsr.space import ATTEMPTS, check_finite, check_sampling
+from ncsr.space import ATTEMPTS, check_sampling, never_finite
 
 OVERLAP = 16  # LR pixels around a tile
 SMALLEST = 16  # LR pixels
-_BUDGET = 2**30  # bytes that the space of one tile may hold
+LARGEST = 256  # LR pixels, of tiles that are chosen: larger ones are hardly faster
+_SHARE = 0.5  # of the available memory that a tile may take
+_SCATTERED = 1.25  # more memory when tile follows tile: what one leaves does not quite fit the next
+_FIXED_BYTES = 2**25  # of a tile, however small
 _AT_A_TIME = 2**14  # LR pixels of samples that are decoded together; progress is told in between
 
 
@@ -31,6 +37,28 @@ class Tile(NamedTuple):
     bottom: int
     right: int
     window: tuple[int, int, int, int]
+
+    @property
+    def pixels(self) -> int:
+        """That are computed for it."""
+        top, left, bottom, right = self.window
+        return (bottom - top) * (right - left)
+
+
+class Drawing(NamedTuple):
+    """What is to be drawn: all that decides the pixels, but for the image and the model.
+
+    Attributes:
+        samples: how many.
+        temperature: standard deviation of the latents.
+        seed: at least 0.
+        tile: side of the tiles in LR pixels without overlap; None chooses by memory, and again when that runs out.
+    """
+
+    samples: int
+    temperature: float
+    seed: int
+    tile: int | None = None
 
 
 def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
@@ -53,36 +81,129 @@ def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
             yield Tile(top, left, bottom, right, window)
 
 
-def choose_side(model: NCSR, height: int, width: int, tile: int | None) -> int:
-    """The side of the tiles: the one asked for, or the largest whose space fits the memory budget.
+def tile_bytes(config: ModelConfig, pixels: int, low: bool) -> int:
+    """Memory that computing a window takes at its worst, beside the model (measured: up to a fifth less).
 
     Args:
-        model: its widths tell what a pixel's space takes.
+        config: its widths tell what a pixel takes.
+        pixels: of the window, LR.
+        low: whether in bfloat16.
+    """
+    encoder, flow, s = config.encoder, config.flow, config.scale
+    size = 2 if low else 4
+    if flow is None:
+        return _FIXED_BYTES + pixels * 3 * encoder.features * s**2 * size
+    channels, held = 3, 0.0
+    for level in range(1, flow.levels + 1):
+        channels *= 4
+        step = flow.hidden * size + 3 * channels * 4  # the coupling's context; shift, scale and its logarithm
+        held += flow.steps * step * (s / 2**level) ** 2
+        channels //= 2 if level + 1 < flow.levels else 1
+    making = size * (3 * encoder.features * (s // 2) ** 2 + 2 * (encoder.features + 4 * encoder.growth))
+    drawing = 64 * s**2 * max(pixels, _AT_A_TIME)
+    return _FIXED_BYTES + int(pixels * (1.1 * held + making)) + drawing
+
+
+def tiles_bytes(model: NCSR, height: int, width: int, side: int) -> int:
+    """Memory that all tiles of an image take at their worst, one after the other, beside the model."""
+    window = min(side + 2 * OVERLAP, height) * min(side + 2 * OVERLAP, width)
+    one = tile_bytes(model.config, window, model.low_precision(sampling=True))
+    return one if side >= max(height, width) else int(_SCATTERED * one)
+
+
+def choose_side(model: NCSR, height: int, width: int, tile: int | None) -> int:
+    """The side of the tiles: the one asked for, or one whose computing fits into half of the available memory.
+
+    Args:
+        model: its widths tell what a pixel's space takes, its device where.
         height: of the image, LR pixels.
         width: of the image, LR pixels.
         tile: asked for; None chooses.
 
     Raises:
-        InputError: a tile below 16 LR pixels.
+        InputError: a tile below 16 LR pixels asked for; no memory even for that.
     """
     if tile is not None:
         if tile < SMALLEST:
             raise InputError(f"a tile must be at least {SMALLEST} LR pixels, got {tile}")
         return tile + tile % 2
-    flow, scale = model.config.flow, model.config.scale
-    if flow is None:
-        per_pixel = 16 * model.config.encoder.features * scale**2
-    else:
-        positions = sum((scale / 2 ** (level + 1)) ** 2 for level in range(flow.levels))
-        per_pixel = int(8 * flow.steps * flow.hidden * positions)
-    if height * width * per_pixel <= _BUDGET:
-        side = max(height, width)
-    else:
-        side = max(SMALLEST, math.isqrt(_BUDGET // per_pixel) - 2 * OVERLAP)
-    return side + side % 2
+    free, longer = available(model.device), max(height, width)
+
+    def taken(side: int) -> int:
+        return tiles_bytes(model, height, width, side)
+
+    for parts in range(-(-longer // LARGEST), longer // SMALLEST + 1):
+        if taken(_side(longer, parts)) <= _SHARE * free:
+            return _side(longer, parts)
+    if taken(SMALLEST) > free:
+        raise out_of_memory(model, SMALLEST)
+    return SMALLEST
+
+
+def out_of_memory(model: NCSR, side: int) -> InputError:
+    """The error for a tile that there is no memory for."""
+    needed = tile_bytes(model.config, (side + 2 * OVERLAP) ** 2, model.low_precision(sampling=True))
+    remedy = (
+        f"choose a smaller --tile than {side}" if side > SMALLEST else "close other programs or take a smaller model"
+    )
+    return InputError(
+        f"not enough memory for tiles of {side} LR pixels: about {_mebibytes(needed)} are needed, "
+        f"{_mebibytes(available(model.device))} are free; {remedy}"
+    )
 
 
 @torch.no_grad()
+def draw_tiles(
+    model: NCSR,
+    size: tuple[int, int],
+    read: Callable[[Tile], Tensor],
+    drawing: Drawing,
+    journal: Journal,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Iterator[tuple[Tile, int, Tensor]]:
+    """Draw the samples of an image, outer loop over tiles, inner over samples.
+
+    A sample that is not finite in some tile is drawn again, whole: its tiles then come a second time.
+
+    Args:
+        model: in eval mode.
+        size: (H, W) of the LR image.
+        read: gives the window of a tile, (3, h, w) in [0, 1].
+        drawing: what to draw.
+        journal: tells which tiles are done, and is told.
+        progress: called with the work done and all of it, in samples of tiles.
+        say: called with a sentence when memory runs out and the tiles become smaller.
+
+    Yields:
+        Tile, sample number and (3, s h, s w) of the tile without its overlap, not clamped; by the time of the next
+        one, it must have been kept.
+
+    Raises:
+        InputError: a tile below 16, an LR image that is too small, no memory even for the smallest tile.
+        SamplingError: a sample was not finite in every draw.
+    """
+    side = choose_side(model, *size, drawing.tile)
+    pending: Sequence[int] = range(drawing.samples)
+    for attempt in range(ATTEMPTS):
+        while True:
+            try:
+                yield from _draw_attempt(model, size, side, read, drawing, (attempt, pending), journal, progress)
+                break
+            except (MemoryError, RuntimeError) as error:
+                if not is_exhaustion(error):
+                    raise
+                if drawing.tile is not None or side <= SMALLEST:
+                    raise out_of_memory(model, side) from None
+            release(model.device)
+            side = max(SMALLEST, side // 4 * 2)
+            say(f"memory ran out: going on with tiles of {side} LR pixels")
+        pending = journal.bad(attempt)
+        if not pending:
+            return
+    raise never_finite(pending[0], drawing.temperature)
+
+
 def sample_image(
     model: NCSR,
     lr: Tensor,
@@ -92,7 +213,7 @@ def sample_image(
     tile: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Tensor:
-    """Draw HR images of one LR image of any size.
+    """Draw HR images of one LR image of any size, in memory.
 
     Args:
         model: in eval mode.
@@ -111,30 +232,57 @@ def sample_image(
         SamplingError: a sample was not finite in every draw.
     """
     temperature = model.config.temperature if temperature is None else temperature
-    seed = check_sampling(n, temperature, seed)
-    height, width = lr.shape[-2:]
-    side, scale = choose_side(model, height, width, tile), model.config.scale
+    drawing = Drawing(n, temperature, check_sampling(n, temperature, seed), tile)
+    scale, (height, width) = model.config.scale, lr.shape[-2:]
     images = torch.empty(n, 3, scale * height, scale * width)
-    count = math.ceil(height / side) * math.ceil(width / side)
-    pending: Sequence[int] = range(n)
-    for attempt in range(ATTEMPTS):
-        done, total = 0, count * len(pending)
-        progress(done, total)
-        for part in tiles(height, width, side):
-            top, left, bottom, right = part.window
-            space = model.space(lr[None, :, top:bottom, left:right], origin=(top, left))
-            inner_rows = slice(scale * (part.top - top), scale * (part.bottom - top))
-            inner_columns = slice(scale * (part.left - left), scale * (part.right - left))
-            rows, columns = slice(scale * part.top, scale * part.bottom), slice(scale * part.left, scale * part.right)
-            group = max(1, _AT_A_TIME // ((bottom - top) * (right - left)))
-            for first in range(0, len(pending), group):
-                some = list(pending[first : first + group])
-                window = space.draw(some, temperature, seed, attempt)[:, 0]
-                images[some, :, rows, columns] = window[..., inner_rows, inner_columns].to(images)
-                done += len(some)
-                progress(done, total)
-        pending = [k for k in pending if not bool(images[k].isfinite().all())]
-        if not pending:
-            break
-    check_finite(images[:, None], temperature)
+
+    def read(part: Tile) -> Tensor:
+        top, left, bottom, right = part.window
+        return lr[:, top:bottom, left:right]
+
+    for part, k, image in draw_tiles(model, (height, width), read, drawing, Journal(), progress):
+        images[k, :, scale * part.top : scale * part.bottom, scale * part.left : scale * part.right] = image
     return images.clamp_(0, 1)
+
+
+def _draw_attempt(
+    model: NCSR,
+    size: tuple[int, int],
+    side: int,
+    read: Callable[[Tile], Tensor],
+    drawing: Drawing,
+    this: tuple[int, Sequence[int]],
+    journal: Journal,
+    progress: Callable[[int, int], None],
+) -> Iterator[tuple[Tile, int, Tensor]]:
+    """The tiles that are still missing of `this` attempt: its number, and the samples that it draws."""
+    attempt, pending = this
+    scale, parts = model.config.scale, list(tiles(*size, side))
+    missing = [part for part in parts if not journal.has_tile(attempt, part[:4])]
+    done, total = (len(parts) - len(missing)) * len(pending), len(parts) * len(pending)
+    progress(done, total)
+    for part in missing:
+        top, left = part.window[:2]
+        space = model.space(read(part)[None], origin=(top, left))
+        rows = slice(scale * (part.top - top), scale * (part.bottom - top))
+        columns = slice(scale * (part.left - left), scale * (part.right - left))
+        group, bad = max(1, _AT_A_TIME // part.pixels), []
+        for first in range(0, len(pending), group):
+            some = list(pending[first : first + group])
+            for k, image in zip(some, space.draw(some, drawing.temperature, drawing.seed, attempt), strict=True):
+                inner = image[0, :, rows, columns]
+                bad += [] if bool(inner.isfinite().all()) else [k]
+                yield part, k, inner.cpu()
+            done += len(some)
+            progress(done, total)
+        del space  # before the next one is built
+        journal.add_tile(attempt, part[:4], bad)
+
+
+def _side(longer: int, parts: int) -> int:
+    """The side of tiles that cut a length into so many parts: a multiple of 4, so that half of it nests in it."""
+    return max(SMALLEST, -(-longer // (4 * parts)) * 4)
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"

@@ -5,20 +5,67 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 from torch import Tensor
 
+from ncsr.canvas import Canvas
+from ncsr.checkpoint import fingerprint
+from ncsr.consistent import Consistency, make_consistent
 from ncsr.errors import InputError
-from ncsr.images import Photo, photo_from_array, photo_from_pil, premultiplied, read_photo, straight, to_array, to_pil
+from ncsr.files import make_folder
+from ncsr.images import (
+    Photo,
+    Source,
+    photo_from_array,
+    photo_from_pil,
+    premultiplied,
+    read_photo,
+    source_of,
+    straight,
+    to_array,
+    to_pil,
+)
+from ncsr.journal import Journal
 from ncsr.loading import load
 from ncsr.model import NCSR
 from ncsr.resize import imresize
-from ncsr.tiles import sample_image
+from ncsr.space import check_sampling
+from ncsr.tiles import Drawing, Tile, draw_tiles, tiles
+
+JOURNAL = "journal.jsonl"
+_PIXELS = "pixels"
+_BICUBIC_TILE = 256  # LR pixels
+_ROWS = 256  # of enlarged images that are looked at together
+
+
+class Scratch(NamedTuple):
+    """Where an enlargement is gathered that is to outlive an interruption.
+
+    Attributes:
+        folder: made when missing; whoever asks for it removes it.
+        photograph: what tells the photograph from others.
+    """
+
+    folder: Path
+    photograph: str
+
+
+class Enlargement(NamedTuple):
+    """The samples of a photograph.
+
+    Attributes:
+        canvas: holds them.
+        consistency: how each became consistent, if that was asked for.
+    """
+
+    canvas: Canvas
+    consistency: list[Consistency]
 
 
 def upscale(
@@ -29,6 +76,7 @@ def upscale(
     temperature: float | None = None,
     seed: int | None = None,
     tile: int | None = None,
+    consistent: bool = False,
     device: str = "auto",
 ) -> list[Any]:
     """Enlarge a photograph into several plausible ones.
@@ -40,6 +88,7 @@ def upscale(
         temperature: 0 is the model's single most probable image, higher is more varied; None the model's default.
         seed: sample k of a seed is always the same image; None draws a fresh seed.
         tile: side of the tiles in LR pixels; None chooses by memory.
+        consistent: change each sample as little as it takes for its reduction to be the photograph.
         device: where to load the model, if it is not loaded.
 
     Returns:
@@ -53,7 +102,9 @@ def upscale(
     else:
         source = photo_from_pil(photo) if isinstance(photo, Image.Image) else read_photo(photo)
     network = model if isinstance(model, NCSR) else load(model, device)
-    photos = upscale_photo(source, network, samples, temperature=temperature, seed=seed, tile=tile)
+    photos = upscale_photo(
+        source, network, samples, temperature=temperature, seed=seed, tile=tile, consistent=consistent
+    )
     if isinstance(photo, np.ndarray):
         return [to_array(p, photo.dtype, flat_gray=photo.ndim == 2) for p in photos]
     return [to_pil(p) for p in photos]
@@ -67,33 +118,160 @@ def upscale_photo(
     temperature: float | None = None,
     seed: int | None = None,
     tile: int | None = None,
+    consistent: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Photo]:
-    """`upscale` for a `Photo`: gray, bit depth, profile, EXIF and format are kept; alpha is enlarged by bicubic.
+    """`upscale` for a `Photo`: gray, bit depth, profile, EXIF and format are kept; alpha is enlarged by bicubic."""
+    temperature = model.config.temperature if temperature is None else temperature
+    drawing = Drawing(samples, temperature, check_sampling(samples, temperature, seed), tile)
+    canvas = enlarge(source_of(photo), model, drawing, np.float32, consistent=consistent, progress=progress).canvas
+    height = canvas.shape[1]
+    images = [canvas.rows(k, 0, height) for k in range(samples)]
+    return [
+        replace(
+            photo,
+            rgb=image[:3] if len(image) > 2 else image[:1].expand(3, -1, -1).contiguous(),
+            alpha=None if photo.alpha is None else image[-1:],
+        )
+        for image in images
+    ]
+
+
+def enlarge(
+    source: Source,
+    model: NCSR,
+    drawing: Drawing,
+    dtype: DTypeLike,
+    *,
+    consistent: bool = False,
+    scratch: Scratch | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Enlargement:
+    """Enlarge a photograph of any size.
 
     Colours are premultiplied before they are enlarged, so that what is transparent does not bleed.
+
+    Args:
+        source: the photograph, gray or not, transparent or not, as it is to come out.
+        model: in eval mode.
+        drawing: which samples.
+        dtype: of the pixels: uint8, uint16 or float32.
+        consistent: change each sample as little as it takes for its reduction to be the photograph (`ncsr.projection`).
+        scratch: where to gather the pixels, and to go on from if it holds the same enlargement half done; None gathers
+            them in memory.
+        progress: called with the work done and all of it, in samples of tiles.
+        say: called with a sentence when something is noteworthy.
+
+    Raises:
+        InputError: a photograph that is too small, no room or memory; a window that cannot be read.
+        SamplingError: a sample was not finite in every draw.
     """
-    height, width = photo.size
+    height, width = source.size
     if min(height, width) < 4:
         raise InputError(f"the photograph is {width} x {height} pixels: the smallest that can be enlarged is 4 x 4")
-    images = sample_image(model, premultiplied(photo), samples, temperature, seed, tile, progress)
-    alpha = None if photo.alpha is None else imresize(photo.alpha, model.config.scale).clamp(0, 1)
-    return [enlarged(photo, image, alpha) for image in images]
+    scale = model.config.scale
+    bits: Literal[8, 16] = {1: 8, 2: 16}.get(np.dtype(dtype).itemsize, source.bits)  # type: ignore[assignment]
+    if consistent and np.dtype(dtype) == np.uint8:
+        dtype = np.uint16  # what is rounded to 8 bits before it is projected changes more
+    shape = (drawing.samples, scale * height, scale * width, source.channels)
+    if scratch is None:
+        canvas, journal = Canvas(shape, dtype), Journal()
+    else:
+        make_folder(scratch.folder)
+        settings = _settings(model, drawing, scratch, shape, np.dtype(dtype), consistent)
+        journal = Journal(scratch.folder / JOURNAL, settings)
+        canvas = Canvas(shape, dtype, scratch.folder / _PIXELS)
+        if journal.resumed:
+            say(f"going on with what {scratch.folder} holds")
+    _paint(source, model, drawing, canvas, journal, progress, say)
+    made = [
+        make_consistent(source, scale, canvas, k, bits, journal) for k in range(drawing.samples if consistent else 0)
+    ]
+    return Enlargement(canvas, made)
 
 
-def enlarged(photo: Photo, rgb: Tensor, alpha: Tensor | None) -> Photo:
-    """`photo` with the enlarged, premultiplied colours (3, s H, s W) and alpha."""
-    if photo.gray:
-        rgb = rgb.mean(0, keepdim=True).expand(3, -1, -1)
-    return replace(photo, rgb=rgb if alpha is None else straight(rgb, alpha), alpha=alpha)
+def bicubic(source: Source, scale: int, dtype: DTypeLike = np.uint8) -> Canvas:
+    """The photograph enlarged by MATLAB-compatible bicubic interpolation, for comparison, on a canvas of one image."""
+    height, width = source.size
+    canvas = Canvas((1, scale * height, scale * width, source.channels), dtype)
+    for tile in tiles(height, width, _BICUBIC_TILE):
+        photo = source.window(*tile.window)
+        rgb, alpha = _inner(imresize(premultiplied(photo), scale), tile, scale), _enlarged_alpha(photo, tile, scale)
+        canvas.put(0, scale * tile.top, scale * tile.left, _channels(source, rgb.clamp(0, 1), alpha))
+    return canvas
 
 
-def bicubic(photo: Photo, scale: int) -> Photo:
-    """The photograph enlarged by MATLAB-compatible bicubic interpolation, for comparison."""
-    alpha = None if photo.alpha is None else imresize(photo.alpha, scale).clamp(0, 1)
-    return enlarged(photo, imresize(premultiplied(photo), scale).clamp(0, 1), alpha)
+def deviation(canvas: Canvas) -> Tensor:
+    """The standard deviation over samples, averaged over colours, (H, W), in units of the image range [0, 1]."""
+    n, height, _, channels = canvas.shape
+    colours = 1 if channels < 3 else 3
+    parts = []
+    for first in range(0, height, _ROWS):
+        last = min(first + _ROWS, height)
+        rows = torch.stack([canvas.rows(k, first, last)[:colours] for k in range(n)])
+        parts.append(rows.std(0, correction=0).mean(0))
+    return torch.cat(parts)
 
 
-def deviation(photos: list[Photo]) -> Tensor:
-    """The standard deviation over samples, averaged over channels, (H, W), in units of the image range [0, 1]."""
-    return torch.stack([photo.rgb for photo in photos]).std(0, correction=0).mean(0)
+def _paint(
+    source: Source,
+    model: NCSR,
+    drawing: Drawing,
+    canvas: Canvas,
+    journal: Journal,
+    progress: Callable[[int, int], None],
+    say: Callable[[str], None],
+) -> None:
+    """Put all samples on the canvas."""
+    scale = model.config.scale
+    alpha: Tensor | None = None
+
+    def read(tile: Tile) -> Tensor:
+        nonlocal alpha
+        photo = source.window(*tile.window)
+        alpha = _enlarged_alpha(photo, tile, scale)
+        return premultiplied(photo)
+
+    for tile, k, rgb in draw_tiles(model, source.size, read, drawing, journal, progress, say):
+        canvas.put(k, scale * tile.top, scale * tile.left, _channels(source, rgb.clamp(0, 1), alpha))
+
+
+def _enlarged_alpha(photo: Photo, tile: Tile, scale: int) -> Tensor | None:
+    """A tile's alpha, enlarged by bicubic."""
+    return None if photo.alpha is None else _inner(imresize(photo.alpha, scale), tile, scale).clamp(0, 1)
+
+
+def _inner(image: Tensor, tile: Tile, scale: int) -> Tensor:
+    """An enlarged window (C, s h, s w) without the overlap."""
+    top, left = scale * (tile.top - tile.window[0]), scale * (tile.left - tile.window[1])
+    height, width = scale * (tile.bottom - tile.top), scale * (tile.right - tile.left)
+    return image[:, top : top + height, left : left + width]
+
+
+def _channels(source: Source, rgb: Tensor, alpha: Tensor | None) -> Tensor:
+    """The channels of a file from premultiplied colours (3, H, W) and alpha (1, H, W)."""
+    colours = rgb.mean(0, keepdim=True) if source.gray else rgb
+    return colours if alpha is None else torch.cat((straight(colours, alpha), alpha))
+
+
+def _settings(
+    model: NCSR,
+    drawing: Drawing,
+    scratch: Scratch,
+    shape: tuple[int, int, int, int],
+    dtype: np.dtype[Any],
+    consistent: bool,
+) -> dict[str, Any]:
+    """All that decides the pixels on a canvas, but for the size of the tiles."""
+    return {
+        "photograph": scratch.photograph,
+        "model": fingerprint(model.config, model.state_dict()),
+        "device": model.device.type,
+        "precision": "bfloat16" if model.low_precision(sampling=True) else "float32",
+        "temperature": drawing.temperature,
+        "seed": drawing.seed,
+        "shape": list(shape),
+        "dtype": dtype.name,
+        "consistent": consistent,
+    }

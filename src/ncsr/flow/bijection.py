@@ -15,6 +15,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ncsr.recompute import run
+
 
 class Bijection(nn.Module):
     """A layer of the flow. A subclass writes `encode` and `decode` as twins, so that the eye proves the inverse."""
@@ -32,11 +34,11 @@ Chain = Sequence[tuple[Bijection, Any]]
 """Layers with their conditions, in encoding order."""
 
 
-def encode_chain(chain: Chain, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Encode through all layers; log-determinants add up."""
+def encode_chain(chain: Chain, x: Tensor, recompute: bool = False) -> tuple[Tensor, Tensor]:
+    """Encode through all layers; log-determinants add up. With `recompute`, each is computed again in backward."""
     log_det = x.new_zeros(x.shape[0])
     for layer, condition in chain:
-        x, change = layer.encode(x, condition)
+        x, change = run(layer.encode, x, condition, recompute=recompute)
         log_det = log_det + change
     return x, log_det
 

@@ -30,9 +30,10 @@ class Conv1x1(Bijection):
         return _convolve(x, self.weight), self._log_det(x)
 
     def decode(self, z: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
-        return _convolve(z, self._inverse().to(z)), -self._log_det(z)
+        return _convolve(z, self.inverse().to(z)), -self._log_det(z)
 
-    def _inverse(self) -> Tensor:
+    def inverse(self) -> Tensor:
+        """W^-1 in float64, on the CPU."""
         return self.weight.cpu().double().inverse()  # not every accelerator has float64
 
     def _log_det(self, x: Tensor) -> Tensor:

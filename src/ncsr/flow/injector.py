@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ncsr.flow.bijection import Bijection, by_image, sum_pixels
+from ncsr.flow.bijection import Bijection, by_image
 from ncsr.flow.subnet import Affine, Subnet
 
 
@@ -20,13 +20,9 @@ class AffineInjector(Bijection):
         self.subnet = subnet
 
     def encode(self, x: Tensor, condition: Affine) -> tuple[Tensor, Tensor]:
-        shift, scale, log_scale = condition
-        return ((by_image(x, shift) + shift) * scale).flatten(0, 1), _repeated(log_scale, x)
+        shift, scale, log_det = condition
+        return ((by_image(x, shift) + shift) * scale).flatten(0, 1), log_det.repeat(len(x) // len(shift))
 
     def decode(self, z: Tensor, condition: Affine) -> tuple[Tensor, Tensor]:
-        shift, scale, log_scale = condition
-        return (by_image(z, shift) / scale - shift).flatten(0, 1), -_repeated(log_scale, z)
-
-
-def _repeated(log_scale: Tensor, x: Tensor) -> Tensor:
-    return sum_pixels(log_scale).repeat(x.shape[0] // log_scale.shape[0])
+        shift, scale, log_det = condition
+        return (by_image(z, shift) / scale - shift).flatten(0, 1), -log_det.repeat(len(z) // len(shift))

@@ -12,7 +12,12 @@ from ncsr.config import FlowConfig
 from ncsr.flow.bijection import Bijection, Chain, decode_chain, encode_chain
 from ncsr.flow.squeeze import Squeeze
 from ncsr.flow.step import ConditionalStep, StepCondition, TransitionStep
-from ncsr.flow.upsampled import conv3x3_enlarged
+from ncsr.flow.subnet import Affine
+from ncsr.flow.upsampled import Seen
+from ncsr.recompute import run
+
+_GROUP_STEPS = 4  # whose shares of the features one convolution computes: wide enough to be fast,
+_GROUP_BYTES = 16 * 2**20  # and its output small enough to stay in a cache
 
 NOISE_CHANNELS = {"noise": 3, "std": 1, "none": 0}
 
@@ -26,10 +31,14 @@ class Level(Bijection):
         stack: channels of the stacked block outputs.
         noise_steps: how many of the steps, counted from the last, have a noise conditional layer.
         config: of the flow.
+
+    Attributes:
+        recompute: keep only what steps exchange, and compute the rest again in backward.
     """
 
     def __init__(self, channels: int, up: int, stack: int, noise_steps: int, config: FlowConfig) -> None:
         super().__init__()
+        self.recompute = False
         self.squeeze = Squeeze()
         self.transitions: Sequence[TransitionStep] = torch.nn.ModuleList(  # type: ignore[assignment]
             TransitionStep(4 * channels) for _ in range(2)
@@ -47,7 +56,7 @@ class Level(Bijection):
         )
 
     def encode(self, x: Tensor, condition: Sequence[StepCondition]) -> tuple[Tensor, Tensor]:
-        return encode_chain(self._chain(condition), x)
+        return encode_chain(self._chain(condition), x, self.recompute)
 
     def decode(self, z: Tensor, condition: Sequence[StepCondition]) -> tuple[Tensor, Tensor]:
         return decode_chain(self._chain(condition), z)
@@ -60,26 +69,21 @@ class Level(Bijection):
         ]
 
     def see(self, up: Tensor, stack: Tensor, dtype: torch.dtype) -> list[StepCondition]:
-        """The conditions of all steps from u = cat(up, enlarged stack), by one wide convolution.
+        """The conditions of all steps from u = cat(up, enlarged stack), by few wide convolutions.
 
         Args:
             up: (B, nf, H, W) features at this level's size.
             stack: (B, m nf, h, w) block outputs at this level's size or a power of two smaller.
             dtype: of the injectors' shifts and scales.
         """
-        subnets = [subnet for step in self.steps for subnet in (step.injector.subnet, step.coupling.subnet)]
-        weight = torch.cat([subnet.first.context_weight() for subnet in subnets])
-        nf, factor = up.shape[1], up.shape[-1] // stack.shape[-1]
-        if factor == 1:
-            wide = F.conv2d(torch.cat((up, stack), 1), weight, padding=1)
-        else:
-            wide = F.conv2d(up, weight[:, :nf], padding=1) + conv3x3_enlarged(stack, weight[:, nf:], factor)
-        # Each part is added to every sample: a copy of its own is read faster than a slice of wide rows.
-        parts = iter([part.contiguous(memory_format=torch.channels_last) for part in wide.chunk(len(subnets), 1)])
-        return [
-            StepCondition(step.injector.subnet(None, injector, dtype), coupling)
-            for step, injector, coupling in zip(self.steps, parts, parts, strict=True)
-        ]
+        seen = Seen(up, stack)
+        step_bytes = up[:, :1].numel() * 2 * len(self.steps[0].coupling.subnet.first.weight) * up.element_size()
+        together = max(1, min(_GROUP_STEPS, _GROUP_BYTES // step_bytes))
+        conditions = []
+        for first in range(0, len(self.steps), together):
+            group = self.steps[first : first + together]
+            conditions += run(_see_steps, seen, group, dtype, recompute=self.recompute)
+        return conditions
 
     def feel(self, condition: Sequence[StepCondition], noise: Tensor) -> list[StepCondition]:
         """`condition` with the noise's share added.
@@ -96,3 +100,17 @@ class Level(Bijection):
         return [
             c if layer is None else c._replace(noise=next(parts)) for c, layer in zip(condition, layers, strict=True)
         ]
+
+
+def _see_steps(seen: Seen, steps: Sequence[ConditionalStep], dtype: torch.dtype) -> list[StepCondition]:
+    """The conditions of some steps, from one convolution."""
+    weights = [s.first.context_weight() for step in steps for s in (step.injector.subnet, step.coupling.subnet)]
+    # Each part is added to every sample: a copy of its own is read faster than a slice of wide rows.
+    wide = seen.conv3x3(torch.cat(weights)).chunk(len(weights), 1)
+    parts = iter([part.contiguous(memory_format=torch.channels_last) for part in wide])
+    conditions = []
+    for step, injector, coupling in zip(steps, parts, parts, strict=True):
+        shift, scale, log_det = step.injector.subnet(None, injector, dtype)
+        shift = shift.contiguous(memory_format=torch.channels_last)
+        conditions.append(StepCondition(Affine(shift, scale, log_det), coupling))
+    return conditions

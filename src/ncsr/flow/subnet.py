@@ -19,15 +19,17 @@ from torch import Tensor, nn
 
 from ncsr.config import ScaleBound
 from ncsr.flow.actnorm import ActNorm
-from ncsr.flow.bijection import by_image
+from ncsr.flow.bijection import by_image, sum_pixels
+
+ATAN_BOUND = 0.318  # the scale stays within exp(+- ATAN_BOUND pi / 2)
 
 
 class Affine(NamedTuple):
-    """A shift, a positive scale and its logarithm, (N, C, H, W) each."""
+    """A shift and a positive scale, (N, C, H, W) each, and the log-determinant of the scaling, sum log scale, (N,)."""
 
     shift: Tensor
     scale: Tensor
-    log_scale: Tensor
+    log_det: Tensor
 
 
 class NormedConv(nn.Module):
@@ -48,17 +50,20 @@ class NormedConv(nn.Module):
         self.weight = nn.Parameter(0.05 * torch.randn(outputs, inputs + context, kernel, kernel))
         self.actnorm = ActNorm(outputs)
 
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight (outputs, inputs, kernel, kernel) and bias with the actnorm in them."""
+        return self.weight[:, : self.inputs] * self._gain(), self.actnorm.bias * self.actnorm.log_scale.exp()
+
     def context_weight(self) -> Tensor:
         """(outputs, context, kernel, kernel): the folded weights of the context's channels."""
         return self.weight[:, self.inputs :] * self._gain()
 
     def forward(self, x: Tensor | None, context: Tensor | None = None) -> Tensor:
         """(N, inputs, H, W), or None for none, and the context's convolution (B, outputs, H, W), or None for zero."""
-        bias = self.actnorm.bias * self.actnorm.log_scale.exp()
+        weight, bias = self.folded()
         if x is None:
             assert context is not None
             return context + bias[:, None, None].to(context.dtype)
-        weight = self.weight[:, : self.inputs] * self._gain()
         y = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
         return y if context is None else (by_image(y, context) + context).flatten(0, 1)
 
@@ -82,8 +87,12 @@ class ZeroConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, H, W)."""
+        return F.conv2d(x, *self.folded(), padding=1)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias with the gain in them."""
         gain = (3 * self.log_gain).exp()
-        return F.conv2d(x, self.weight * gain[:, None, None, None], self.bias * gain, padding=1)
+        return self.weight * gain[:, None, None, None], self.bias * gain
 
 
 class Subnet(nn.Module):
@@ -114,6 +123,6 @@ class Subnet(nn.Module):
         shift, raw = y[:, 0::2], y[:, 1::2]  # even channels shift, odd ones scale
         if self.bound == "sigmoid":
             scale = torch.sigmoid(raw + 2) + 1e-4
-            return Affine(shift, scale, scale.log())
-        log_scale = 0.318 * torch.atan(2 * raw)
-        return Affine(shift, log_scale.exp(), log_scale)
+            return Affine(shift, scale, sum_pixels(scale.log()))
+        log_scale = ATAN_BOUND * torch.atan(2 * raw)
+        return Affine(shift, log_scale.exp(), sum_pixels(log_scale))

@@ -1,45 +1,114 @@
-"""A 3x3 convolution of a nearest-neighbour enlargement, done at the small size.
+"""3x3 convolutions of what a level sees, u = cat(up, stack enlarged), of which the enlargement is never made.
 
-Enlarged by two, the three rows under the kernel are two rows of the small image: at an even output row i = 2 k, the
-rows
-k - 1, k, k with weights w0, w1, w2, so a two-row kernel (w0, w1 + w2) at k - 1; at an odd one, (w0 + w1, w2) at k.
-The same along
-columns: each of the four output phases is a 2x2 convolution, 4/9 of the arithmetic, and the border's zeros agree.
+Enlarged by two with nearest neighbours, the three rows under the kernel (w0, w1, w2) are two rows of the small image x.
+With S = w0 + w1 + w2 and the differences d_k = x_k - x_{k-1} of neighbouring rows (zeros outside the image), they give
+
+    output row 2 k      w0 x_{k-1} + (w1 + w2) x_k  =  S x_k - w0 d_k
+    output row 2 k + 1  (w0 + w1) x_k + w2 x_{k+1}  =  S x_k + w2 d_{k+1}
+
+three products for two rows instead of six, and the same along columns: nine 1x1 convolutions at the small size instead
+of nine at the large one, a quarter of the arithmetic.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ncsr.convolution import conv3x3
 
-def conv3x3_enlarged(x: Tensor, weight: Tensor, factor: int) -> Tensor:
-    """conv3x3 (zero padding, no bias) of x enlarged by `factor` with nearest neighbours, which is never made.
+
+class Seen:
+    """u of one level, ready to be convolved with the weights of many subnets.
 
     Args:
-        x: (B, C, h, w).
-        weight: (O, C, 3, 3).
-        factor: a power of two; above 2, all but the last doubling are done by copying.
-
-    Returns:
-        (B, O, factor h, factor w).
+        up: (B, C1, H, W) features at the level's size.
+        stack: (B, C2, h, w) features at the level's size or a power of two smaller; beyond a factor of two, all but
+            the last doubling are done by copying.
     """
-    if factor == 1:
-        return F.conv2d(x, weight, padding=1)
-    if factor > 2:
-        x = F.interpolate(x, scale_factor=factor // 2, mode="nearest")
-    h, w = x.shape[-2:]
-    x = F.pad(x, (1, 1, 1, 1))
-    kernels = _phase_kernels(_phase_kernels(weight, -1), -2)  # (dy, dx, O, C, 2, 2)
-    rows = []
-    for dy in (0, 1):
-        phases = [F.conv2d(x[..., dy : dy + h + 1, dx : dx + w + 1], kernels[dy, dx]) for dx in (0, 1)]
-        rows.append(torch.stack([phase.permute(0, 2, 3, 1) for phase in phases], 3).flatten(2, 3))  # (B, h, w dx, O)
-    return torch.stack(rows, 2).flatten(1, 2).permute(0, 3, 1, 2)  # channels last, as the convolutions gave it
+
+    def __init__(self, up: Tensor, stack: Tensor) -> None:
+        factor = up.shape[-1] // stack.shape[-1]
+        self.up = up if factor > 1 else torch.cat((up, stack), 1)
+        self.small: list[Tensor] = []
+        if factor > 1:
+            x = stack if factor == 2 else F.interpolate(stack, scale_factor=factor // 2, mode="nearest")
+            rows, columns = _differences(x, -2), _differences(x, -1)
+            self.small = [_laid_out(part) for part in (x, rows, columns, _differences(rows, -1))]
+
+    def conv3x3(self, weight: Tensor) -> Tensor:
+        """(B, O, H, W) of weight (O, C1 + C2, 3, 3), zero padding, no bias."""
+        y = conv3x3(self.up, weight[:, : self.up.shape[1]])
+        if not self.small:
+            return y
+        kernel = weight[:, self.up.shape[1] :]
+        (aa, as_, ab), (sa, ss, sb), (ba, bs, bb) = [_factors(row, -1) for row in _factors(kernel, -2)]
+        x, rows, columns, both = self.small
+        interleaved: Tensor = _Interleave.apply(  # type: ignore[no-untyped-call]
+            y,
+            _conv1x1(x, ss),
+            _conv1x1(rows, as_, bs),
+            _conv1x1(columns, sa, sb),
+            _conv1x1(both, aa, ab, ba, bb),
+        )
+        return interleaved
 
 
-def _phase_kernels(weight: Tensor, axis: int) -> Tensor:
-    """(2, ...): the two-tap kernels along `axis` of the even and of the odd phase."""
-    first, middle, last = weight.unbind(axis)
-    return torch.stack((torch.stack((first, middle + last), axis), torch.stack((first + middle, last), axis)))
+def _differences(x: Tensor, axis: int) -> Tensor:
+    """x_k - x_{k-1} along an axis, one more than there are x; zeros outside."""
+    padded = F.pad(x, (0, 0, 1, 1) if axis == -2 else (1, 1, 0, 0))
+    return padded.diff(dim=axis)
+
+
+def _factors(kernel: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What multiplies the differences at even outputs, the values, and the differences at odd outputs."""
+    first, middle, last = kernel.unbind(axis)
+    return -first, first + middle + last, last
+
+
+def _conv1x1(x: Tensor, *kernels: Tensor) -> Tensor:
+    """The products of x (B, C, h, w) with kernels (O, C), side by side and channels last: (B, h, w, O ...)."""
+    return F.linear(x.permute(0, 2, 3, 1), torch.cat(kernels)) if torch.is_grad_enabled() else F.conv2d(x, torch.cat(kernels)[:, :, None, None]).permute(0, 2, 3, 1)
+
+
+def _laid_out(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+class _Interleave(torch.autograd.Function):
+    """Add the nine products to the outputs that they belong to; what this adds up forward, it hands out backward."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, values: Tensor, rows: Tensor, columns: Tensor, both: Tensor) -> Tensor:
+        ctx.mark_dirty(y)
+        out, (h, w) = _phases(y), values.shape[1:3]
+        for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            phase = out[:, :, i, :, j]
+            phase += values
+            phase += rows[:, i : i + h].chunk(2, -1)[i]
+            phase += columns[:, :, j : j + w].chunk(2, -1)[j]
+            phase += both[:, i : i + h, j : j + w].chunk(4, -1)[2 * i + j]
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        g = _phases(_laid_out(grad))
+        b, h, _, w, _, o = g.shape
+        rows, columns = g.new_zeros(b, h + 1, w, 2 * o), g.new_zeros(b, h, w + 1, 2 * o)
+        both = g.new_zeros(b, h + 1, w + 1, 4 * o)
+        for i in (0, 1):
+            torch.add(g[:, :, i, :, 0], g[:, :, i, :, 1], out=rows[:, i : i + h].chunk(2, -1)[i])
+            torch.add(g[:, :, 0, :, i], g[:, :, 1, :, i], out=columns[:, :, i : i + w].chunk(2, -1)[i])
+            for j in (0, 1):
+                both[:, i : i + h, j : j + w].chunk(4, -1)[2 * i + j].copy_(g[:, :, i, :, j])
+        values = rows[:, :h, :, :o] + rows[:, 1:, :, o:]
+        return grad, values, rows, columns, both
+
+
+def _phases(y: Tensor) -> Tensor:
+    """View (B, O, 2 h, 2 w) as (B, h, 2, w, 2, O)."""
+    view: Tensor = y.permute(0, 2, 3, 1).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
+    return view

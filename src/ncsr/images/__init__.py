@@ -8,6 +8,7 @@ The image contract, for the whole package:
   travels along unread. CMYK is the exception: it is turned into sRGB, and its profile, then spent, is dropped.
 - Gray photographs have three equal channels and `gray` set; writing one averages its channels. Palettes become
   colours (gray, if they hold only grays and no profile); one bit per pixel becomes gray.
+- A `Source` is a photograph that is looked at in windows, which are `Photo`s: large TIFF files need not fit in memory.
 - `alpha` is straight (not premultiplied), (1, H, W) float32, 1 = opaque, or None. Enlarge `premultiplied(photo)` and
   undo it with `straight`, so that the unseen colour of transparent pixels cannot bleed.
 - `bits` is 16 for files and arrays with more than 8 bits per channel. Writing rounds to the nearest level and clips.
@@ -18,23 +19,30 @@ The image contract, for the whole package:
 - Whatever is wrong with a file is one `InputError` that names it. Sizes are checked before pixels are decoded.
 """
 
-from ncsr.images.convert import photo_from_array, photo_from_pil, to_array, to_pil
-from ncsr.images.photo import Photo, premultiplied, straight
-from ncsr.images.reading import MAX_PIXELS, SUFFIXES, find_photos, read_photo
-from ncsr.images.writing import check_writable_size, write_photo
+from ncsr.images.convert import photo_from_array, photo_from_pil, picture_of, to_array, to_pil
+from ncsr.images.photo import Photo, Source, premultiplied, source_of, straight
+from ncsr.images.reading import MAX_PIXELS, SUFFIXES, find_photos, open_photo, photo_size, read_photo
+from ncsr.images.writing import check_writable_place, check_writable_size, write_photo, write_pixels
 
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "Photo",
+    "Source",
+    "check_writable_place",
     "check_writable_size",
     "find_photos",
+    "open_photo",
     "photo_from_array",
     "photo_from_pil",
+    "photo_size",
+    "picture_of",
     "premultiplied",
     "read_photo",
+    "source_of",
     "straight",
     "to_array",
     "to_pil",
     "write_photo",
+    "write_pixels",
 ]

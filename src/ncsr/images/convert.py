@@ -19,7 +19,8 @@ Array: TypeAlias = NDArray[Any]
 
 _SIMPLER_MODE = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBa": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
 _PHOTO_MODES = {*_SIMPLER_MODE, "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "I;16L", "I;16B", "I;16N"}
-_EXIF_MARK = b"Exif\0\0"  # what stands before the block in JPEG, and in PIL's `info`
+_ROWS = 256  # of an image that are converted at a time
+EXIF_MARK = b"Exif\0\0"  # what stands before the block in JPEG, and in PIL's `info`
 
 
 def photo_from_array(array: Array) -> Photo:
@@ -117,8 +118,24 @@ def to_pil(photo: Photo) -> Image.Image:
     if photo.icc is not None:
         image.info["icc_profile"] = photo.icc
     if photo.exif is not None:
-        image.info["exif"] = _EXIF_MARK + photo.exif
+        image.info["exif"] = EXIF_MARK + photo.exif
     return image
+
+
+def picture_of(pixels: Array, *, transparency: bool = True) -> Image.Image:
+    """(H, W, C) pixels, uint8 or uint16, as a PIL image of 8 bits: L, LA, RGB or RGBA.
+
+    Without `transparency`, alpha is laid on white.
+    """
+    height, width, channels = pixels.shape
+    laid = not transparency and channels in (2, 4)
+    levels = np.empty((height, width, channels - laid), np.uint8)
+    for first in range(0, height, _ROWS):
+        part = pixels[first : first + _ROWS] * np.float32(255 / np.iinfo(pixels.dtype).max)
+        if laid:
+            part = 255 + (part[..., :-1] - 255) * (part[..., -1:] / 255)
+        levels[first : first + _ROWS] = np.rint(part)
+    return Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
 
 
 def gray_if_equal(array: Array) -> Array:
@@ -131,7 +148,7 @@ def with_metadata(photo: Photo, icc: bytes | None, block: bytes | None, orientat
 
     `orientation` is EXIF's, 1 to 8; None means the one in the block.
     """
-    block = (block or b"").removeprefix(_EXIF_MARK)
+    block = (block or b"").removeprefix(EXIF_MARK)
     if orientation is None:
         orientation = exif.orientation(block)
     alpha = None if photo.alpha is None else exif.upright(photo.alpha, orientation)

@@ -1,8 +1,9 @@
-"""One photograph in memory, and its transparency."""
+"""One photograph in memory, its transparency, and photographs of which only windows are in memory."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -41,6 +42,42 @@ class Photo:
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return self.rgb.shape[1], self.rgb.shape[2]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A photograph that is looked at in windows; its fields mean what they mean in `Photo`.
+
+    Attributes:
+        size: (H, W) in pixels.
+        transparent: whether its windows have alpha.
+        window: gives rows `top` to `bottom` and columns `left` to `right` (exclusive).
+    """
+
+    size: tuple[int, int]
+    transparent: bool
+    gray: bool
+    bits: Literal[8, 16]
+    icc: bytes | None
+    exif: bytes | None
+    format: str
+    window: Callable[[int, int, int, int], Photo]
+
+    @property
+    def channels(self) -> int:
+        """Of a file: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
+        return (1 if self.gray else 3) + self.transparent
+
+
+def source_of(photo: Photo) -> Source:
+    """A photograph in memory, looked at in windows."""
+
+    def window(top: int, left: int, bottom: int, right: int) -> Photo:
+        alpha = None if photo.alpha is None else photo.alpha[:, top:bottom, left:right]
+        return replace(photo, rgb=photo.rgb[:, top:bottom, left:right], alpha=alpha)
+
+    transparent = photo.alpha is not None
+    return Source(photo.size, transparent, photo.gray, photo.bits, photo.icc, photo.exif, photo.format, window)
 
 
 def premultiplied(photo: Photo) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,14 +18,16 @@ from PIL.WebPImagePlugin import WebPImageFile
 from ncsr.errors import InputError
 from ncsr.images import png
 from ncsr.images.convert import gray_if_equal, photo_from_array, photo_from_pil, with_metadata
-from ncsr.images.photo import Photo
-from ncsr.images.tiff import read_tiff
+from ncsr.images.photo import Photo, Source, source_of
+from ncsr.images.tiff import read_tiff, tiff_size, tiff_source
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 """The suffixes, lower case, of the files that are read and written."""
 
 MAX_PIXELS = 178_956_970
 """The default limit of a photograph's pixels: Pillow's, past which it calls a file a decompression bomb."""
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how classic and big ones begin
 
 
 def find_photos(folder: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
@@ -60,14 +63,72 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
             sentence names the file.
     """
     path = Path(path)
-    try:
+    with _explained(path):
         photo = _read(path, partial(_check_size, max_pixels))
+    return replace(photo, format=path.suffix.lower())
+
+
+def open_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Source:
+    """A photograph to be looked at in windows; what becomes of its values is in `ncsr.images`.
+
+    TIFF files that allow it (`ncsr.images.tiff.tiff_source`) are read window by window, of whatever size; all others
+    are read now, as a whole.
+
+    Args:
+        path: as `read_photo`.
+        max_pixels: of a photograph that has to be read as a whole.
+
+    Raises:
+        InputError: as `read_photo`; a window, if its part of the file is damaged.
+    """
+    path = Path(path)
+    with _explained(path):
+        _check_kind(path)
+        with path.open("rb") as file:
+            head = file.read(4)
+        source = tiff_source(path) if head in _TIFF else None
+    if source is None:
+        return source_of(read_photo(path, max_pixels=max_pixels))
+    read = source.window
+
+    def window(top: int, left: int, bottom: int, right: int) -> Photo:
+        with _explained(path):
+            return read(top, left, bottom, right)
+
+    return replace(source, window=window)
+
+
+def photo_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(H, W) as the header tells, without decoding; of a photograph lying on its side (EXIF), exchanged.
+
+    Raises:
+        InputError: as `read_photo`; damage behind the header goes unnoticed.
+    """
+    path = Path(path)
+    with _explained(path):
+        _check_kind(path)
+        with path.open("rb") as file:
+            head = file.read(png.HEADER_LENGTH)
+            if head.startswith(png.SIGNATURE):
+                width, height = png.png_size(head)
+            elif head.startswith(_TIFF):
+                width, height = tiff_size(path)
+            else:
+                file.seek(0)
+                width, height = _pil_image(file, head).size
+    return height, width
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Make whatever goes wrong with a file one sentence that names it."""
+    try:
+        yield
     except Exception as error:  # damaged files make decoders raise anything, IndexError and struct.error included
         reason = " ".join(str(error).split()) or type(error).__name__
         if not isinstance(error, (InputError, MemoryError)) and getattr(error, "errno", None) is None:
             reason = f"it is damaged, truncated or of an unusual kind ({reason})"
         raise InputError(f"cannot read {path}: {reason}") from error
-    return replace(photo, format=path.suffix.lower())
 
 
 class _JpegFile(JpegImageFile):
@@ -79,22 +140,26 @@ class _JpegFile(JpegImageFile):
 
 def _read(path: Path, check_size: Callable[[int, int], None]) -> Photo:
     """Read a file by its content, with whatever exceptions the decoders have."""
-    if not path.is_file():
-        raise InputError("it is not a file" if path.exists() else "there is no such file")
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"its suffix is none of {' '.join(sorted(SUFFIXES))}: convert it to one of these")
+    _check_kind(path)
     with path.open("rb") as file:
         head = file.read(png.HEADER_LENGTH)
         if head.startswith(png.SIGNATURE):
             check_size(*png.png_size(head))
             return _photo_from_png(head + file.read())
-        if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        if head.startswith(_TIFF):
             return read_tiff(path, check_size)
         file.seek(0)
         image = _pil_image(file, head)
         check_size(*image.size)
         image.load()
         return photo_from_pil(image)
+
+
+def _check_kind(path: Path) -> None:
+    if not path.is_file():
+        raise InputError("it is not a file" if path.exists() else "there is no such file")
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"its suffix is none of {' '.join(sorted(SUFFIXES))}: convert it to one of these")
 
 
 def _pil_image(file: BinaryIO, head: bytes) -> ImageFile:

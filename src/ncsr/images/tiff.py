@@ -16,16 +16,18 @@ from ncsr.errors import InputError
 from ncsr.images import exif
 from ncsr.images.cmyk import rgb_from_cmyk
 from ncsr.images.convert import gray_if_equal, photo_from_array, with_metadata
-from ncsr.images.photo import Photo, straight
+from ncsr.images.photo import Photo, Source, straight
 
 # tifffile logs what it then raises; if nobody handled that, Python would print it on the terminal
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}  # stored channels
+_SEPARATE = 2  # a planar configuration: one plane after the other
 _JPEG = 7  # a compression: the only one whose YCbCr is decoded to RGB
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # kinds of alpha
 _INK_SET, _ORIENTATION = 332, 274  # tags
+_LARGEST_SEGMENT = 2**24  # values of a tile or strip
 _CLASSIC_LIMIT = 2**32 - 2**25  # bytes of pixels beside which everything else surely fits into 4 GiB
 
 
@@ -41,10 +43,46 @@ def read_tiff(path: Path, check_size: Callable[[int, int], None]) -> Photo:
         check_size(page.tilewidth, page.tilelength)
         _check_kind(page)
         array = page.asarray()
-        palette, icc, orientation = page.colormap, page.iccprofile, page.tags.valueof(_ORIENTATION, 1)
-    if page.planarconfig == 2:
-        array = np.moveaxis(array.reshape(-1, page.imagelength, page.imagewidth), 0, -1)
-    array = array.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
+        if page.planarconfig == _SEPARATE:
+            array = np.moveaxis(array.reshape(-1, page.imagelength, page.imagewidth), 0, -1)
+        array = array.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
+        photo, icc = _photo(page, array)
+        orientation = page.tags.valueof(_ORIENTATION, 1)
+    return with_metadata(photo, icc, exif.read_from_tiff(path), orientation)
+
+
+def tiff_source(path: Path) -> Source | None:
+    """The first page, to be read in windows; None if it must be read as a whole.
+
+    By windows go upright pages without palette whose pixels are not compressed, or lie in tiles or strips of at most
+    16 million values: the first pages of pyramids, and whatever is too large for the memory.
+
+    Raises:
+        InputError: as `read_tiff`.
+    """
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        _check_kind(page)
+        height, width = _segment(page)
+        in_parts = page.is_memmappable or height * width * page.samplesperpixel <= _LARGEST_SEGMENT
+        if not in_parts or page.photometric == _PALETTE or page.tags.valueof(_ORIENTATION, 1) != 1:
+            return None
+        corner, icc = _photo(page, _read_window(page, 0, 0, 1, 1))
+        size = page.imagelength, page.imagewidth
+
+    def window(top: int, left: int, bottom: int, right: int) -> Photo:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            return _photo(page, _read_window(page, top, left, bottom, right))[0]
+
+    block = exif.fitted(exif.read_from_tiff(path) or b"", *size)
+    transparent = corner.alpha is not None
+    return Source(size, transparent, corner.gray, corner.bits, icc, block, path.suffix.lower(), window)
+
+
+def _photo(page: tifffile.TiffPage, array: NDArray[Any]) -> tuple[Photo, bytes | None]:
+    """The photo of (h, w, samples) stored values, without its metadata, and its profile."""
+    palette, icc = page.colormap, page.iccprofile
     colours = _COLOURS[page.photometric]
     array, alpha = array[..., :colours], array[..., colours:]
     if palette is not None and page.photometric == _PALETTE:
@@ -59,7 +97,55 @@ def read_tiff(path: Path, check_size: Callable[[int, int], None]) -> Photo:
     photo = photo_from_array(np.concatenate([array, alpha], axis=2))
     if photo.alpha is not None and page.extrasamples == (_PREMULTIPLIED,):
         photo = replace(photo, rgb=straight(photo.rgb, photo.alpha))
-    return with_metadata(photo, icc, exif.read_from_tiff(path), orientation)
+    return photo, icc
+
+
+def _read_window(page: tifffile.TiffPage, top: int, left: int, bottom: int, right: int) -> NDArray[Any]:
+    """(bottom - top, right - left, samples) stored values; only the tiles or strips that they lie in are decoded."""
+    if page.is_memmappable:
+        stored = page.asarray(out="memmap").reshape(page.shaped)
+        return _joined(page, stored[:, 0, top:bottom, left:right])
+    height, width = _segment(page)
+    down, across = -(-page.imagelength // height), -(-page.imagewidth // width)
+    planes = page.samplesperpixel if page.planarconfig == _SEPARATE else 1
+    contiguous = page.samplesperpixel // planes
+    window = np.zeros((planes, bottom - top, right - left, contiguous), page.dtype)
+    file = page.parent.filehandle
+    for plane in range(planes):
+        for row in range(top // height, -(-bottom // height)):
+            for column in range(left // width, -(-right // width)):
+                index = (plane * down + row) * across + column
+                if not page.databytecounts[index]:
+                    continue  # an empty tile
+                file.seek(page.dataoffsets[index])
+                data = file.read(page.databytecounts[index])
+                segment, _, _ = page.decode(data, index, jpegtables=page.jpegtables)
+                assert segment is not None  # there was data
+                y, x = row * height - top, column * width - left
+                target = window[plane, max(y, 0) : y + height, max(x, 0) : x + width]
+                part = segment[0, max(-y, 0) :, max(-x, 0) :]
+                target[:] = part[: target.shape[0], : target.shape[1]]
+    return _joined(page, window)
+
+
+def _segment(page: tifffile.TiffPage) -> tuple[int, int]:
+    """(height, width) of a tile or strip."""
+    if page.is_tiled:
+        return page.tilelength, page.tilewidth
+    return min(page.rowsperstrip, page.imagelength), page.imagewidth
+
+
+def _joined(page: tifffile.TiffPage, planes: NDArray[Any]) -> NDArray[Any]:
+    """(planes, h, w, contiguous samples) as (h, w, samples), in this machine's byte order."""
+    joined = np.moveaxis(planes, 0, -2).reshape(*planes.shape[1:3], page.samplesperpixel)
+    return joined.astype(page.dtype, copy=False)
+
+
+def tiff_size(path: Path) -> tuple[int, int]:
+    """(width, height) of the first page."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        return page.imagewidth, page.imagelength
 
 
 def write_tiff(path: Path, pixels: NDArray[Any], icc: bytes | None, block: bytes | None) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ncsr.errors import InputError
 from ncsr.files import atomic_path
 from ncsr.images import exif, png
-from ncsr.images.convert import to_array, to_pil
-from ncsr.images.photo import Photo, premultiplied
+from ncsr.images.convert import EXIF_MARK, picture_of, to_array
+from ncsr.images.photo import Photo
 from ncsr.images.reading import SUFFIXES
 from ncsr.images.tiff import write_tiff
 
@@ -46,11 +48,9 @@ def check_writable_size(path: str | os.PathLike[str], width: int, height: int) -
 
 
 def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95) -> None:
-    """Write a photo, in the format of the suffix of `path`; a reader sees the old file or the new one, never a part.
+    """Write a photo, in the format of the suffix of `path`; see `write_pixels`.
 
-    Values are rounded to the nearest level and clipped. 16-bit photos stay so in PNG and TIFF. JPEG has full colour
-    resolution; everything else is lossless. JPEG and BMP hold no transparency: it is laid on white. WebP holds no gray:
-    it becomes colour. BMP holds no ICC profile and no EXIF, and JPEG no EXIF of over 65527 bytes: these are left out.
+    Values are rounded to the nearest level and clipped. 16-bit photos stay so in PNG and TIFF.
 
     Args:
         path: of the file, in a folder that exists.
@@ -60,43 +60,83 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
     Raises:
         InputError: if the format cannot hold the photo, its values are not finite, or the file cannot be written.
     """
+    _check(path, *photo.size, quality)
+    pixels = to_array(photo, np.uint16 if photo.bits == 16 else np.uint8, flat_gray=False)
+    write_pixels(path, pixels, photo.icc, photo.exif, quality=quality)
+
+
+def write_pixels(
+    path: str | os.PathLike[str], pixels: NDArray[Any], icc: bytes | None, block: bytes | None, *, quality: int = 95
+) -> None:
+    """Write pixels, in the format of the suffix of `path`; a reader sees the old file or the new one, never a part.
+
+    JPEG has full colour resolution; everything else is lossless. JPEG, WebP and BMP hold 8 bits. JPEG and BMP hold no
+    transparency: it is laid on white. WebP holds no gray: it becomes colour. BMP holds no ICC profile and no EXIF, and
+    JPEG no EXIF of over 65527 bytes: these are left out.
+
+    Args:
+        path: of the file, in a folder that exists.
+        pixels: (H, W, C) uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+        icc: the colour profile.
+        block: the EXIF block.
+        quality: of JPEG, 1 to 100.
+
+    Raises:
+        InputError: if the format cannot hold the pixels, or the file cannot be written.
+    """
     path = Path(path)
-    height, width = photo.size
-    check_writable_size(path, width, height)
-    if not 1 <= quality <= 100:
-        raise InputError(f"the quality of a JPEG file must be 1 to 100, got {quality}")
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {path}: {path.parent} is not a folder")
-    photo = replace(photo, exif=exif.fitted(photo.exif or b"", height, width))
+    height, width = pixels.shape[:2]
+    _check(path, height, width, quality)
+    block = exif.fitted(block or b"", height, width)
     try:
         with atomic_path(path) as temporary:
-            _write(temporary, photo, quality)
+            _write(temporary, pixels, icc, block, quality)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _write(path: Path, photo: Photo, quality: int) -> None:
+def check_writable_place(path: str | os.PathLike[str]) -> None:
+    """Make sure that files can be made in the folder of `path`: ask before computing them.
+
+    Raises:
+        InputError: if they cannot, for example because it is read-only.
+    """
+    try:
+        with TemporaryFile(dir=Path(path).parent) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}; choose another -o") from None
+
+
+def _check(path: str | os.PathLike[str], height: int, width: int, quality: int) -> None:
+    check_writable_size(path, width, height)
+    if not 1 <= quality <= 100:
+        raise InputError(f"the quality of a JPEG file must be 1 to 100, got {quality}")
+    if not Path(path).parent.is_dir():
+        raise InputError(f"cannot write {path}: {Path(path).parent} is not a folder")
+
+
+def _write(path: Path, pixels: NDArray[Any], icc: bytes | None, block: bytes | None, quality: int) -> None:
     suffix = _suffix(path)
     if suffix in _PIL_FORMATS:
-        _write_by_pil(path, photo, _PIL_FORMATS[suffix], quality)
-        return
-    pixels = to_array(photo, np.uint16 if photo.bits == 16 else np.uint8, flat_gray=False)
-    if suffix == ".png":
-        path.write_bytes(png.encode_png(pixels, photo.icc, photo.exif))
+        _write_by_pil(path, pixels, (icc, block), _PIL_FORMATS[suffix], quality)
+    elif suffix == ".png":
+        path.write_bytes(png.encode_png(pixels, icc, block))
     else:
-        write_tiff(path, pixels, photo.icc, photo.exif)
+        write_tiff(path, pixels, icc, block)
 
 
-def _write_by_pil(path: Path, photo: Photo, kind: str, quality: int) -> None:
-    if kind != "WEBP" and photo.alpha is not None:
-        photo = replace(photo, rgb=premultiplied(photo) + (1 - photo.alpha), alpha=None)
-    image = to_pil(replace(photo, bits=8))
-    block = image.info.get("exif", b"")
+def _write_by_pil(
+    path: Path, pixels: NDArray[Any], metadata: tuple[bytes | None, bytes | None], kind: str, quality: int
+) -> None:
+    icc, block = metadata
+    block = b"" if block is None else EXIF_MARK + block
+    image = picture_of(pixels, transparency=kind == "WEBP")
     if kind == "JPEG":
         block = block if len(block) <= _JPEG_EXIF_BYTES else b""
-        image.save(path, kind, quality=quality, subsampling=0, icc_profile=photo.icc, exif=block)
+        image.save(path, kind, quality=quality, subsampling=0, icc_profile=icc, exif=block)
     elif kind == "WEBP":
-        image.save(path, kind, lossless=True, exact=True, icc_profile=photo.icc or b"", exif=block)
+        image.save(path, kind, lossless=True, exact=True, icc_profile=icc or b"", exif=block)
     else:
         image.save(path, kind)
 

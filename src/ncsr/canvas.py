@@ -1,0 +1,86 @@
+"""Images under construction, as they will be written: in memory, or in a file of which only a part is in memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
+
+from ncsr.errors import InputError
+
+
+class Canvas:
+    """n images of (H, W, C) pixels: C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+
+    Args:
+        shape: (n, H, W, C).
+        dtype: uint8 or uint16, which values are rounded to, or float32, which keeps them.
+        path: of the file; None keeps the images in memory. A file of the right size is gone on with.
+
+    Raises:
+        InputError: the file cannot be made, or there is no room for it.
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int], dtype: DTypeLike, path: Path | None = None) -> None:
+        self.shape, self.dtype, self._path = shape, np.dtype(dtype), path
+        self._memory = np.empty(shape, dtype) if path is None else None
+        if path is not None:
+            _allocate(path, int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize)
+
+    def put(self, k: int, top: int, left: int, values: Tensor) -> None:
+        """Lay (C, h, w) values in [0, 1] at a place of image k; what lies beyond the range is clipped."""
+        height, width = values.shape[1:]
+        values = values.clamp(0, 1)
+        if self.dtype.kind == "u":
+            values = (values * np.iinfo(self.dtype).max).round_()
+        pixels = values.permute(1, 2, 0).cpu().numpy()
+        self._pixels()[k, top : top + height, left : left + width] = pixels.astype(self.dtype, copy=False)
+
+    def rows(self, k: int, first: int, last: int) -> Tensor:
+        """Rows first to last of image k, (C, rows, W) float32 in [0, 1]."""
+        values = torch.from_numpy(np.moveaxis(self._pixels()[k, first:last], -1, 0).astype(np.float32, order="C"))
+        return values.div_(np.iinfo(self.dtype).max) if self.dtype.kind == "u" else values
+
+    def pixels(self, k: int, dtype: DTypeLike) -> NDArray[Any]:
+        """Image k, (H, W, C), rounded to `dtype`: a view of the canvas where that is its own."""
+        if self.dtype == dtype:
+            own: NDArray[Any] = self._pixels()[k]
+            return own
+        image = Canvas((1, *self.shape[1:]), dtype)
+        height = self.shape[1]
+        for first in range(0, height, 256):
+            image.put(0, first, 0, self.rows(k, first, min(first + 256, height)))
+        return image.pixels(0, dtype)
+
+    def _pixels(self) -> NDArray[Any]:
+        """Mapped anew each time, so that what was looked at before does not stay in memory."""
+        if self._memory is not None:
+            return self._memory
+        assert self._path is not None
+        return np.memmap(self._path, self.dtype, "r+", shape=self.shape)
+
+
+def _allocate(path: Path, size: int) -> None:
+    """Make a file of `size` bytes and take its room: a mapped file that outgrows the disk kills the process."""
+    if path.is_file() and path.stat().st_size == size:
+        return
+    try:
+        with path.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+                if shutil.disk_usage(path).free < size:
+                    raise OSError("No space left on device")
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise InputError(
+            f"cannot make the scratch file {path} of {size / 2**20:.0f} MiB: {error.strerror or error}; "
+            "make room, or write into another folder with -o"
+        ) from None

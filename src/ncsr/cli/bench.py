@@ -1,0 +1,56 @@
+"""`ncsr bench`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+import typer
+
+from ncsr.cli.options import Device, ModelName, Samples, load_model
+from ncsr.device import Precision, keep_freed_memory
+from ncsr.errors import InputError
+from ncsr.model import NCSR
+from ncsr.timing import convolution_rate, gigaflops, machine, seconds_of
+
+
+def bench(
+    model: ModelName = None,
+    samples: Samples = 10,
+    side: Annotated[int, typer.Option("--side", help="Side of the square input, in pixels.")] = 64,
+    device: Device = "auto",
+) -> None:
+    """Measure how fast a model enlarges here, in float32 and bfloat16, and how fast this machine could at best."""
+    if samples < 1 or side < 4:
+        raise InputError(f"needs at least 1 sample of an image of at least 4 pixels, got -n {samples} --side {side}")
+    network = load_model(model, None, device, "auto")
+    keep_freed_memory()
+    large = side * network.config.scale
+    automatic = "bfloat16" if network.low_precision(sampling=True) else "float32"
+    print(machine(network.device))
+    print(f"{model or 'x4-small'}: {side} x {side} to {large} x {large}; precision auto is {automatic} here")
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    rates: list[float] = []
+    for precision in precisions:
+        rates.append(convolution_rate(getattr(torch, precision), device=network.device))
+        print(f"{precision}, 3x3 convolutions at {rates[-1]:.0f} GFLOP/s")
+        network.precision = precision
+        _bench(network, samples if rates[-1] >= rates[0] else 1, side, rates[-1])
+
+
+@torch.no_grad()
+def _bench(network: NCSR, samples: int, side: int, rate: float) -> None:
+    lr = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(network.device)
+    space = network.space(lr)
+    jobs = {
+        "the image's space": (lambda: network.space(lr), 1),
+        f"one of {samples} samples": (lambda: space.sample(samples, seed=0), samples),
+    }
+    total = 0.0
+    for name, (job, count) in jobs.items():
+        floor = gigaflops(job) / rate / count
+        seconds = seconds_of(job, network.device) / count
+        total += seconds * count
+        share = f", {seconds / floor:.1f} times the floor of {floor:.3f} s" if floor else ""
+        print(f"  {name}: {seconds:.3f} s{share}")
+    print(f"  in all: {samples / total:.2f} samples per second")

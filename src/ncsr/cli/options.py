@@ -1,0 +1,78 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias, cast, get_args
+
+import typer
+
+from ncsr.device import Precision
+from ncsr.errors import InputError
+from ncsr.loading import bundled_models, load
+from ncsr.model import NCSR
+
+ModelName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        help="Bundled name, model folder, .safetensors file or hub id.",
+        show_default="by scale, x4-small",
+    ),
+]
+Scale: TypeAlias = Annotated[
+    int | None,
+    typer.Option("-s", "--scale", help="4 or 8: picks the bundled model, or is checked against -m."),
+]
+Samples: TypeAlias = Annotated[
+    int, typer.Option("-n", "--samples", help="How many different images of each photograph.")
+]
+Tile: TypeAlias = Annotated[
+    str, typer.Option(help="Side of the tiles in input pixels; auto chooses by the available memory.")
+]
+Consistent: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--consistent",
+        help="Change every image as little as it takes for its reduction to be the photograph. JPEG becomes PNG.",
+    ),
+]
+Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")]
+PrecisionName: TypeAlias = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]
+MaxPixels: TypeAlias = Annotated[
+    int, typer.Option(help="Refuse photographs of more pixels, but for TIFF files that are read in parts.")
+]
+
+
+def load_model(model: str | None, scale: int | None, device: str, precision: str) -> NCSR:
+    """The model that -m, -s, --device and --precision ask for."""
+    network = load(_name(model, scale), device, _precision(precision))
+    if scale is not None and scale != network.config.scale:
+        raise InputError(f"-s {scale} does not match the model {model}, which enlarges by {network.config.scale}")
+    return network
+
+
+def parse_tile(text: str) -> int | None:
+    """The side that --tile asks for; None for auto."""
+    if text == "auto":
+        return None
+    if not text.removeprefix("-").isdecimal():
+        raise InputError(f"--tile must be auto or a number of input pixels, got {text!r}")
+    return int(text)
+
+
+def _name(model: str | None, scale: int | None) -> str:
+    if model is not None:
+        return model
+    name = f"x{4 if scale is None else scale}-small"
+    if name not in bundled_models():
+        raise InputError(
+            f"no bundled model enlarges by {scale}: give one with -m (bundled: {', '.join(bundled_models())})"
+        )
+    return name
+
+
+def _precision(name: str) -> Precision:
+    if name not in get_args(Precision):
+        raise InputError(f"precision must be auto, float32 or bfloat16, got {name!r}")
+    return cast(Precision, name)

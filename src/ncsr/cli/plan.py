@@ -1,0 +1,84 @@
+"""`ncsr plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ncsr.cli.options import (
+    Consistent,
+    Device,
+    MaxPixels,
+    ModelName,
+    PrecisionName,
+    Samples,
+    Scale,
+    Tile,
+    load_model,
+    parse_tile,
+)
+from ncsr.images import MAX_PIXELS, find_photos, open_photo
+from ncsr.memory import available
+from ncsr.plan import Plan
+from ncsr.plan import plan as make_plan
+from ncsr.space import check_sampling
+from ncsr.tiles import Drawing
+
+
+def plan(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT", help="Photographs, or folders of them.", show_default=False)
+    ],
+    model: ModelName = None,
+    scale: Scale = None,
+    samples: Samples = 4,
+    tile: Tile = "auto",
+    consistent: Consistent = False,
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Say what `ncsr upscale` would take: tiles, memory, room on disk, and time, by trying it on a small part."""
+    check_sampling(samples, 0.0, 0)
+    network = load_model(model, scale, device, precision)
+    drawing = Drawing(samples, network.config.temperature, 0, parse_tile(tile))
+    paths = [path for given in inputs for path in (find_photos(given) if given.is_dir() else [given])]
+    total = 0.0
+    for path in paths:
+        source = open_photo(path, max_pixels=max_pixels)
+        suffix = ".png" if consistent and path.suffix.lower() in (".jpg", ".jpeg") else path.suffix
+        made = make_plan(source, network, drawing, suffix, consistent=consistent)
+        total += made.seconds
+        print("\n".join(_lines(path, source.size, network.config.scale, samples, made)))
+        free = available(network.device)
+        if made.memory > free:
+            print(f"  that is more than the {_size(free)} that are free")
+    if len(paths) > 1:
+        print(f"all {len(paths)}: {_duration(total)}")
+
+
+def _lines(path: Path, size: tuple[int, int], scale: int, samples: int, made: Plan) -> list[str]:
+    height, width = size
+    images = "1 image" if samples == 1 else f"{samples} images"
+    tiles = "in one piece" if made.tiles == 1 else f"{made.tiles} of {made.side} x {made.side} input pixels"
+    lines = [
+        f"{path}: {width} x {height} -> {scale * width} x {scale * height}, {images}",
+        f"  tiles   {tiles}",
+        f"  memory  {_size(made.memory)}",
+        f"  scratch {_size(made.scratch)}",
+        f"  time    {_duration(made.seconds)}",
+    ]
+    return [line for line in lines if made.scratch or "scratch" not in line]
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

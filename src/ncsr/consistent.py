@@ -1,0 +1,70 @@
+"""Making a finished sample consistent: the nearest image of its canvas whose reduction is the photograph."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ncsr.canvas import Canvas
+from ncsr.images import Source, premultiplied, straight
+from ncsr.journal import Journal
+from ncsr.projection import moved, reduced, solve, strips
+
+
+class Consistency(NamedTuple):
+    """What it took to make a sample consistent.
+
+    Attributes:
+        lr_psnr: of the result, in dB; infinity where it reduces to the photograph exactly.
+        change: mean absolute change of the pixels, in grey levels of 255.
+    """
+
+    lr_psnr: float
+    change: float
+
+
+def make_consistent(
+    source: Source, scale: int, canvas: Canvas, k: int, bits: Literal[8, 16], journal: Journal
+) -> Consistency:
+    """Project image k where it is; its pixels become levels of so many bits.
+
+    Colours are projected premultiplied, transparency by itself. The whole LR image is in memory for this, and a few
+    strips of the enlarged one.
+
+    Args:
+        source: the photograph.
+        scale: s.
+        canvas: of uint16 or float32.
+        k: the image.
+        bits: that its pixels will be written with.
+        journal: remembers that this was done.
+    """
+    known = journal.finished(k)
+    if known is not None:
+        return Consistency(*known)
+    photo = source.window(0, 0, *source.size)
+    colours = premultiplied(photo)[:1] if source.gray else premultiplied(photo)
+    lr = colours if photo.alpha is None else torch.cat((colours, photo.alpha))
+    del photo
+    top = 2**bits - 1
+
+    def planes(first: int, last: int) -> Tensor:
+        image = canvas.rows(k, first, last)
+        return torch.cat((image[:-1] * image[-1:], image[-1:])) if source.transparent else image
+
+    dual = solve(planes, lr, scale, bits)
+    projected, total = moved(planes, dual, scale), 0.0
+    for first, last in strips(lr, scale):
+        old, new = canvas.rows(k, scale * first, scale * last), projected(scale * first, scale * last)
+        new = torch.cat((straight(new[:-1], new[-1:]), new[-1:])) if source.transparent else new
+        new = (new * top).round_().div_(top)
+        canvas.put(k, scale * first, 0, new)
+        total += (new - old).abs().sum(dtype=torch.float64).item()
+    error = (reduced(planes, lr, scale, top)[: len(colours)] - colours).square().mean(dtype=torch.float64).item()
+    pixels = len(lr) * lr[0].numel() * scale**2
+    result = Consistency(-10 * math.log10(error) if error else math.inf, 255 * total / pixels)
+    journal.add_finished(k, list(result))
+    return result

@@ -1,0 +1,61 @@
+"""3x3 convolutions (stride 1, zero padding) whose gradients are fast on CPUs, too.
+
+With x padded by one pixel, y = conv(x, W) is y_p = sum over the nine taps t of W_t x_{p+t}. So
+
+    dL/dx = conv(dL/dy, W turned by 180 degrees, its channels exchanged)
+    dL/dW_t = sum over p of dL/dy_p x_{p+t}^T
+
+The first is a convolution again. The second is one matrix product per tap, of the pixels' rows as they lie in memory;
+oneDNN's own weight gradient reaches half of that speed in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.amp import custom_bwd, custom_fwd
+
+
+def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
+    """(B, C, H, W) and (O, C, 3, 3) to (B, O, H, W); where C and O are large, its gradients are fast on a CPU."""
+    if x.device.type != "cpu" or not torch.is_grad_enabled():
+        return F.conv2d(x, weight, padding=1)
+    y: Tensor = _Conv3x3.apply(x, weight)  # type: ignore[no-untyped-call]
+    return y
+
+
+def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
+    """dL/dx (B, C, H, W) from dL/dy (B, O, H, W)."""
+    return F.conv2d(grad, weight.flip(2, 3).transpose(0, 1), padding=1)
+
+
+def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
+    """dL/dW (O, C, 3, 3) from x (B, C, H, W) and dL/dy (B, O, H, W), both best channels-last."""
+    row = x.shape[-1] + 2
+    pixels = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).flatten(0, 2)
+    grads = F.pad(grad.permute(0, 2, 3, 1), (0, 0, 0, 2, 0, 2)).flatten(0, 2)  # zeros where a row or an image ends
+    last = len(grads) - 2 * row - 2
+    columns = grads[:last].t()
+    taps = [columns @ pixels[i * row + j : i * row + j + last] for i in range(3) for j in range(3)]
+    stacked: Tensor = torch.stack(taps).unflatten(0, (3, 3))
+    return stacked.permute(2, 3, 0, 1)
+
+
+class _Conv3x3(torch.autograd.Function):
+    @staticmethod
+    @custom_fwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, padding=1)
+
+    @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        return (
+            input_gradient(grad, weight) if ctx.needs_input_grad[0] else None,
+            weight_gradient(x, grad) if ctx.needs_input_grad[1] else None,
+        )

@@ -1,0 +1,78 @@
+"""How fast this machine is, and how fast it could be at a given job.
+
+A job's floor is its arithmetic over the rate of one well-shaped convolution: no time goes to memory or to overhead.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def machine(device: torch.device | str = "cpu") -> str:
+    """What is measured on, as a line to print."""
+    parts = [f"torch {torch.__version__}"]
+    if torch.device(device).type == "cuda":
+        parts.append(torch.cuda.get_device_name(device))
+    else:
+        parts += [f"{torch.get_num_threads()} threads of {os.cpu_count()} CPUs", _processor()]
+    if hasattr(os, "getloadavg"):
+        parts.append(f"load {os.getloadavg()[0]:.1f}")
+    return ", ".join(parts)
+
+
+def seconds_of(job: Callable[[], object], device: torch.device | str = "cpu", repeats: int = 3) -> float:
+    """The fastest of some runs, whatever the device still has to do included. Run the job once before, to warm up."""
+    taken = []
+    for _ in range(repeats):
+        _wait(device)
+        start = time.perf_counter()
+        job()
+        _wait(device)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def gigaflops(job: Callable[[], object]) -> float:
+    """The arithmetic of a job's convolutions and matrix products, 10^9 operations; a multiply-add counts as two."""
+    with FlopCounterMode(display=False) as counter:
+        job()
+    operations: int = counter.get_total_flops()
+    return operations / 1e9
+
+
+def convolution_rate(
+    dtype: torch.dtype,
+    in_channels: int = 64,
+    out_channels: int = 64,
+    side: int = 128,
+    device: torch.device | str = "cpu",
+) -> float:
+    """GFLOP/s of one 3x3 convolution, channels-last, on a side x side image."""
+    images = torch.randn(1, in_channels, side, side, device=device).to(dtype, memory_format=torch.channels_last)
+    weight = torch.randn(out_channels, in_channels, 3, 3, device=device).to(dtype, memory_format=torch.channels_last)
+    with torch.inference_mode():
+        seconds = seconds_of(lambda: F.conv2d(images, weight, padding=1), device, repeats=20)
+    return 2 * 9 * in_channels * out_channels * side**2 / seconds / 1e9
+
+
+def _processor() -> str:
+    """The processor's name and the vector units that torch uses."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()} ({capability})"
+    return capability
+
+
+def _wait(device: torch.device | str) -> None:
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
