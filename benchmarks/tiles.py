@@ -1,6 +1,6 @@
-"""How much overlap tiles need: the largest difference between tiled and untiled samples against the overlap, float32.
+"""How much overlap tiles need: the largest difference between tiled and untiled samples against the overlap.
 
-    python -m benchmarks.tiles [--models x4-small deep] [--side 96] [--plot docs/images/overlap.png]
+    python -m benchmarks.tiles [--models x4-small deep] [--side 96] [--precision float32] [--plot OVERLAP.png]
 
 Images of side x side LR pixels: the example photograph, a gradient, noise and text. Each is sampled whole, and once
 more from windows that end `overlap` LR pixels beyond the middle, from either side; what the windows are responsible for
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 from PIL import Image, ImageDraw
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from benchmarks.timing import machine
 from benchmarks.yardstick import full_x4
+from ncsr.device import Precision
 from ncsr.images import photo_from_array, read_photo
 from ncsr.loading import load
 from ncsr.model import NCSR
@@ -29,12 +31,12 @@ OVERLAPS = (2, 4, 8, 12, 16, 24, 32, 40)
 PHOTOGRAPH = Path(__file__).parent.parent / "examples" / "cat.png"
 
 
-def network(name: str) -> NCSR:
-    """A model in float32: a name, or `deep`."""
+def network(name: str, precision: Precision) -> NCSR:
+    """A model: a name, or `deep`."""
     if name != "deep":
-        return load(name, precision="float32")
+        return load(name, precision=precision)
     model = convert(dict(full_x4().state_dict()), noise_steps=(0, 16, 16))
-    model.precision = "float32"
+    model.precision = precision
     return model.requires_grad_(False).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -60,7 +62,7 @@ def differences(model: NCSR, lr: Tensor, temperature: float, overlaps: Sequence[
     """For every overlap, the largest difference (of 255) between the whole sample and windows that end near the middle.
 
     Args:
-        model: in float32.
+        model: in eval mode.
         lr: (3, side, side), side a multiple of 4.
         temperature: of sampling.
         overlaps: LR pixels, even.
@@ -103,14 +105,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["x4-small", "deep"])
     parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--precision", default="float32", choices=get_args(Precision))
     parser.add_argument("-t", "--temperature", type=float, default=0.8)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     overlaps = [o for o in OVERLAPS if o < options.side // 2]
-    print(f"{machine()}; largest difference of 255 at overlaps {overlaps}, temperature {options.temperature:g}")
+    print(f"{machine()}; largest difference of 255 at overlaps {overlaps}, {options.precision}")
     curves: dict[str, dict[str, list[float]]] = {}
     for name in options.models:
-        model, curves[name] = network(name), {}
+        model, curves[name] = network(name, options.precision), {}
         for picture, lr in pictures(options.side).items():
             curves[name][picture] = differences(model, lr, options.temperature, overlaps)
             print(f"{name}, {picture}: " + " ".join(f"{v:.3g}" for v in curves[name][picture]), flush=True)

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import ncsr.model
 import ncsr.flow.fast
+import ncsr.model
 from ncsr import NCSR, InputError, SamplingError
 from ncsr.config import Condition
 from ncsr.latents import BLOCK, draw_latent

@@ -7,8 +7,14 @@ import warnings
 
 import typer
 
+from ncsr.cli.bench import bench
 from ncsr.cli.convert import convert
+from ncsr.cli.evaluate import evaluate
+from ncsr.cli.fetch import fetch
 from ncsr.cli.info import info
+from ncsr.cli.measure import measure
+from ncsr.cli.plan import plan
+from ncsr.cli.prepare import prepare
 from ncsr.cli.train import train
 from ncsr.cli.upscale import upscale
 from ncsr.errors import InputError
@@ -20,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (upscale, train, convert, info):
+for command in (upscale, plan, train, prepare, evaluate, measure, convert, info, fetch, bench):
     app.command()(command)
 
 

@@ -71,7 +71,7 @@ def _factors(kernel: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _conv1x1(x: Tensor, *kernels: Tensor) -> Tensor:
     """The products of x (B, C, h, w) with kernels (O, C), side by side and channels last: (B, h, w, O ...)."""
-    return F.linear(x.permute(0, 2, 3, 1), torch.cat(kernels)) if torch.is_grad_enabled() else F.conv2d(x, torch.cat(kernels)[:, :, None, None]).permute(0, 2, 3, 1)
+    return F.linear(x.permute(0, 2, 3, 1), torch.cat(kernels))
 
 
 def _laid_out(x: Tensor) -> Tensor:

@@ -1,0 +1,72 @@
+"""What `--consistent` does: LR-PSNR of the written 8-bit files before and after, and how much the images change.
+
+    python -m benchmarks.consistency MODEL FOLDER [-n 10] [-t 0.8]
+
+LR images by MATLAB-compatible bicubic reduction of the photographs cropped to a multiple of the scale, rounded to 8
+bits; seed 0; LR-PSNR as NTIRE 2021 has it (`ncsr.metrics.consistency`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.timing import machine
+from ncsr.images import find_photos, photo_from_array, read_photo, source_of, write_pixels
+from ncsr.loading import load
+from ncsr.metrics import lr_psnr
+from ncsr.model import NCSR
+from ncsr.resize import imresize
+from ncsr.tiles import Drawing
+from ncsr.upscaling import enlarge
+
+
+def measure(model: NCSR, path: Path, n: int, temperature: float, folder: Path) -> tuple[list[float], list[float]]:
+    """Print a line on one photograph; returns each sample's LR-PSNR (dB) and mean change (grey levels)."""
+    scale = model.config.scale
+    levels = (read_photo(path).rgb * 255).round().to(torch.uint8)
+    lr = imresize(levels[:, : levels.shape[1] // scale * scale, : levels.shape[2] // scale * scale], 1 / scale)
+    source = source_of(photo_from_array(lr.permute(1, 2, 0).numpy()))
+    plain = enlarge(source, model, Drawing(n, temperature, 0), np.uint8).canvas
+    start = time.perf_counter()
+    made = enlarge(source, model, Drawing(n, temperature, 0), np.uint8, consistent=True)
+    seconds = time.perf_counter() - start
+    before, after, changes = [], [], []
+    for k, (_, change) in enumerate(made.consistency):
+        written = folder / "sample.png"
+        write_pixels(written, made.canvas.pixels(k, np.uint8), None, None)
+        after.append(lr_psnr(read_photo(written).rgb, lr).item())
+        before.append(lr_psnr(plain.rows(k, 0, plain.shape[1]), lr).item())
+        changes.append(change)
+    print(
+        f"{path.name}: LR-PSNR {np.mean(before):.1f} dB before, {np.mean(after):.1f} after (least {min(after):.1f}); "
+        f"changed by {np.mean(changes):.2f} grey levels (most {max(changes):.2f}); {seconds / n:.1f} s a sample in all",
+        flush=True,
+    )
+    return after, changes
+
+
+def main() -> None:
+    """Print all photographs, and the least LR-PSNR of all samples."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("-n", type=int, default=10)
+    parser.add_argument("-t", type=float, default=0.8)
+    options = parser.parse_args()
+    print(f"{machine()}; {options.model}, {options.n} samples, temperature {options.t:g}")
+    model = load(options.model)
+    with tempfile.TemporaryDirectory() as folder:
+        results = [measure(model, path, options.n, options.t, Path(folder)) for path in find_photos(options.folder)]
+    least = min(min(after) for after, _ in results)
+    change = np.mean([np.mean(changes) for _, changes in results])
+    print(f"all: least LR-PSNR {least:.1f} dB, changed by {change:.2f} grey levels on average")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Which files belong together, and reading them: photographs, their LR images, anybody's samples."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ncsr.errors import InputError
+from ncsr.images import find_photos, read_photo
+from ncsr.metrics.fidelity import psnr
+from ncsr.metrics.pixels import crop_to_multiple, eight_bit
+from ncsr.resize import imresize
+
+SAME_KERNEL = 45.0
+"""dB between an LR image and the bicubic reduction, from which on they count as the same (rounding: 55 and more)."""
+
+_NTIRE = re.compile(r"(\d{6})_sample(\d{5})")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What belongs to one photograph.
+
+    Attributes:
+        index: its place in the sorted folder.
+        hr: the photograph.
+        lr: its LR image; None makes it.
+        samples: per folder of samples, their files in order.
+    """
+
+    index: int
+    hr: Path
+    lr: Path | None = None
+    samples: tuple[tuple[Path, ...], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of the photograph."""
+        return self.hr.name
+
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits of the contents of all files."""
+        digest = hashlib.sha256()
+        for path in (self.hr, *([self.lr] if self.lr else []), *(p for group in self.samples for p in group)):
+            try:
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+            except OSError as error:
+                raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+        return digest.hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A photograph and its LR image, as they are measured.
+
+    Attributes:
+        files: where they come from.
+        hr: (3, s h, s w) uint8, cropped to a multiple of the scale.
+        lr: (3, h, w) uint8.
+        agreement: dB between a given LR image and the bicubic reduction of the photograph; None: it is that reduction.
+    """
+
+    files: Files
+    hr: Tensor
+    lr: Tensor
+    agreement: float | None
+
+
+def find_pairs(hr: Path, lr: Path | None, scale: int, limit: int | None = None) -> tuple[list[Files], list[str]]:
+    """The photographs of a folder with their LR images, and a sentence for each that lacks one.
+
+    LR images have the photograph's name, or that with x4 or x8 behind it (DIV2K), and any suffix.
+
+    Raises:
+        InputError: a folder without photographs.
+    """
+    photographs = find_photos(hr)[:limit]
+    if lr is None:
+        return [Files(i, path) for i, path in enumerate(photographs)], []
+    reduced = {path.stem: path for path in find_photos(lr)}
+    pairs, problems = [], []
+    for i, path in enumerate(photographs):
+        found = reduced.get(path.stem, reduced.get(f"{path.stem}x{scale}"))
+        if found is None:
+            problems.append(f"{path.name} has no LR image in {lr}: expected {path.stem}.png or {path.stem}x{scale}.png")
+        else:
+            pairs.append(Files(i, path, found))
+    return pairs, problems
+
+
+def match_samples(pairs: list[Files], folders: list[Path], scale: int) -> tuple[list[Files], list[str]]:
+    """Find every photograph's samples in every folder.
+
+    File names are NTIRE's, 000000_sample00000.png, with the photograph's place in its sorted folder, or the
+    photograph's (with or without x4) with _s0, _s1, ... or nothing behind it.
+
+    Returns:
+        The photographs whose samples are all there, and a sentence for whatever is missing or misnamed.
+    """
+    problems: list[str] = []
+    tables = [_by_photograph(pairs, folder, scale, problems) for folder in folders]
+    complete = []
+    for files in pairs:
+        groups, whole = [], True
+        for folder, table in zip(folders, tables, strict=True):
+            expected = max((len(numbers) for numbers in table.values()), default=0)
+            numbers = table.get(files.index, {})
+            missing = [k for k in range(expected) if k not in numbers]
+            if not numbers:
+                example = f"{files.index:06d}_sample00000.png or {files.hr.stem}_s0.png"
+                problems.append(f"{folder} has no image of {files.name}: expected {example}")
+            elif missing:
+                problems.append(
+                    f"{folder} lacks sample {', '.join(map(str, missing))} of {files.name}: others have {expected}"
+                )
+            whole &= bool(numbers) and not missing
+            groups.append(tuple(numbers[k] for k in sorted(numbers)))
+        if whole:
+            complete.append(Files(files.index, files.hr, files.lr, tuple(groups)))
+    return complete, problems
+
+
+def read_pair(files: Files, scale: int) -> Pair:
+    """Read a photograph and read or make its LR image.
+
+    Raises:
+        InputError: a file that cannot be read, or of another size than it must have; it is named.
+    """
+    hr = crop_to_multiple(eight_bit(read_photo(files.hr).rgb), scale)
+    if min(hr.shape[-2:]) < 4 * scale:
+        raise InputError(
+            f"{files.hr} is too small: a photograph needs {4 * scale} x {4 * scale} pixels at scale {scale}"
+        )
+    reduced = imresize(hr, 1 / scale)
+    if files.lr is None:
+        return Pair(files, hr, reduced, None)
+    lr = eight_bit(read_photo(files.lr).rgb)
+    _check_size(files.lr, lr, reduced, f"the LR image of {files.name} at scale {scale}")
+    return Pair(files, hr, lr, psnr(lr.double() / 255, reduced.double() / 255).item())
+
+
+def read_sample(path: Path, pair: Pair) -> Tensor:
+    """One image of a photograph, (3, s h, s w) uint8.
+
+    Raises:
+        InputError: as `read_pair`.
+    """
+    image = eight_bit(read_photo(path).rgb)
+    _check_size(path, image, pair.hr, f"{pair.files.name}, cropped to a multiple of the scale")
+    return image
+
+
+def _by_photograph(pairs: list[Files], folder: Path, scale: int, problems: list[str]) -> dict[int, dict[int, Path]]:
+    """Place of the photograph to number of the sample to file."""
+    stems = {stem: files.index for files in pairs for stem in (f"{files.hr.stem}x{scale}", files.hr.stem)}
+    known = {files.index for files in pairs}
+    table: dict[int, dict[int, Path]] = {}
+    for path in find_photos(folder):
+        ntire = _NTIRE.fullmatch(path.stem)
+        stem, _, number = path.stem.rpartition("_s")
+        if path.stem in stems:
+            index, k = stems[path.stem], 0
+        elif stem in stems and number.isdecimal():
+            index, k = stems[stem], int(number)
+        elif ntire and int(ntire[1]) in known:
+            index, k = int(ntire[1]), int(ntire[2])
+        else:
+            problems.append(f"{path} belongs to no photograph: neither its name nor NTIRE's (000000_sample00000.png)")
+            continue
+        owner = table.setdefault(index, {}).setdefault(k, path)
+        if owner != path:
+            problems.append(f"{path} and {owner.name} are both sample {k} of one photograph: the latter counts")
+    return table
+
+
+def _check_size(path: Path, image: Tensor, like: Tensor, what: str) -> None:
+    if image.shape != like.shape:
+        (height, width), (h, w) = image.shape[-2:], like.shape[-2:]
+        raise InputError(f"{path} is {width} x {height} pixels: {what}, is {w} x {h}")

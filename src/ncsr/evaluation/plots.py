@@ -1,0 +1,90 @@
+"""Every measure against temperature (matplotlib, the `eval` extra)."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+
+from ncsr.errors import InputError
+from ncsr.evaluation.protocol import Row
+from ncsr.evaluation.results import Measure, Results, arrow
+
+_COLUMNS, _WIDTH, _HEIGHT = 3, 3.6, 2.7  # inches of a panel
+
+
+def is_sweep(rows: Iterable[Row]) -> bool:
+    """Whether some model was measured at two temperatures above 0."""
+    return any(sum((row.temperature or 0) > 0 for row in of_model) > 1 for of_model in _models(rows).values())
+
+
+def sweep_png(results: Results) -> bytes:
+    """A panel per measure: a line per model with its confidence interval, dashed lines for what has no temperature.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    check_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    measures = [m for m in results.measures if m.name != "bits_per_dim"]  # not a matter of temperature
+    lines = math.ceil(len(measures) / _COLUMNS)
+    figure = Figure(figsize=(_COLUMNS * _WIDTH, lines * _HEIGHT + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(lines, _COLUMNS, squeeze=False).flatten()
+    for ax, measure in zip(axes, measures, strict=False):
+        _panel(ax, measure, results)
+    for ax in axes[len(measures) :]:
+        ax.set_axis_off()
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), frameon=False, fontsize=9)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def check_matplotlib() -> None:
+    """Raise InputError unless matplotlib is there."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        raise InputError("plots against temperature need matplotlib: pip install 'ncsr[eval]'") from None
+
+
+def _panel(ax: object, measure: Measure, results: Results) -> None:
+    from matplotlib.axes import Axes
+
+    assert isinstance(ax, Axes)
+    for i, (model, rows) in enumerate(_models(results.settings.rows).items()):
+        points = [(row.temperature, results.table[row.name].get(measure.name)) for row in rows]
+        known = [(t, v) for t, v in points if t is not None and v is not None and math.isfinite(v.mean)]
+        label = rows[0].name.rpartition(", t = ")[0] or model
+        errors = [v.half or 0.0 for _, v in known]
+        ax.errorbar(
+            [t for t, _ in known],
+            [v.mean for _, v in known],
+            errors,
+            label=label,
+            color=f"C{i}",
+            marker="o",
+            markersize=4,
+            capsize=2.5,
+        )
+    for i, row in enumerate(row for row in results.settings.rows if row.temperature is None):
+        value = results.table[row.name].get(measure.name)
+        if value is not None and math.isfinite(value.mean):
+            ax.axhline(value.mean, color=f"{0.35 + 0.15 * (i % 3)}", linestyle="--", linewidth=1, label=row.name)
+    ax.set_title(measure.label + arrow(measure), fontsize=10)
+    ax.set_xlabel("temperature", fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.grid(alpha=0.25, linewidth=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _models(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.temperature is not None:
+            found.setdefault(row.model, []).append(row)
+    return found

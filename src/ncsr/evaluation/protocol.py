@@ -1,0 +1,105 @@
+"""What decides the figures of a report, as its JSON file holds it."""
+
+from __future__ import annotations
+
+import hashlib
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Row(_Frozen):
+    """One line of the table: a model at a temperature, a baseline, or a folder of images."""
+
+    name: str
+    """Unique in its table."""
+    model: str
+    """As the command names it."""
+    fingerprint: str | None = None
+    """Hash of configuration and weights (`ncsr.checkpoint.fingerprint`); None of what is no model."""
+    temperature: float | None = None
+    """None where there is none to choose."""
+    samples: int | None
+    """Of each photograph; None: as many as there are files."""
+    deterministic: bool = False
+    """Whether one image is all there can be, so that it stands for any number of equal samples."""
+
+
+class Protocol(_Frozen):
+    """How everything was measured; see docs/measures.md."""
+
+    scale: int
+    seed: int | None
+    lr_images: str
+    crop: str
+    colour: str = "PSNR and SSIM on BT.601 luma (16 to 235, not rounded) and on RGB; everything else on RGB"
+    shave: int
+    """Pixels left out along each border for PSNR and SSIM."""
+    rounding: str
+    lpips: str
+    """The network and its weights, or why there is none."""
+    ntire: str = "lpips, lpips_plain, diversity, diversity_squared_error, ntire_lr_psnr: cropped to multiples of 8"
+    bits_per_dim: str = "dequantised by one grey level (seed 0), zero noise condition, 8-bit convention"
+    interval: str = "mean over images with the 95 % confidence interval of Student's t"
+    tile: int | None
+    """Side of the tiles that models compute, LR pixels; bits per dimension only of photographs that fit into one."""
+    device: str
+    precision: str
+
+
+class Settings(_Frozen):
+    """A whole evaluation, but for its images."""
+
+    ncsr: str
+    torch: str
+    protocol: Protocol
+    rows: tuple[Row, ...]
+    pictures: int
+    """Photographs that are shown on the page."""
+
+    @property
+    def key(self) -> str:
+        """12 hexadecimal digits that tell evaluations apart."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+def rounding(truncate: bool) -> str:
+    """How samples are saved, in words."""
+    if truncate:
+        return "8 bits, to the nearest level; for LR-PSNR truncated, as the published references save"
+    return "8 bits, to the nearest level"
+
+
+def protocol(
+    *,
+    scale: int,
+    seed: int | None,
+    given_lr: bool,
+    truncate: bool,
+    lpips: str,
+    tile: int | None = None,
+    device: str = "cpu",
+    precision: str = "float32",
+) -> Protocol:
+    """The protocol in words."""
+    return Protocol(
+        scale=scale,
+        seed=seed,
+        lr_images="as given" if given_lr else MADE,
+        crop=f"photographs to multiples of {scale} at the right and bottom",
+        shave=scale,
+        rounding=rounding(truncate),
+        lpips=lpips,
+        tile=tile,
+        device=device,
+        precision=precision,
+    )
+
+
+MADE = (
+    "made from the cropped photographs by MATLAB's bicubic kernel (a = -0.5, antialiased, symmetric border), "
+    "8 bits, rounded after each pass"
+)

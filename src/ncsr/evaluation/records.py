@@ -1,0 +1,108 @@
+"""What has been measured, on disk after every photograph, so that a run that was stopped can go on.
+
+A folder for each evaluation's settings holds, per photograph, a JSON file of figures and an HTML fragment, and per
+process one file of what the set as a whole needs. That file also lists the photographs it knows and is written last:
+it alone says what is done. Its size does not grow with the set.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ncsr.errors import InputError
+from ncsr.evaluation.measuring import SetMeasures, State
+from ncsr.evaluation.protocol import Settings
+from ncsr.files import atomic_path, make_folder
+
+_SHARED = "_photographed"  # what the photographs are: the same in all rows, stored with the first
+
+Record = dict[str, Any]
+"""One photograph: "name", "agreement", and "figures" by the name of the row."""
+
+
+class Records:
+    """The records of one evaluation, of which this process writes a part.
+
+    Args:
+        output: the folder of results.
+        settings: only records of the same settings count.
+        files: fingerprints of all photographs' files, by name; where records know others, all begins anew.
+        rank: of this process.
+        world: number of processes.
+
+    Attributes:
+        done: names of the photographs that need no more work.
+    """
+
+    def __init__(self, output: Path, settings: Settings, files: dict[str, str], rank: int, world: int) -> None:
+        self.folder = make_folder(output / f".ncsr-{settings.key}")
+        self._rows = [row.name for row in settings.rows]
+        self._own = self.folder / f"set-{rank}-of-{world}.safetensors"
+        self._seen: dict[str, str] = {}
+        self.measures = {row: SetMeasures() for row in self._rows}
+        self.done: set[str] = set()
+        for path in sorted(self.folder.glob("set-*.safetensors")):
+            seen, states = _read(path, self._rows)
+            if not seen.items() <= files.items():
+                path.unlink(missing_ok=True)
+                continue
+            self.done |= seen.keys()
+            if path == self._own:
+                self._seen = seen
+                self._merge(states)
+
+    def add(self, name: str, fingerprint: str, record: Record, fragment: str) -> None:
+        """Write all that is known of a photograph, after `measures` took it in."""
+        with atomic_path(self.folder / f"{name}.json") as path:
+            path.write_text(json.dumps(record) + "\n", encoding="utf-8")
+        with atomic_path(self.folder / f"{name}.html") as path:
+            path.write_text(fragment, encoding="utf-8")
+        self._seen[name] = fingerprint
+        tensors = {
+            f"{i} {key}": value
+            for i, row in enumerate(self._rows)
+            for key, value in self.measures[row].state().items()
+            if i == 0 or not key.endswith(_SHARED)
+        }
+        with atomic_path(self._own) as path:
+            path.write_bytes(save(tensors, metadata={"seen": json.dumps(self._seen)}))
+
+    def merged(self) -> dict[str, SetMeasures]:
+        """What all processes gathered, by row; when they are done."""
+        self.measures = {row: SetMeasures() for row in self._rows}
+        for path in sorted(self.folder.glob("set-*.safetensors")):
+            self._merge(_read(path, self._rows)[1])
+        return self.measures
+
+    def read(self, name: str) -> Record:
+        """The record of a photograph that is done."""
+        record: Record = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        return record
+
+    def fragment(self, name: str) -> str:
+        """The part of the page on a photograph that is done."""
+        return (self.folder / f"{name}.html").read_text(encoding="utf-8")
+
+    def _merge(self, states: dict[str, State]) -> None:
+        for row, state in states.items():
+            self.measures[row].merge(state)
+
+
+def _read(path: Path, rows: list[str]) -> tuple[dict[str, str], dict[str, State]]:
+    """The photographs that a process' file knows, and what it gathered, by row."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            seen: dict[str, str] = json.loads((file.metadata() or {})["seen"])
+            states: dict[str, State] = {row: {} for row in rows}
+            for key in file.keys():  # noqa: SIM118 (not a mapping)
+                row, _, name = key.partition(" ")
+                for each in rows if name.endswith(_SHARED) else [rows[int(row)]]:
+                    states[each][name] = file.get_tensor(key)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}): delete {path.parent} to begin anew") from None
+    return seen, states

@@ -1,0 +1,186 @@
+"""An evaluation from its photographs to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ncsr.errors import InputError
+from ncsr.evaluation.contestants import Contestant
+from ncsr.evaluation.measuring import Bench
+from ncsr.evaluation.page import page
+from ncsr.evaluation.pairs import SAME_KERNEL, Files, read_pair
+from ncsr.evaluation.pictures import Shown, fragment
+from ncsr.evaluation.plots import is_sweep, sweep_png
+from ncsr.evaluation.processes import Processes
+from ncsr.evaluation.protocol import Settings
+from ncsr.evaluation.records import Records
+from ncsr.evaluation.results import Record, Results, csv_text, json_text, markdown_text, summarise
+from ncsr.files import atomic_path
+from ncsr.memory import is_exhaustion
+from ncsr.metrics import LPIPS, eight_bit
+from ncsr.space import SamplingError
+
+Progress = Callable[[str, float], None]
+"""Called with a photograph's name and the photographs done, which need not be whole."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is to be done.
+
+    Attributes:
+        settings: what decides the figures.
+        contestants: whose images are measured, one per row of the settings.
+        pairs: the photographs.
+        output: folder of the results.
+        folder: name of the photographs' folder.
+        command: that asked for it.
+        lpips: None leaves out what needs it.
+        truncate: save samples by truncation for LR-PSNR.
+        notes: for the reader.
+    """
+
+    settings: Settings
+    contestants: list[Contestant]
+    pairs: list[Files]
+    output: Path
+    folder: str
+    command: str
+    lpips: LPIPS | None
+    truncate: bool
+    notes: list[str]
+
+
+class Outcome(NamedTuple):
+    """What an evaluation left behind, in rank 0.
+
+    Attributes:
+        paths: of the report's files; none if nothing was measured.
+        failures: a sentence per photograph that failed.
+        warnings: sentences about the images.
+    """
+
+    paths: list[Path]
+    failures: list[str]
+    warnings: list[str]
+
+
+def evaluate(work: Evaluation, processes: Processes, progress: Progress) -> Outcome:
+    """Measure everything that has no record yet, and write the report."""
+    failures: list[str] = []
+    prints: dict[str, str] = {}
+    for files in work.pairs:
+        try:
+            prints[files.name] = files.fingerprint()
+        except InputError as error:
+            failures.append(str(error))
+    for rank in range(processes.world):  # one after the other: records of other photographs are removed
+        if rank == processes.rank:
+            records = Records(work.output, work.settings, prints, rank, processes.world)
+        processes.gather(None)
+    mine = [f for i, f in enumerate(work.pairs) if i % processes.world == processes.rank and f.name in prints]
+    if processes.rank:
+        failures = []  # rank 0 tells of files that none can read
+    done = sum(files.name in records.done for files in mine)
+    progress("", done)
+    for files in mine:
+        if files.name in records.done:
+            continue
+        try:
+            _measure(work, files, prints[files.name], records, lambda part, f=files, d=done: progress(f.name, d + part))  # type: ignore[misc]
+        except (InputError, SamplingError) as error:
+            message = str(error)
+            failures.append(message if files.name in message else f"{files.name}: {message}")
+        except (MemoryError, RuntimeError) as error:
+            if not is_exhaustion(error):
+                raise
+            failures.append(f"{files.name}: not enough memory: ask for fewer samples (-n) or a smaller --tile")
+        else:
+            records.done.add(files.name)
+        done += 1
+        progress(files.name, done)
+    gathered = processes.gather((failures, records.done))
+    failures = [sentence for part, _ in gathered for sentence in part]
+    measured = set().union(*(names for _, names in gathered))
+    if processes.rank or not measured:
+        return Outcome([], failures, [])
+    order = [files.name for files in work.pairs if files.name in measured]
+    read = [records.read(name) for name in order]
+    warnings = _kernel_warnings(read)
+    notes = [*work.notes, *warnings]
+    if failures:
+        notes.append(f"Not in these figures: {'; '.join(failures)}.")
+    table = {row: summarise(read, row, gathered.figures()) for row, gathered in records.merged().items()}
+    fingerprints = [prints[name] for name in order]
+    results = Results(work.settings, work.command, work.folder, read, fingerprints, table, notes)
+    return Outcome(_report(work.output, results, records), failures, warnings)
+
+
+def _measure(
+    work: Evaluation, files: Files, fingerprint: str, records: Records, progress: Callable[[float], None]
+) -> None:
+    """Measure one photograph and write its record."""
+    pair = read_pair(files, work.settings.protocol.scale)
+    bench = Bench(pair, work.lpips, work.truncate)
+    figures: dict[str, dict[str, float]] = {}
+    likelihoods: dict[str, float | None] = {}
+    shown = []
+    for i, contestant in enumerate(work.contestants):
+        progress(i / len(work.contestants))
+        row = contestant.row
+        samples = contestant.samples(pair)
+        figures[row.name], error = bench.measure(samples, row.deterministic)
+        if row.model not in likelihoods:
+            likelihoods[row.model] = contestant.bits_per_dim(pair)
+        bits = likelihoods[row.model]
+        if bits is not None:
+            figures[row.name]["bits_per_dim"] = bits
+        shown.append(Shown(row, eight_bit(samples), error))
+    for row, samples, _ in shown:  # once nothing can fail any more
+        records.measures[row.name].add(samples, pair.hr)
+    record = {
+        "name": files.name,
+        "agreement": pair.agreement,
+        "figures": figures,
+        "samples": {row.name: len(samples) for row, samples, _ in shown},
+    }
+    seen = files.index < work.settings.pictures
+    pictures = fragment(pair, shown, figures, work.lpips is not None) if seen else ""
+    records.add(files.name, fingerprint, record, pictures)
+
+
+def _report(output: Path, results: Results, records: Records) -> list[Path]:
+    """Write the report; returns its files."""
+    plot = sweep_png(results) if is_sweep(results.settings.rows) else None
+    texts = {"images.csv": csv_text(results), "results.json": json_text(results), "table.md": markdown_text(results)}
+    names = [record["name"] for record in results.records]
+    paths = []
+    for name, text in texts.items():
+        with atomic_path(output / name) as path:
+            path.write_text(text, encoding="utf-8")
+        paths.append(output / name)
+    if plot is not None:
+        with atomic_path(output / "sweep.png") as path:
+            path.write_bytes(plot)
+        paths.append(output / "sweep.png")
+    with atomic_path(output / "index.html") as path, path.open("w", encoding="utf-8") as file:
+        file.writelines(page(results, (records.fragment(name) for name in names), plot))
+    return [output / "index.html", *paths]
+
+
+def _kernel_warnings(records: list[Record]) -> list[str]:
+    """A warning if given LR images are not what the protocol would make."""
+    other = [
+        (r["agreement"], r["name"]) for r in records if r["agreement"] is not None and r["agreement"] < SAME_KERNEL
+    ]
+    if not other:
+        return []
+    worst, name = min(other)
+    return [
+        f"{len(other)} of {len(records)} LR images given are not the bicubic reduction (MATLAB's kernel) of their "
+        f"photographs: {name} agrees to {worst:.1f} dB, where rounding alone would leave 55 or more. Models trained on "
+        "bicubic LR images do worse on others, and these figures are not comparable with tables."
+    ]
