@@ -838,7 +838,7 @@ def test_places_without_room(
         patch.setattr(os, "posix_fallocate", full, raising=False)
         result = upscale(large, photo, "-o", tmp_path / "out", "-n", 1, "--tile", 16)
         result.failed(r"scratch file .* No space left on device; make room, or write into another folder", code=1)
-    assert _names(tmp_path / "out") == [".large.png.scratch", "photo.png"]
+    assert _names(tmp_path / "out") == ["photo.png"]
     drawn.clear()
 
     def read_only(**_: Any) -> None:

@@ -157,7 +157,8 @@ def test_memory_is_flat() -> None:
     for photograph in photographs(3):
         measures.update(*photograph)
         sizes.append(len(pickle.dumps([metric.metric_state for metric in measures.values()])))
-    assert sizes[0] == sizes[1] == sizes[2] < 50e6
+    assert sizes == pytest.approx([sizes[0]] * 3, abs=100)  # what names the storages varies by bytes
+    assert sizes[0] < 50e6
 
 
 def test_a_collection_keeps_equal_figures_apart() -> None:

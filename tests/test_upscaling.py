@@ -297,6 +297,11 @@ def test_an_interrupted_enlargement_goes_on(
     for k in range(2):
         np.testing.assert_array_equal(result.canvas.pixels(k, np.uint8), expected.canvas.pixels(k, np.uint8))
     drawn.clear()
+    (scratch.folder / "pixels").unlink()
+    again = run()
+    assert len(drawn) == 6  # without the pixels, what the journal says is worth nothing
+    np.testing.assert_array_equal(again.canvas.pixels(1, np.uint8), expected.canvas.pixels(1, np.uint8))
+    drawn.clear()
     enlarge(source, tiny_model, _drawing()._replace(seed=4), np.uint8, scratch=scratch)
     assert len(drawn) == 6  # another enlargement: nothing of the old one counts
 

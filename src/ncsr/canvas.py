@@ -23,6 +23,9 @@ class Canvas:
         dtype: uint8 or uint16, which values are rounded to, or float32, which keeps them.
         path: of the file; None keeps the images in memory. A file of the right size is gone on with.
 
+    Attributes:
+        fresh: whether nothing has been put on it, by an earlier run either.
+
     Raises:
         InputError: the file cannot be made, or there is no room for it.
     """
@@ -30,8 +33,10 @@ class Canvas:
     def __init__(self, shape: tuple[int, int, int, int], dtype: DTypeLike, path: Path | None = None) -> None:
         self.shape, self.dtype, self._path = shape, np.dtype(dtype), path
         self._memory = np.empty(shape, dtype) if path is None else None
-        if path is not None:
-            _allocate(path, int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize)
+        size = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+        self.fresh = path is None or not path.is_file() or path.stat().st_size != size
+        if path is not None and self.fresh:
+            _allocate(path, size)
 
     def put(self, k: int, top: int, left: int, values: Tensor) -> None:
         """Lay (C, h, w) values in [0, 1] at a place of image k; what lies beyond the range is clipped."""
@@ -68,8 +73,6 @@ class Canvas:
 
 def _allocate(path: Path, size: int) -> None:
     """Make a file of `size` bytes and take its room: a mapped file that outgrows the disk kills the process."""
-    if path.is_file() and path.stat().st_size == size:
-        return
     try:
         with path.open("wb") as file:
             if hasattr(os, "posix_fallocate"):

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
+from torch.nn.grad import conv2d_input
 
 
 def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
@@ -29,7 +30,9 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
 
 def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
     """dL/dx (B, C, H, W) from dL/dy (B, O, H, W)."""
-    return F.conv2d(grad, weight.flip(2, 3).transpose(0, 1), padding=1)
+    shape = (len(grad), weight.shape[1], *grad.shape[-2:])
+    gradient: Tensor = conv2d_input(shape, weight.to(grad.dtype), grad, padding=1)
+    return gradient
 
 
 def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:

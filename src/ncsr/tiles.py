@@ -106,7 +106,7 @@ def tile_bytes(config: ModelConfig, pixels: int, low: bool) -> int:
 
 def tiles_bytes(model: NCSR, height: int, width: int, side: int) -> int:
     """Memory that all tiles of an image take at their worst, one after the other, beside the model."""
-    window = min(side + 2 * OVERLAP, height) * min(side + 2 * OVERLAP, width)
+    window = _longest(height, side) * _longest(width, side)
     one = tile_bytes(model.config, window, model.low_precision(sampling=True))
     return one if side >= max(height, width) else int(_SCATTERED * one)
 
@@ -277,6 +277,13 @@ def _draw_attempt(
             progress(done, total)
         del space  # before the next one is built
         journal.add_tile(attempt, part[:4], bad)
+
+
+def _longest(length: int, side: int) -> int:
+    """The longest window along a length that is cut into tiles of `side`."""
+    if length <= side:
+        return length
+    return min(length, side + OVERLAP * (1 if length <= 2 * side else 2))
 
 
 def _side(longer: int, parts: int) -> int:

@@ -179,9 +179,11 @@ def enlarge(
         canvas, journal = Canvas(shape, dtype), Journal()
     else:
         make_folder(scratch.folder)
+        canvas = Canvas(shape, dtype, scratch.folder / _PIXELS)
+        if canvas.fresh:
+            (scratch.folder / JOURNAL).unlink(missing_ok=True)
         settings = _settings(model, drawing, scratch, shape, np.dtype(dtype), consistent)
         journal = Journal(scratch.folder / JOURNAL, settings)
-        canvas = Canvas(shape, dtype, scratch.folder / _PIXELS)
         if journal.resumed:
             say(f"going on with what {scratch.folder} holds")
     _paint(source, model, drawing, canvas, journal, progress, say)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -197,11 +197,15 @@ def _run(plan: Sequence[tuple[Path, Path]], job: _Job) -> list[str]:
         for index, (source, target) in enumerate(plan):
             bar.update(whole, description=escape(source.name), completed=index)
 
+            begun = False
+
             def advance(done: int, total: int, source: Path = source, index: int = index) -> None:
+                nonlocal begun
                 completed = index + done / total
-                if done and bar.tasks[0].completed == index:  # gone on with: that took no time
+                if done and not begun:  # by a run that was stopped: it took no time now
                     bar.reset(whole, total=len(plan), completed=completed)  # type: ignore[arg-type]
                 bar.update(whole, description=f"{escape(source.name)}, part {done} of {total}", completed=completed)
+                begun = True
 
             def say(sentence: str) -> None:
                 bar.stop()
@@ -301,6 +305,10 @@ def _scratch(path: Path, target: Path, source: Source, job: _Job) -> Iterator[Sc
         raise
     except SamplingError:
         shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except InputError:
+        with suppress(OSError):
+            folder.rmdir()  # if there was no room for anything
         raise
     shutil.rmtree(folder, ignore_errors=True)
 

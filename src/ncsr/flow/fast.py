@@ -21,11 +21,11 @@ from torch import Tensor
 
 from ncsr.flow.bijection import by_image
 from ncsr.flow.flow import Conditions, Flow
-from ncsr.flow.level import Level
+from ncsr.flow.level import Level, LevelCondition
 from ncsr.flow.step import ConditionalStep, StepCondition, TransitionStep
 from ncsr.flow.subnet import ATAN_BOUND, Subnet
 
-_CACHE_BYTES = 4 * 2**20  # hidden activations of one convolution, on a CPU
+_CACHE_BYTES = 12 * 2**20  # hidden activations of one convolution, on a CPU
 _MEMORY_BYTES = 256 * 2**20  # the same where there is no such cache to stay in
 
 
@@ -61,12 +61,13 @@ class FastDecoder:
 
 
 class _FastLevel:
-    def __init__(self, level: Level, conditions: Sequence[StepCondition], dtype: torch.dtype) -> None:
+    def __init__(self, level: Level, condition: LevelCondition, dtype: torch.dtype) -> None:
+        known = [step.known(c) for step, c in zip(level.steps, condition, strict=True)]
         self.steps = [
-            _FastStep(step, () if i else level.transitions, condition, dtype)
-            for i, (step, condition) in enumerate(zip(level.steps, conditions, strict=True))
+            _FastStep(step, () if i else level.transitions, c, dtype)
+            for i, (step, c) in enumerate(zip(level.steps, known, strict=True))
         ]
-        seen = conditions[0].coupling
+        seen = known[0].coupling
         budget = _CACHE_BYTES if seen.device.type == "cpu" else _MEMORY_BYTES
         self.together, self.batch = max(1, budget // (seen.numel() * dtype.itemsize)), len(seen)
 

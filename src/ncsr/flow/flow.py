@@ -15,12 +15,11 @@ from torch import Tensor, nn
 
 from ncsr.config import ModelConfig
 from ncsr.encoder import Features
-from ncsr.flow.level import Level
+from ncsr.flow.level import Level, LevelCondition
 from ncsr.flow.split import Split
-from ncsr.flow.step import StepCondition
 
-Conditions = list[list[StepCondition]]
-"""Per level, finest first, and per step."""
+Conditions = list[LevelCondition]
+"""Of every level, finest first."""
 
 
 class Flow(nn.Module):
@@ -83,7 +82,7 @@ class Flow(nn.Module):
         """
         felt = []
         for level, condition in zip(self.levels, conditions, strict=True):
-            height, width = condition[0].coupling.shape[-2:]
+            height, width = condition[0].size
             if noise.dim() == 1:
                 n = noise[:, None, None, None].expand(-1, 1, height, width)
             else:

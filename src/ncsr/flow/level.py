@@ -11,13 +11,14 @@ from torch import Tensor
 from ncsr.config import FlowConfig
 from ncsr.flow.bijection import Bijection, Chain, decode_chain, encode_chain
 from ncsr.flow.squeeze import Squeeze
-from ncsr.flow.step import ConditionalStep, StepCondition, TransitionStep
-from ncsr.flow.subnet import Affine
+from ncsr.flow.step import ConditionalStep, StepCondition, TransitionStep, Unseen, see_together
 from ncsr.flow.upsampled import Seen
-from ncsr.recompute import run
 
 _GROUP_STEPS = 4  # whose shares of the features one convolution computes: wide enough to be fast,
 _GROUP_BYTES = 16 * 2**20  # and its output small enough to stay in a cache
+
+LevelCondition = Sequence[StepCondition | Unseen]
+"""One for each step."""
 
 NOISE_CHANNELS = {"noise": 3, "std": 1, "none": 0}
 
@@ -55,20 +56,20 @@ class Level(Bijection):
             for i in range(config.steps)
         )
 
-    def encode(self, x: Tensor, condition: Sequence[StepCondition]) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, condition: LevelCondition) -> tuple[Tensor, Tensor]:
         return encode_chain(self._chain(condition), x, self.recompute)
 
-    def decode(self, z: Tensor, condition: Sequence[StepCondition]) -> tuple[Tensor, Tensor]:
+    def decode(self, z: Tensor, condition: LevelCondition) -> tuple[Tensor, Tensor]:
         return decode_chain(self._chain(condition), z)
 
-    def _chain(self, condition: Sequence[StepCondition]) -> Chain:
+    def _chain(self, condition: LevelCondition) -> Chain:
         return [
             (self.squeeze, None),
             *((transition, None) for transition in self.transitions),
             *zip(self.steps, condition, strict=True),
         ]
 
-    def see(self, up: Tensor, stack: Tensor, dtype: torch.dtype) -> list[StepCondition]:
+    def see(self, up: Tensor, stack: Tensor, dtype: torch.dtype) -> LevelCondition:
         """The conditions of all steps from u = cat(up, enlarged stack), by few wide convolutions.
 
         Args:
@@ -77,15 +78,14 @@ class Level(Bijection):
             dtype: of the injectors' shifts and scales.
         """
         seen = Seen(up, stack)
+        if self.recompute and torch.is_grad_enabled():
+            return [Unseen(seen, dtype) for _ in self.steps]
         step_bytes = up[:, :1].numel() * 2 * len(self.steps[0].coupling.subnet.first.weight) * up.element_size()
         together = max(1, min(_GROUP_STEPS, _GROUP_BYTES // step_bytes))
-        conditions = []
-        for first in range(0, len(self.steps), together):
-            group = self.steps[first : first + together]
-            conditions += run(_see_steps, seen, group, dtype, recompute=self.recompute)
-        return conditions
+        groups = [self.steps[first : first + together] for first in range(0, len(self.steps), together)]
+        return [condition for group in groups for condition in see_together(group, seen, dtype)]
 
-    def feel(self, condition: Sequence[StepCondition], noise: Tensor) -> list[StepCondition]:
+    def feel(self, condition: LevelCondition, noise: Tensor) -> LevelCondition:
         """`condition` with the noise's share added.
 
         Args:
@@ -95,22 +95,8 @@ class Level(Bijection):
         layers = [step.noise_layer for step in self.steps]
         weights = [layer.subnet.first.context_weight() for layer in layers if layer is not None]
         if not weights:
-            return list(condition)
+            return condition
         parts = iter(F.conv2d(noise, torch.cat(weights), padding=1).chunk(len(weights), 1))
         return [
             c if layer is None else c._replace(noise=next(parts)) for c, layer in zip(condition, layers, strict=True)
         ]
-
-
-def _see_steps(seen: Seen, steps: Sequence[ConditionalStep], dtype: torch.dtype) -> list[StepCondition]:
-    """The conditions of some steps, from one convolution."""
-    weights = [s.first.context_weight() for step in steps for s in (step.injector.subnet, step.coupling.subnet)]
-    # Each part is added to every sample: a copy of its own is read faster than a slice of wide rows.
-    wide = seen.conv3x3(torch.cat(weights)).chunk(len(weights), 1)
-    parts = iter([part.contiguous(memory_format=torch.channels_last) for part in wide])
-    conditions = []
-    for step, injector, coupling in zip(steps, parts, parts, strict=True):
-        shift, scale, log_det = step.injector.subnet(None, injector, dtype)
-        shift = shift.contiguous(memory_format=torch.channels_last)
-        conditions.append(StepCondition(Affine(shift, scale, log_det), coupling))
-    return conditions

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ncsr.config import ScaleBound
@@ -13,6 +15,7 @@ from ncsr.flow.conv1x1 import Conv1x1
 from ncsr.flow.coupling import AffineCoupling
 from ncsr.flow.injector import AffineInjector
 from ncsr.flow.subnet import Affine, Subnet
+from ncsr.flow.upsampled import Seen
 
 
 class StepCondition(NamedTuple):
@@ -27,6 +30,30 @@ class StepCondition(NamedTuple):
     injection: Affine
     coupling: Tensor
     noise: Tensor | None = None
+
+    @property
+    def size(self) -> torch.Size:
+        """(H, W)."""
+        return self.coupling.shape[-2:]
+
+
+class Unseen(NamedTuple):
+    """A condition whose share of the features is computed inside the step, which forgets it (activation checkpointing).
+
+    Attributes:
+        seen: the features.
+        dtype: of the injector's shift and scale.
+        noise: as of `StepCondition`.
+    """
+
+    seen: Seen
+    dtype: torch.dtype
+    noise: Tensor | None = None
+
+    @property
+    def size(self) -> torch.Size:
+        """(H, W)."""
+        return self.seen.up.shape[-2:]
 
 
 class TransitionStep(Bijection):
@@ -67,13 +94,20 @@ class ConditionalStep(Bijection):
         self.noise_layer = AffineCoupling(Subnet(half, noise, half, hidden, bound)) if noise else None
         self.coupling = AffineCoupling(Subnet(half, features, half, hidden, bound))
 
-    def encode(self, x: Tensor, condition: StepCondition) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, condition: StepCondition | Unseen) -> tuple[Tensor, Tensor]:
         return encode_chain(self._chain(condition), x)
 
-    def decode(self, z: Tensor, condition: StepCondition) -> tuple[Tensor, Tensor]:
+    def decode(self, z: Tensor, condition: StepCondition | Unseen) -> tuple[Tensor, Tensor]:
         return decode_chain(self._chain(condition), z)
 
-    def _chain(self, condition: StepCondition) -> Chain:
+    def known(self, condition: StepCondition | Unseen) -> StepCondition:
+        """`condition` with everything computed."""
+        if isinstance(condition, StepCondition):
+            return condition
+        return see_together([self], condition.seen, condition.dtype)[0]._replace(noise=condition.noise)
+
+    def _chain(self, condition: StepCondition | Unseen) -> Chain:
+        condition = self.known(condition)
         noise_layer = [] if self.noise_layer is None else [(self.noise_layer, condition.noise)]
         return [
             (self.actnorm, None),
@@ -82,3 +116,23 @@ class ConditionalStep(Bijection):
             *noise_layer,
             (self.coupling, condition.coupling),
         ]
+
+
+def see_together(steps: Sequence[ConditionalStep], seen: Seen, dtype: torch.dtype) -> list[StepCondition]:
+    """The conditions of some steps, without noise, by one convolution.
+
+    Args:
+        steps: of one level.
+        seen: the level's features.
+        dtype: of the injectors' shifts and scales.
+    """
+    weights = [s.first.context_weight() for step in steps for s in (step.injector.subnet, step.coupling.subnet)]
+    wide = seen.conv3x3(torch.cat(weights)).chunk(len(weights), 1)
+    # Each part is added to every sample: a copy of its own is read faster than a slice of wide rows.
+    parts = iter([part.contiguous(memory_format=torch.channels_last) for part in wide])
+    conditions = []
+    for step, injector, coupling in zip(steps, parts, parts, strict=True):
+        shift, scale, log_det = step.injector.subnet(None, injector, dtype)
+        shift = shift.contiguous(memory_format=torch.channels_last)
+        conditions.append(StepCondition(Affine(shift, scale, log_det), coupling))
+    return conditions

@@ -65,7 +65,11 @@ class NormedConv(nn.Module):
             assert context is not None
             return context + bias[:, None, None].to(context.dtype)
         y = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
-        return y if context is None else (by_image(y, context) + context).flatten(0, 1)
+        if context is None:
+            return y
+        if len(y) == len(context):  # one sample of each image: nothing to broadcast, so no views
+            return y + context
+        return (by_image(y, context) + context).flatten(0, 1)
 
     def _gain(self) -> Tensor:
         return self.actnorm.log_scale.exp()[:, None, None, None]

@@ -11,10 +11,12 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import yaml
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
@@ -257,27 +259,28 @@ def train(
         Interrupted: by SIGTERM or Ctrl-C; everything is saved.
         Diverged: the run went on failing.
     """
-    fabric = launch(device)
     if checkpoints(run) and not resume:
         raise InputError(f"{run} holds a run already: give --resume to go on with it, or another -o")
     if len(data) < recipe.folders:
         raise InputError(f"this recipe trains on {recipe.folders} sources of photographs, got {len(data)}: add --data")
     photos, left_out = open_photos(data, recipe.crop, budget=int(cache * 2**30))
     held, too_small = open_photos([held_out], _smallest_held_out(recipe), budget=0) if held_out else ((), [])
-    job = Run(recipe, photos, run, fabric, held_out=held, init=init, start=start, workers=workers)
     notices = [f"left out: {reason}" for reason in [*left_out, *too_small]]
-    if resume:
-        notices += job.resume()
-    else:
-        job.begin()
-    if fabric.is_global_zero:
-        for notice in notices:
-            print(notice, file=sys.stderr)
-    return job.train()
+    with launched(device) as fabric:
+        job = Run(recipe, photos, run, fabric, held_out=held, init=init, start=start, workers=workers)
+        if resume:
+            notices += job.resume()
+        else:
+            job.begin()
+        if fabric.is_global_zero:
+            for notice in notices:
+                print(notice, file=sys.stderr)
+        return job.train()
 
 
-def launch(device: str) -> Fabric:
-    """The device, and the processes that `torchrun` started (one otherwise).
+@contextmanager
+def launched(device: str) -> Iterator[Fabric]:
+    """A context with the device, and the processes that `torchrun` started (one otherwise).
 
     Raises:
         InputError: no such device here.
@@ -288,7 +291,11 @@ def launch(device: str) -> Fabric:
     strategy = DDPStrategy(find_unused_parameters=True) if local * nodes > 1 else "auto"
     fabric = Fabric(accelerator=kind, devices=local, num_nodes=nodes, strategy=strategy)
     fabric.launch()
-    return fabric
+    try:
+        yield fabric
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()  # left to the interpreter's end, its threads may abort the process
 
 
 def _smallest_held_out(recipe: Recipe) -> int:
