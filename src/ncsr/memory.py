@@ -49,14 +49,15 @@ def _limits() -> Iterator[int]:
     for line in _text("/proc/self/cgroup").splitlines():
         _, controllers, group = line.split(":", 2)
         if controllers in ("", "memory"):
-            for root, limit, used in (
-                ("/sys/fs/cgroup", "memory.max", "memory.current"),
-                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+            for root, limit, used, cached in (
+                ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
             ):
                 for folder in (Path(root + group), Path(root)):
                     top, now = _text(folder / limit).strip(), _text(folder / used).strip()
-                    if top.isdigit() and now.isdigit():
-                        yield max(0, int(top) - int(now))
+                    given_back = re.search(rf"^{cached} (\d+)$", _text(folder / "memory.stat"), re.MULTILINE)
+                    if top.isdigit() and now.isdigit():  # what files left in memory goes when something else wants it
+                        yield max(0, int(top) - int(now) + (int(given_back[1]) if given_back else 0))
     match = re.search(r"Max address space\s+(\d+)", _text("/proc/self/limits"))
     taken = re.search(r"VmSize:\s+(\d+) kB", _text("/proc/self/status"))
     if match and taken:

@@ -19,7 +19,7 @@ from ncsr.journal import Journal
 from ncsr.memory import resident
 from ncsr.model import NCSR
 from ncsr.projection import BYTES as PROJECTION_BYTES
-from ncsr.tiles import Drawing, choose_side, tiles, tiles_bytes
+from ncsr.tiles import Drawing, check_size, choose_side, tiles, tiles_bytes
 
 _TRIAL = 128  # LR pixels, the longest side of the part that is tried
 
@@ -53,9 +53,10 @@ def plan(source: Source, model: NCSR, drawing: Drawing, suffix: str, *, consiste
         consistent: as of `ncsr upscale`.
 
     Raises:
-        InputError: a tile below 16 LR pixels asked for; no memory even for that.
+        InputError: a photograph that is too small; a tile below 16 LR pixels asked for; no memory even for that.
     """
     (height, width), scale, n = source.size, model.config.scale, drawing.samples
+    check_size(height, width)
     side = choose_side(model, height, width, drawing.tile)
     parts = list(tiles(height, width, side))
     dtype = np.dtype(np.uint16 if source.bits == 16 else np.uint8)

@@ -166,7 +166,7 @@ class FlowSpace(Space):
         super().__init__(model, lr)
         self.flow, self.origin = flow, origin
         self._padded = _pad_even(lr, 1)
-        self._known: dict[bool, Conditions] = {}
+        self._known: dict[tuple[bool, bool], Conditions] = {}
         self._decoders: dict[bool, FastDecoder] = {}
 
     @property
@@ -257,12 +257,14 @@ class FlowSpace(Space):
         return hr[..., : self.scale * h, : self.scale * w]
 
     def _conditions(self, low: bool) -> Conditions:
-        if low not in self._known:
+        tensors = (self.lr, *self.model.parameters())  # what was known without gradients has none to give
+        how = (low, torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
+        if how not in self._known:
             stacked = self.model.config.flow.stacked_blocks if self.model.config.flow else ()
             with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
                 features = self.model.encoder.features(self._padded, stacked=stacked, largest=self.scale // 2)
-                self._known[low] = self.flow.see(features, self.lr.dtype)
-        return self._known[low]
+                self._known[how] = self.flow.see(features, self.lr.dtype)
+        return self._known[how]
 
     def _felt(self, noise: Tensor | None, low: bool) -> Conditions:
         conditions = self._conditions(low)

@@ -111,6 +111,12 @@ def tiles_bytes(model: NCSR, height: int, width: int, side: int) -> int:
     return one if side >= max(height, width) else int(_SCATTERED * one)
 
 
+def check_size(height: int, width: int) -> None:
+    """Raise InputError for an image that is too small to be enlarged."""
+    if min(height, width) < 4:
+        raise InputError(f"the photograph is {width} x {height} pixels: the smallest that can be enlarged is 4 x 4")
+
+
 def choose_side(model: NCSR, height: int, width: int, tile: int | None) -> int:
     """The side of the tiles: the one asked for, or one whose computing fits into half of the available memory.
 

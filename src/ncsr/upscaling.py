@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,7 +17,6 @@ from torch import Tensor
 from ncsr.canvas import Canvas
 from ncsr.checkpoint import fingerprint
 from ncsr.consistent import Consistency, make_consistent
-from ncsr.errors import InputError
 from ncsr.files import make_folder
 from ncsr.images import (
     Photo,
@@ -36,7 +35,7 @@ from ncsr.loading import load
 from ncsr.model import NCSR
 from ncsr.resize import imresize
 from ncsr.space import check_sampling
-from ncsr.tiles import Drawing, Tile, draw_tiles, tiles
+from ncsr.tiles import Drawing, Tile, check_size, draw_tiles, tiles
 
 JOURNAL = "journal.jsonl"
 _PIXELS = "pixels"
@@ -168,8 +167,7 @@ def enlarge(
         SamplingError: a sample was not finite in every draw.
     """
     height, width = source.size
-    if min(height, width) < 4:
-        raise InputError(f"the photograph is {width} x {height} pixels: the smallest that can be enlarged is 4 x 4")
+    check_size(height, width)
     scale = model.config.scale
     bits: Literal[8, 16] = {1: 8, 2: 16}.get(np.dtype(dtype).itemsize, source.bits)  # type: ignore[assignment]
     if consistent and np.dtype(dtype) == np.uint8:
@@ -191,6 +189,48 @@ def enlarge(
         make_consistent(source, scale, canvas, k, bits, journal) for k in range(drawing.samples if consistent else 0)
     ]
     return Enlargement(canvas, made)
+
+
+@torch.no_grad()
+def enlarge_together(
+    sources: Sequence[Source],
+    model: NCSR,
+    drawing: Drawing,
+    dtypes: Sequence[DTypeLike],
+    *,
+    consistent: bool = False,
+) -> list[Enlargement]:
+    """`enlarge` for several small photographs of one size, as one batch, each in one piece and in memory.
+
+    Each comes out as it does alone, up to the rounding of convolutions of other shapes (docs/any-size.md).
+
+    Args:
+        sources: the photographs.
+        model: in eval mode.
+        drawing: which samples; its tile does not matter.
+        dtypes: of the pixels of each.
+        consistent: as of `enlarge`.
+
+    Raises:
+        InputError: photographs that are too small.
+        SamplingError: a sample of one of them was not finite in every draw.
+    """
+    height, width = sources[0].size
+    scale, n = model.config.scale, drawing.samples
+    photos = [source.window(0, 0, height, width) for source in sources]
+    space = model.space(torch.stack([premultiplied(photo) for photo in photos]))
+    samples = space.sample(n, drawing.temperature, drawing.seed).cpu()
+    made = []
+    for index, (source, photo, dtype) in enumerate(zip(sources, photos, dtypes, strict=True)):
+        bits: Literal[8, 16] = 8 if np.dtype(dtype) == np.uint8 else 16
+        shape = (n, scale * height, scale * width, source.channels)
+        canvas, journal = Canvas(shape, np.uint16 if consistent else dtype), Journal()
+        alpha = None if photo.alpha is None else imresize(photo.alpha, scale).clamp(0, 1)
+        for k in range(n):
+            canvas.put(k, 0, 0, _channels(source, samples[k, index], alpha))
+        fitted = [make_consistent(source, scale, canvas, k, bits, journal) for k in range(n if consistent else 0)]
+        made.append(Enlargement(canvas, fitted))
+    return made
 
 
 def bicubic(source: Source, scale: int, dtype: DTypeLike = np.uint8) -> Canvas:

@@ -10,11 +10,13 @@ import typer
 from ncsr.cli.bench import bench
 from ncsr.cli.convert import convert
 from ncsr.cli.evaluate import evaluate
+from ncsr.cli.export import export
 from ncsr.cli.fetch import fetch
 from ncsr.cli.info import info
 from ncsr.cli.measure import measure
 from ncsr.cli.plan import plan
 from ncsr.cli.prepare import prepare
+from ncsr.cli.reproduce import reproduce
 from ncsr.cli.train import train
 from ncsr.cli.upscale import upscale
 from ncsr.errors import InputError
@@ -26,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (upscale, plan, train, prepare, evaluate, measure, convert, info, fetch, bench):
+for command in (upscale, plan, train, prepare, evaluate, measure, reproduce, convert, export, info, fetch, bench):
     app.command()(command)
 
 

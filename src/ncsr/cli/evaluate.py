@@ -10,6 +10,7 @@ import typer
 from ncsr.cli.options import Device, PrecisionName, load_model
 from ncsr.device import pick_device
 from ncsr.errors import InputError
+from ncsr.model import NCSR
 from ncsr.space import check_sampling
 from ncsr.tiles import SMALLEST
 
@@ -28,6 +29,16 @@ LpipsWeights: TypeAlias = Annotated[
     typer.Option(metavar="FILE", help="AlexNet's weights.", show_default="the cached ones, or a download"),
 ]
 Pictures: TypeAlias = Annotated[int, typer.Option(min=0, help="How many photographs the page shows.")]
+
+
+def load_contestant(argument: str, scale: int | None, device: str, precision: str) -> tuple[NCSR, list[str]]:
+    """A model, or with :encoder behind its name its encoder alone, and what a reader must know of it."""
+    from ncsr.evaluation import contestants as who
+
+    model = load_model(argument.removesuffix(who.ENCODER), scale, device, precision)
+    if not argument.endswith(who.ENCODER):
+        return model, []
+    return who.encoder_alone(model), [] if model.flow is None else [who.left_by_flow(argument)]
 
 
 def evaluate(
@@ -80,15 +91,12 @@ def evaluate(
     with Processes() as processes:
         place = str(pick_device(processes.device(device)))
         contestants: list[Contestant] = [who.Bicubic()]
-        notes = []
+        notes: list[str] = []
         for argument in dict.fromkeys(models):
             if argument == who.BICUBIC:
                 continue
-            model = load_model(argument.removesuffix(who.ENCODER), scale, place, precision)
-            if argument.endswith(who.ENCODER):
-                if model.flow is not None:
-                    notes.append(who.left_by_flow(argument))
-                model = who.encoder_alone(model)
+            model, note = load_contestant(argument, scale, place, precision)
+            notes += note
             scale = model.config.scale
             contestants += who.rows_of(argument, model, samples, temperatures or [], who.Drawing(seed, tile))
         if scale not in (4, 8):

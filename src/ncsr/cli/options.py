@@ -39,6 +39,16 @@ Consistent: TypeAlias = Annotated[
 ]
 Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")]
 PrecisionName: TypeAlias = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]
+Recursive: TypeAlias = Annotated[
+    bool, typer.Option("-r", "--recursive", help="Also the folders inside folders, which are made again in OUTPUT.")
+]
+SkipExisting: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing",
+        help="Keep a record of what is done, and leave out what a record says was done with the same settings.",
+    ),
+]
 MaxPixels: TypeAlias = Annotated[
     int, typer.Option(help="Refuse photographs of more pixels, but for TIFF files that are read in parts.")
 ]

@@ -58,10 +58,11 @@ class Folder(Contestant):
     Args:
         folder: where they lie.
         place: of the folder among those in `Files.samples`.
+        name: of the line; None: the folder's.
     """
 
-    def __init__(self, folder: Path, place: int) -> None:
-        super().__init__(Row(name=str(folder), model=str(folder), samples=None))
+    def __init__(self, folder: Path, place: int, name: str | None = None) -> None:
+        super().__init__(Row(name=name or str(folder), model=str(folder), samples=None))
         self._place = place
 
     def samples(self, pair: Pair) -> Tensor:
@@ -131,24 +132,34 @@ def rows_of(argument: str, model: NCSR, samples: int, temperatures: list[float],
         temperatures: none takes the model's own.
         drawing: how they are drawn.
     """
-    name, digits = _short(argument), fingerprint(model.config, model.state_dict())
-
-    def row(label: str, temperature: float | None, noisy: bool) -> Model:
-        n = samples if noisy else 1
-        about = Row(
-            name=label,
-            model=argument,
-            fingerprint=digits,
-            temperature=temperature,
-            samples=n,
-            deterministic=not noisy,
-        )
-        return Model(about, model, drawing)
-
+    name = short_name(argument)
     if model.flow is None:
-        return [row(name, None, model.config.encoder.dense_block == "esrgan+")]
+        return [row_of(name, argument, model, samples, None, drawing)]
     chosen = sorted({0.0, *(temperatures or [model.config.temperature])})
-    return [row(f"{name}, t = {t:g}", t, t > 0) for t in chosen]
+    return [row_of(f"{name}, t = {t:g}", argument, model, samples, t, drawing) for t in chosen]
+
+
+def row_of(name: str, argument: str, model: NCSR, samples: int, temperature: float | None, drawing: Drawing) -> Model:
+    """One line of one model.
+
+    Args:
+        name: of the line.
+        argument: as the command names the model.
+        model: in eval mode.
+        samples: of each photograph, if the model draws any.
+        temperature: of a flow; None for an encoder.
+        drawing: how they are drawn.
+    """
+    noisy = model.config.encoder.dense_block == "esrgan+" if temperature is None else temperature > 0
+    row = Row(
+        name=name,
+        model=argument,
+        fingerprint=fingerprint(model.config, model.state_dict()),
+        temperature=temperature,
+        samples=samples if noisy else 1,
+        deterministic=not noisy,
+    )
+    return Model(row, model, drawing)
 
 
 def check_names(contestants: list[Contestant]) -> None:
@@ -159,7 +170,7 @@ def check_names(contestants: list[Contestant]) -> None:
         raise InputError(f"two of what is to be compared are called {twice!r}: rename one of the folders")
 
 
-def _short(argument: str) -> str:
+def short_name(argument: str) -> str:
     """A path without the folders that it lies in."""
     path = Path(argument)
     return path.parent.name if path.suffix == ".safetensors" and path.stem == "model" else path.name

@@ -41,19 +41,21 @@ code { overflow-wrap: anywhere }
 """
 
 
-def page(results: Results, fragments: Iterable[str], plot: bytes | None) -> Iterator[str]:
+def page(results: Results, fragments: Iterable[str], plot: bytes | None, chapter: str = "") -> Iterator[str]:
     """The page, piece by piece.
 
     Args:
         results: what was measured.
         fragments: of `ncsr.evaluation.pictures`, one per photograph that is shown.
         plot: PNG of a sweep over temperatures, if there is one.
+        chapter: HTML that comes first.
     """
     title = f"{results.folder}: {len(results.records)} photograph{'s' * (len(results.records) > 1)}, x"
     title += str(results.settings.protocol.scale)
     yield f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>\n'
     yield f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>\n<body>\n'
     yield f'<h1>{escape(title)}</h1>\n<p class="quiet">{escape(caption(results))}</p>\n'
+    yield chapter
     yield f"<h2>Figures</h2>\n{_table(results)}\n"
     yield '<p class="quiet">↑ more is better, ↓ less; bold is best. Texture distance and grain are of the set.</p>\n'
     yield from (f'<p class="note">{escape(note)}</p>\n' for note in results.notes)

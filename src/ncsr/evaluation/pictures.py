@@ -90,20 +90,20 @@ def _chosen(shown: list[Shown]) -> Shown:
 
 def _whole(pair: Pair, shown: list[Shown], places: dict[str, tuple[int, int, int]]) -> str:
     scale = pair.hr.shape[-1] // pair.lr.shape[-1]
-    framed = _picture(pair.hr)
+    framed = picture(pair.hr)
     draw = ImageDraw.Draw(framed)
     for kind, (top, left, side) in places.items():
         draw.rectangle((left, top, left + side - 1, top + side - 1), outline=_COLOURS[kind], width=3)
     panels = [
         (framed, "photograph"),
-        (_picture(pair.lr.repeat_interleave(scale, 1).repeat_interleave(scale, 2)), "LR"),
-        (_picture(imresize(pair.lr, scale)), "bicubic"),
+        (picture(pair.lr.repeat_interleave(scale, 1).repeat_interleave(scale, 2)), "LR"),
+        (picture(imresize(pair.lr, scale)), "bicubic"),
     ]
     for row, samples, _ in shown:
         if row.model == "bicubic":
             continue
         several = len(samples) > 1
-        panels.append((_picture(samples[0]), row.name + (", sample 0" if several else "")))
+        panels.append((picture(samples[0]), row.name + (", sample 0" if several else "")))
         if several:
             panels.append((_deviation(samples), f"{row.name}, standard deviation"))
     return "".join(_figure(fitted(picture), label, quality=88) for picture, label in panels)
@@ -120,10 +120,10 @@ def _closeup(pair: Pair, shown: list[Shown], place: tuple[int, int, int]) -> str
     lr = pair.lr[:, top // scale : (top + side) // scale, left // scale : (left + side) // scale]
     singles = [(crop(pair.hr), "photograph"), (lr, "LR"), (crop(imresize(pair.lr, scale)), "bicubic")]
     singles += [(crop(s.samples[0]), s.row.name) for s in shown if len(s.samples) == 1 and s.row.model != "bicubic"]
-    lines = ["".join(_figure(_picture(image), label) for image, label in singles)]
+    lines = ["".join(_figure(picture(image), label) for image, label in singles)]
     for row, samples, _ in shown:
         if len(samples) > 1:
-            cells = [_figure(_picture(crop(sample)), f"sample {k}") for k, sample in enumerate(samples)]
+            cells = [_figure(picture(crop(sample)), f"sample {k}") for k, sample in enumerate(samples)]
             cells.append(_figure(_deviation(crop(samples)), "std"))
             lines.append(f"<b>{escape(row.name)}</b>" + "".join(cells))
     return "".join(f'<div class="close">{line}</div>' for line in lines)
@@ -142,7 +142,7 @@ def _table(shown: list[Shown], figures: dict[str, dict[str, float]]) -> str:
     return f'<div class="wide"><table><tr><th></th>{head}</tr>{"".join(lines)}</table></div>'
 
 
-def _picture(image: Tensor) -> Image.Image:
+def picture(image: Tensor) -> Image.Image:
     """(3, H, W) uint8 as a picture."""
     return picture_of(image.permute(1, 2, 0).cpu().contiguous().numpy(), transparency=False).convert("RGB")
 

@@ -15,7 +15,7 @@ _COLUMNS, _WIDTH, _HEIGHT = 3, 3.6, 2.7  # inches of a panel
 
 def is_sweep(rows: Iterable[Row]) -> bool:
     """Whether some model was measured at two temperatures above 0."""
-    return any(sum((row.temperature or 0) > 0 for row in of_model) > 1 for of_model in _models(rows).values())
+    return any(len({row.temperature for row in of_model} - {0.0}) > 1 for of_model in _models(rows).values())
 
 
 def sweep_png(results: Results) -> bytes:
@@ -49,7 +49,7 @@ def check_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
-        raise InputError("plots against temperature need matplotlib: pip install 'ncsr[eval]'") from None
+        raise InputError("plots need matplotlib: pip install 'ncsr[eval]'") from None
 
 
 def _panel(ax: object, measure: Measure, results: Results) -> None:

@@ -59,6 +59,8 @@ class Settings(_Frozen):
     rows: tuple[Row, ...]
     pictures: int
     """Photographs that are shown on the page."""
+    reproduces: str | None = None
+    """The table or figure of the paper that it is for."""
 
     @property
     def key(self) -> str:

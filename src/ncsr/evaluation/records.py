@@ -1,8 +1,8 @@
 """What has been measured, on disk after every photograph, so that a run that was stopped can go on.
 
-A folder for each evaluation's settings holds, per photograph, a JSON file of figures and an HTML fragment, and per
-process one file of what the set as a whole needs. That file also lists the photographs it knows and is written last:
-it alone says what is done. Its size does not grow with the set.
+A folder for each evaluation's settings holds, per photograph, a JSON file of figures, an HTML fragment and what a
+figure of the paper shows of it, and per process one file of what the set as a whole needs. That file also lists the
+photographs it knows and is written last: it alone says what is done. Its size does not grow with the set.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
+from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.evaluation.measuring import SetMeasures, State
@@ -56,12 +57,15 @@ class Records:
                 self._seen = seen
                 self._merge(states)
 
-    def add(self, name: str, fingerprint: str, record: Record, fragment: str) -> None:
+    def add(self, name: str, fingerprint: str, record: Record, fragment: str, panels: dict[str, Tensor]) -> None:
         """Write all that is known of a photograph, after `measures` took it in."""
         with atomic_path(self.folder / f"{name}.json") as path:
             path.write_text(json.dumps(record) + "\n", encoding="utf-8")
         with atomic_path(self.folder / f"{name}.html") as path:
             path.write_text(fragment, encoding="utf-8")
+        if panels:
+            with atomic_path(self.folder / f"{name}.panels") as path:
+                path.write_bytes(save(panels))
         self._seen[name] = fingerprint
         tensors = {
             f"{i} {key}": value
@@ -87,6 +91,11 @@ class Records:
     def fragment(self, name: str) -> str:
         """The part of the page on a photograph that is done."""
         return (self.folder / f"{name}.html").read_text(encoding="utf-8")
+
+    def panels(self, name: str) -> dict[str, Tensor]:
+        """What a figure shows of a photograph that is done."""
+        path = self.folder / f"{name}.panels"
+        return load(path.read_bytes()) if path.is_file() else {}
 
     def _merge(self, states: dict[str, State]) -> None:
         for row, state in states.items():

@@ -1,4 +1,4 @@
-"""What `ncsr evaluate` and `ncsr measure` share: LPIPS if it can be had, progress, and how a run ends."""
+"""What `ncsr evaluate`, `measure` and `reproduce` share: LPIPS if it can be had, progress, and how a run ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ncsr.evaluation.pairs import Files
 from ncsr.evaluation.plots import check_matplotlib, is_sweep
 from ncsr.evaluation.processes import Processes
 from ncsr.evaluation.protocol import Protocol, Settings
-from ncsr.evaluation.run import Evaluation, evaluate
+from ncsr.evaluation.run import Addition, Evaluation, evaluate
 from ncsr.evaluation.run import Progress as Told
 from ncsr.files import make_folder
 from ncsr.metrics import LPIPS, load_lpips
@@ -59,6 +59,7 @@ def work_of(
     truncate: bool,
     pictures: int,
     notes: Sequence[str] = (),
+    addition: Addition | None = None,
 ) -> Evaluation:
     """What is to be done, with the versions and the command line that decide it."""
     check_names(contestants)
@@ -68,13 +69,15 @@ def work_of(
         protocol=protocol,
         rows=tuple(c.row for c in contestants),
         pictures=pictures,
+        reproduces=addition.name if addition else None,
     )
     if is_sweep(settings.rows):
         check_matplotlib()
     missing = [] if lpips else [f"LPIPS and the diversity on it are {protocol.lpips}"]
     command = shlex.join(["ncsr", *sys.argv[1:]])
+    told_first = [*missing, *notes]
     return Evaluation(
-        settings, contestants, pairs, output, hr.resolve().name, command, lpips, truncate, [*missing, *notes]
+        settings, contestants, pairs, output, hr.resolve().name, command, lpips, truncate, told_first, addition
     )
 
 

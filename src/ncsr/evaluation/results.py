@@ -145,7 +145,7 @@ def csv_text(results: Results) -> str:
 def json_text(results: Results) -> str:
     """All settings, all figures of the set, and where they come from; infinity is "inf", not a number null."""
     images = [
-        {"name": r["name"], "sha256": f, "lr_agreement_db": _plain(r["agreement"])}
+        {"name": r["name"], "sha256": f, "lr_agreement_db": plain(r["agreement"])}
         for r, f in zip(results.records, results.fingerprints, strict=True)
     ]
     content = {
@@ -157,7 +157,7 @@ def json_text(results: Results) -> str:
             {
                 **row.model_dump(),
                 "figures": {
-                    name: {"mean": _plain(i.mean), "ci95": _plain(i.half), "images": i.images}
+                    name: {"mean": plain(i.mean), "ci95": plain(i.half), "images": i.images}
                     for name, i in results.table[row.name].items()
                 },
             }
@@ -204,7 +204,8 @@ def arrow(measure: Measure) -> str:
     return {1: "\N{NO-BREAK SPACE}↑", -1: "\N{NO-BREAK SPACE}↓", 0: ""}[measure.better]
 
 
-def _plain(value: float | None) -> float | str | None:
+def plain(value: float | None) -> float | str | None:
+    """A figure for JSON: infinity as text, None for what is no number."""
     if value is None or math.isnan(value):
         return None
     return value if math.isfinite(value) else str(value)

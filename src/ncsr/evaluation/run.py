@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from torch import Tensor
+
 from ncsr.errors import InputError
 from ncsr.evaluation.contestants import Contestant
 from ncsr.evaluation.measuring import Bench
 from ncsr.evaluation.page import page
-from ncsr.evaluation.pairs import SAME_KERNEL, Files, read_pair
+from ncsr.evaluation.pairs import SAME_KERNEL, Files, Pair, read_pair
 from ncsr.evaluation.pictures import Shown, fragment
 from ncsr.evaluation.plots import is_sweep, sweep_png
 from ncsr.evaluation.processes import Processes
@@ -28,6 +30,21 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
+class Addition:
+    """What a table or figure of the paper adds to a report.
+
+    Attributes:
+        name: of the table or figure.
+        panels: what it shows of a photograph, kept with the photograph's record.
+        write: from the results and all panels to its files, by name, and its part of the page.
+    """
+
+    name: str
+    panels: Callable[[Pair, list[Shown]], dict[str, Tensor]]
+    write: Callable[[Results, dict[str, dict[str, Tensor]]], tuple[dict[str, bytes], str]]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What is to be done.
 
@@ -41,6 +58,7 @@ class Evaluation:
         lpips: None leaves out what needs it.
         truncate: save samples by truncation for LR-PSNR.
         notes: for the reader.
+        addition: to the report.
     """
 
     settings: Settings
@@ -52,6 +70,7 @@ class Evaluation:
     lpips: LPIPS | None
     truncate: bool
     notes: list[str]
+    addition: Addition | None = None
 
 
 class Outcome(NamedTuple):
@@ -116,7 +135,7 @@ def evaluate(work: Evaluation, processes: Processes, progress: Progress) -> Outc
     table = {row: summarise(read, row, gathered.figures()) for row, gathered in records.merged().items()}
     fingerprints = [prints[name] for name in order]
     results = Results(work.settings, work.command, work.folder, read, fingerprints, table, notes)
-    return Outcome(_report(work.output, results, records), failures, warnings)
+    return Outcome(_report(work, results, records), failures, warnings)
 
 
 def _measure(
@@ -149,25 +168,30 @@ def _measure(
     }
     seen = files.index < work.settings.pictures
     pictures = fragment(pair, shown, figures, work.lpips is not None) if seen else ""
-    records.add(files.name, fingerprint, record, pictures)
+    panels = work.addition.panels(pair, shown) if work.addition else {}
+    records.add(files.name, fingerprint, record, pictures, panels)
 
 
-def _report(output: Path, results: Results, records: Records) -> list[Path]:
+def _report(work: Evaluation, results: Results, records: Records) -> list[Path]:
     """Write the report; returns its files."""
+    output = work.output
     plot = sweep_png(results) if is_sweep(results.settings.rows) else None
     texts = {"images.csv": csv_text(results), "results.json": json_text(results), "table.md": markdown_text(results)}
-    names = [record["name"] for record in results.records]
-    paths = []
-    for name, text in texts.items():
-        with atomic_path(output / name) as path:
-            path.write_text(text, encoding="utf-8")
-        paths.append(output / name)
+    contents = {name: text.encode() for name, text in texts.items()}
     if plot is not None:
-        with atomic_path(output / "sweep.png") as path:
-            path.write_bytes(plot)
-        paths.append(output / "sweep.png")
+        contents["sweep.png"] = plot
+    names = [record["name"] for record in results.records]
+    added: dict[str, bytes] = {}
+    chapter = ""
+    if work.addition:
+        added, chapter = work.addition.write(results, {name: records.panels(name) for name in names})
+    paths = []
+    for name, content in (added | contents).items():
+        with atomic_path(output / name) as path:
+            path.write_bytes(content)
+        paths.append(output / name)
     with atomic_path(output / "index.html") as path, path.open("w", encoding="utf-8") as file:
-        file.writelines(page(results, (records.fragment(name) for name in names), plot))
+        file.writelines(page(results, (records.fragment(name) for name in names), plot, chapter))
     return [output / "index.html", *paths]
 
 

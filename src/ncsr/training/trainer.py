@@ -76,7 +76,7 @@ class Trainer:
         encoder = list(self.model.encoder.parameters())
         flow = [] if self.model.flow is None else list(self.model.flow.parameters())
         groups = [{"params": encoder, "rate": recipe.encoder_rate}, {"params": flow, "rate": 1.0}]
-        self.optimiser = torch.optim.Adam([g for g in groups if g["params"]], betas=recipe.betas)
+        self.optimiser = torch.optim.Adam([g for g in groups if g["params"]], betas=recipe.betas, fused=True)
         objective = Objective(self.model, recipe)
         self._objective, self._optimiser = fabric.setup(
             cast(nn.Module, torch.compile(objective)) if recipe.compile else objective, self.optimiser

@@ -1,0 +1,24 @@
+"""`ncsr export`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ncsr.export import export as write
+from ncsr.loading import load
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="Bundled name, model folder, .safetensors file or hub id.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL.onnx", help="File to write.")],
+) -> None:
+    """Write a model's sampler as an ONNX file (latents in, image out, any size), checked in onnxruntime."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of every package that it could know
+    difference = write(load(model, "cpu", "float32"), output)
+    print(output)
+    print(f"ncsr: in onnxruntime its images differ from the package's by at most {difference:.1e}", file=sys.stderr)
