@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import ncsr
 from ncsr.cli import main
+from ncsr.metrics import lpips_weights, texture
 
 TINY = ncsr.ModelConfig(
     encoder=ncsr.EncoderConfig(features=8, growth=4, blocks=2),
@@ -103,3 +104,12 @@ def ncsr_(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         return Result(end.value.code if isinstance(end.value.code, int) else 0, out, err)
 
     return run
+
+
+@pytest.fixture
+def quick_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty cache, on a machine without a network; few patches of texture, whose sorting would take most time."""
+    monkeypatch.setattr(texture, "PATCHES", 256)
+    monkeypatch.setattr(texture, "DIRECTIONS", 8)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(lpips_weights, "URL", "http://127.0.0.1:9/" + lpips_weights.NAME)

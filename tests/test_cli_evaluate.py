@@ -18,22 +18,14 @@ from PIL import Image
 
 import ncsr
 from ncsr.evaluation import run
-from ncsr.metrics import lpips_weights, luma_psnr, texture
+from ncsr.metrics import luma_psnr
 from ncsr.metrics.lpips import SHAPES
 from ncsr.resize import imresize
 from tests.conftest import Command, scene8
 
 pytest.importorskip("torchmetrics")
+pytestmark = pytest.mark.usefixtures("quick_measures")
 REPORT = ["index.html", "images.csv", "results.json", "table.md"]
-
-
-@pytest.fixture(autouse=True)
-def _small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty cache, on a machine without a network; few patches of texture, whose sorting would take most time."""
-    monkeypatch.setattr(texture, "PATCHES", 256)
-    monkeypatch.setattr(texture, "DIRECTIONS", 8)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(lpips_weights, "URL", "http://127.0.0.1:9/" + lpips_weights.NAME)
 
 
 @pytest.fixture

@@ -19,23 +19,14 @@ from ncsr.evaluation import run
 from ncsr.evaluation.figures import find_place
 from ncsr.evaluation.paper import Item, items, read_item
 from ncsr.evaluation.results import MEASURES
-from ncsr.metrics import lpips_weights, texture
 from ncsr.metrics.lpips import SHAPES
 from ncsr.training.recipe import load_recipe
 from tests.conftest import Command, scene8
 from tests.models import lively_encoder, tiny_config
 
 pytest.importorskip("torchmetrics")
+pytestmark = pytest.mark.usefixtures("quick_measures")
 REPORT = ["images.csv", "index.html", "results.json", "table.md"]
-
-
-@pytest.fixture(autouse=True)
-def _small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty cache, on a machine without a network; few patches of texture, whose sorting would take most time."""
-    monkeypatch.setattr(texture, "PATCHES", 256)
-    monkeypatch.setattr(texture, "DIRECTIONS", 8)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(lpips_weights, "URL", "http://127.0.0.1:9/" + lpips_weights.NAME)
 
 
 @pytest.fixture

@@ -257,8 +257,8 @@ class FlowSpace(Space):
         return hr[..., : self.scale * h, : self.scale * w]
 
     def _conditions(self, low: bool) -> Conditions:
-        tensors = (self.lr, *self.model.parameters())  # what was known without gradients has none to give
-        how = (low, torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
+        wanted = self.lr.requires_grad or any(p.requires_grad for p in self.model.parameters())
+        how = (low, wanted and torch.is_grad_enabled())  # what was known without gradients has none to give
         if how not in self._known:
             stacked = self.model.config.flow.stacked_blocks if self.model.config.flow else ()
             with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):

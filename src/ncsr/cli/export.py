@@ -14,7 +14,9 @@ from ncsr.loading import load
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="Bundled name, model folder, .safetensors file or hub id.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Bundled name, model folder, .safetensors file or hub id.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL.onnx", help="File to write.")],
 ) -> None:
     """Write a model's sampler as an ONNX file (latents in, image out, any size), checked in onnxruntime."""

@@ -67,7 +67,6 @@ class Trainer:
         self.skipped: list[int] = []
         self.returns = 0
         self.model = NCSR(recipe.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model.recompute = recipe.recompute
         self.model.recompute, self.model.precision = recipe.recompute, recipe.precision
         if recipe.precision == "auto":  # of a model, that would concern sampling alone
             self.model.precision = "bfloat16" if bfloat16_pays(fabric.device) else "float32"
