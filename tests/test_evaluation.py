@@ -11,7 +11,7 @@ from PIL import Image
 
 from ncsr.errors import InputError
 from ncsr.evaluation.contestants import Drawing as How
-from ncsr.evaluation.contestants import encoder_alone, rows_of
+from ncsr.evaluation.contestants import encoder_alone, rows_of, short_name
 from ncsr.evaluation.measuring import Bench, SetMeasures
 from ncsr.evaluation.pairs import Files, Pair, find_pairs, match_samples, read_pair, read_sample
 from ncsr.evaluation.pictures import find_places
@@ -182,6 +182,21 @@ def test_rows_of_a_flow_and_of_encoders(tiny_model: NCSR) -> None:
     image = tiny_model.encoder(pair.lr[None].float() / 255).clamp(0, 1)
     assert torch.allclose(alone.samples(pair), image, atol=1e-6)
     assert alone.bits_per_dim(pair) is None
+
+
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [
+        ("x4-small", "x4-small"),
+        ("nets/mine", "mine"),
+        ("runs/first/model", "first"),
+        ("runs/first/model/model.safetensors", "first"),
+        ("runs/first/best", "best"),
+        ("model", "model"),
+    ],
+)
+def test_what_models_are_called(argument: str, name: str) -> None:
+    assert short_name(argument) == name
 
 
 def test_esrgan_plus_draws_its_noise() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 
@@ -40,4 +41,18 @@ def main() -> None:
         app()
     except InputError as error:
         print(f"ncsr: {error}", file=sys.stderr)
-        sys.exit(2)
+        _leave(2)
+    except SystemExit as end:  # how typer ends every command
+        _leave(end.code if isinstance(end.code, int) else 0)
+
+
+def _leave(code: int) -> None:
+    """End with this exit code; one of several processes without taking the interpreter down.
+
+    The threads of its process group may then want Python's lock, which aborts the process or never lets it end.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

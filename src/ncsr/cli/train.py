@@ -59,15 +59,14 @@ def train(
         return
     try:
         from ncsr.training.rehearsal import rehearse
-        from ncsr.training.run import Diverged, launched
+        from ncsr.training.run import Diverged, launch
         from ncsr.training.run import train as run
         from ncsr.training.stopping import Interrupted
     except ImportError:
         raise InputError("training needs more packages: pip install 'ncsr[train]'") from None
     resolved = load_recipe(recipe, dict(_override(change) for change in changes or []))
     if dry_run:
-        with launched(device) as fabric:
-            print(rehearse(resolved, fabric))
+        print(rehearse(resolved, launch(device)))
         return
     if not data or output is None:
         raise InputError("training needs --data (photographs) and -o (the run's folder); --dry-run needs neither")

@@ -171,6 +171,8 @@ def check_names(contestants: list[Contestant]) -> None:
 
 
 def short_name(argument: str) -> str:
-    """A path without the folders that it lies in."""
+    """A path without the folders that it lies in; RUN/model, as training leaves it, is called RUN."""
     path = Path(argument)
-    return path.parent.name if path.suffix == ".safetensors" and path.stem == "model" else path.name
+    if path.name == "model.safetensors":
+        path = path.parent
+    return path.parent.name if path.name == "model" and path.parent.name else path.name

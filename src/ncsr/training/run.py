@@ -11,12 +11,10 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import yaml
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
@@ -153,6 +151,7 @@ class Run:
                     journal.__exit__(None, None, None)
             if self.trainer.step < self.recipe.steps:
                 raise Interrupted(self._agreed(stop.signal))
+        self.fabric.barrier()  # the model is written when any process returns
         return self.folder / "model"
 
     def _batches(self, start: int, count: int | None = None, *, shared: bool = True) -> Iterator[Batch]:
@@ -266,21 +265,20 @@ def train(
     photos, left_out = open_photos(data, recipe.crop, budget=int(cache * 2**30))
     held, too_small = open_photos([held_out], _smallest_held_out(recipe), budget=0) if held_out else ((), [])
     notices = [f"left out: {reason}" for reason in [*left_out, *too_small]]
-    with launched(device) as fabric:
-        job = Run(recipe, photos, run, fabric, held_out=held, init=init, start=start, workers=workers)
-        if resume:
-            notices += job.resume()
-        else:
-            job.begin()
-        if fabric.is_global_zero:
-            for notice in notices:
-                print(notice, file=sys.stderr)
-        return job.train()
+    fabric = launch(device)
+    job = Run(recipe, photos, run, fabric, held_out=held, init=init, start=start, workers=workers)
+    if resume:
+        notices += job.resume()
+    else:
+        job.begin()
+    if fabric.is_global_zero:
+        for notice in notices:
+            print(notice, file=sys.stderr)
+    return job.train()
 
 
-@contextmanager
-def launched(device: str) -> Iterator[Fabric]:
-    """A context with the device, and the processes that `torchrun` started (one otherwise).
+def launch(device: str) -> Fabric:
+    """The device, and the processes that `torchrun` started (one otherwise).
 
     Raises:
         InputError: no such device here.
@@ -291,11 +289,7 @@ def launched(device: str) -> Iterator[Fabric]:
     strategy = DDPStrategy(find_unused_parameters=True) if local * nodes > 1 else "auto"
     fabric = Fabric(accelerator=kind, devices=local, num_nodes=nodes, strategy=strategy)
     fabric.launch()
-    try:
-        yield fabric
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()  # left to the interpreter's end, its threads may abort the process
+    return fabric
 
 
 def _smallest_held_out(recipe: Recipe) -> int:
