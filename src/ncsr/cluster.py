@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -118,6 +119,7 @@ def workers_at(address: str | None, device: str) -> Iterator[Workers | None]:
     joined = not ray.is_initialized()
     if joined:
         _join(address)
+    vars(import_module("ray._private.worker"))["_worker_logs_enabled"] = False  # it prints dead workers among the paths
     try:
         yield _workers(device)
     finally:
@@ -138,6 +140,8 @@ def _join(address: str) -> None:
 
     remedy = "name a cluster's HOST:PORT, or start workers here by --ray local"
     if address not in ("local", "auto"):
+        if address.startswith("ray://"):
+            raise InputError(f"--ray {address}: on a machine of the cluster, name HOST:PORT without ray://, or auto")
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal():
             raise InputError(f"--ray {address} is no address: {remedy}")

@@ -160,7 +160,7 @@ def place(text: str) -> Path | Remote:
         remedy = str(error) if package == "fsspec" else f"pip install {package}"
         raise InputError(f"{text}: there is no driver for {scheme}:// here: {remedy} (on every machine)") from None
     except ValueError:
-        raise InputError(f"{text}: {scheme}:// is nothing that fsspec knows; s3://, gs:// and file:// are") from None
+        raise InputError(f"{text}: fsspec knows no {scheme}://; it knows s3://, gs://, file:// and others") from None
     return Remote(text.rstrip("/"))
 
 
