@@ -15,6 +15,7 @@ from typing import Any
 
 import fsspec
 from fsspec.registry import known_implementations
+from fsspec.utils import tokenize
 
 from ncsr.errors import InputError
 from ncsr.images import SUFFIXES
@@ -87,9 +88,11 @@ class Remote:
         """Size in bytes, and what changes when the file does; None: no such file."""
         with _explained("read", self):
             system, path = self._system()
-            if not system.isfile(path):
+            try:
+                found = system.info(path)  # one request
+            except FileNotFoundError:
                 return None
-            return int(system.size(path)), str(system.ukey(path))
+        return (int(found["size"]), tokenize(found)) if found["type"] == "file" else None
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """The content of a small file."""
