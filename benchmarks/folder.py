@@ -1,8 +1,8 @@
 """A folder of small photographs: `ncsr upscale FOLDER` against the plain loop that reads, enlarges and writes each.
 
-    python -m benchmarks.folder [--model x4-small] [--photos 200] [-n 1] [--precision auto] [--rounds 2]
+    python -m benchmarks.folder [--model x4-small] [--photos 200] [-n 1] [--precision auto] [--rounds 2] [--ray]
 
-The photographs are crops of the example, of six sizes. Both ways run in this process, in turns, each with the time to
+The photographs are crops of the example, of six sizes. The ways run in this process, in turns, each with the time to
 load its model; the best round of each counts.
 """
 
@@ -51,7 +51,22 @@ def plain(photos: Path, out: Path, model: str, samples: int, precision: str) -> 
 def folder(photos: Path, out: Path, model: str, samples: int, precision: str) -> None:
     """What the command does, its lines unprinted."""
     with contextlib.redirect_stdout(io.StringIO()):
-        upscale([photos], out, model=model, samples=samples, seed=0, device="cpu", precision=precision)
+        upscale([str(photos)], str(out), model=model, samples=samples, seed=0, device="cpu", precision=precision)
+
+
+def workers(photos: Path, out: Path, model: str, samples: int, precision: str) -> None:
+    """What the command does with a cluster of this machine: the time to start it and its workers counts."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        upscale(
+            [str(photos)],
+            str(out),
+            model=model,
+            samples=samples,
+            seed=0,
+            device="cpu",
+            precision=precision,
+            ray="local",
+        )
 
 
 def seconds(
@@ -71,6 +86,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=1)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--ray", action="store_true", help="also with a Ray cluster of this machine")
     asked = parser.parse_args()
     print(machine())
     with tempfile.TemporaryDirectory() as place:
@@ -78,7 +94,7 @@ def main() -> None:
         make_photos(photos, asked.photos)
         times: dict[str, float] = {}
         for _ in range(asked.rounds):
-            for way in (plain, folder):
+            for way in (plain, folder, workers) if asked.ray else (plain, folder):
                 taken = seconds(way, photos, asked.model, asked.n, asked.precision)
                 times[way.__name__] = min(taken, times.get(way.__name__, taken))
     for name, best in times.items():

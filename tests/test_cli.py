@@ -159,7 +159,7 @@ def test_sheet_holds_every_panel(
     upscale: Command, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sheets: list[list[tuple[str, Image.Image]]] = []
-    module = sys.modules["ncsr.cli.upscale"]  # the name is also the command's
+    module = sys.modules["ncsr.enlarging"]
     monkeypatch.setattr(module, "contact_sheet", lambda panels: sheets.append(panels) or Image.new("L", (1, 1)))
     upscale(photo, "-o", tmp_path / "out", "-n", 2, "-t", 0.5, "--sheet", "--seed", 0)
     upscale(photo, "-o", tmp_path / "smooth", "-t", 0, "--sheet")

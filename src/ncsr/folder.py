@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -16,32 +17,31 @@ _WAITING = 4  # pieces of work that may wait for the thread
 def gathered(
     items: Iterable[_Item], key: Callable[[_Item], Hashable], most: Callable[[_Item], int], window: int
 ) -> Iterator[list[_Item]]:
-    """Items with equal keys together; the groups in the order of their first items, as far as they are not full before.
+    """Items with equal keys together, among every `window` of them; a group comes when it is full, or after the last.
+
+    So what is together depends on these items alone: another machine that has only them finds the same groups.
 
     Args:
         items: taken one by one.
         key: tells what belongs together; None is alone, and not kept waiting.
         most: the size of the group that this item may be in.
-        window: how many items may be kept waiting for others.
+        window: of how many items in a row.
     """
-    groups: dict[Hashable, list[_Item]] = {}
-    held = 0
-    for item in items:
-        name = key(item)
-        if name is None:
-            yield [item]
-            continue
-        group = groups.setdefault(name, [])
-        group.append(item)
-        held += 1
-        if len(group) >= most(item):
-            held -= len(group)
-            yield groups.pop(name)
-        elif held >= window:
-            oldest = groups.pop(next(iter(groups)))
-            held -= len(oldest)
-            yield oldest
-    yield from groups.values()
+    items = iter(items)
+    count = window
+    while count == window:
+        groups: dict[Hashable, list[_Item]] = {}
+        count = 0
+        for item in islice(items, window):
+            count += 1
+            name = key(item)
+            if name is None:
+                yield [item]
+                continue
+            groups.setdefault(name, []).append(item)
+            if len(groups[name]) >= most(item):
+                yield groups.pop(name)
+        yield from groups.values()
 
 
 class Behind(Generic[_Result]):

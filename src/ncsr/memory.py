@@ -17,7 +17,8 @@ def available(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return min(_limits(), default=2**32)
+    sharers = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes that torchrun or Ray started on this machine
+    return min(_limits(), default=2**32) // sharers
 
 
 def resident() -> int:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ncsr.errors import InputError
 from ncsr.files import atomic_path, make_folder
+from ncsr.remote import Remote
 
 _FOLDER = ".ncsr"
+_Place = TypeVar("_Place", Path, Remote, Path | Remote)
 
 
 def write_record(target: Path, settings: Mapping[str, Any], results: Sequence[Path]) -> None:
@@ -28,7 +30,7 @@ def write_record(target: Path, settings: Mapping[str, Any], results: Sequence[Pa
     Raises:
         InputError: it cannot be written.
     """
-    path = _path(target)
+    path = record_path(target)
     files = {result.name: result.stat().st_size for result in results}
     make_folder(path.parent)
     try:
@@ -38,20 +40,21 @@ def write_record(target: Path, settings: Mapping[str, Any], results: Sequence[Pa
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another -o") from None
 
 
-def forget(target: Path) -> None:
+def forget(target: Path | Remote) -> None:
     """Take the record away, if there is one: the results are about to change."""
+    path = record_path(target)
     try:
-        _path(target).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"cannot replace {_path(target)}: {error.strerror or error}; choose another -o") from None
+        raise InputError(f"cannot replace {path}: {error.strerror or error}; choose another -o") from None
 
 
-def is_made(target: Path, settings: Mapping[str, Any], results: Sequence[Path]) -> bool:
+def is_made(target: Path | Remote, settings: Mapping[str, Any], results: Sequence[Path | Remote]) -> bool:
     """Whether exactly these results were made with exactly these settings and are still there, in their sizes."""
     record = _read(target)
     if record is None or record["settings"] != settings or list(record["files"]) != [r.name for r in results]:
         return False
-    return all(r.is_file() and r.stat().st_size == record["files"][r.name] for r in results)
+    return all(_size(r) == record["files"][r.name] for r in results)
 
 
 def recorded(target: Path) -> dict[str, Any]:
@@ -60,14 +63,23 @@ def recorded(target: Path) -> dict[str, Any]:
     return {} if record is None else dict(record["settings"])
 
 
-def _path(target: Path) -> Path:
+def record_path(target: _Place) -> _Place:
+    """Where the record of a photograph lies."""
     return target.parent / _FOLDER / f"{target.name}.json"
 
 
-def _read(target: Path) -> dict[str, dict[str, Any]] | None:
+def _size(path: Path | Remote) -> int | None:
+    """Of a file in bytes; None: there is none."""
+    if isinstance(path, Remote):
+        about = path.about()
+        return None if about is None else about[0]
+    return path.stat().st_size if path.is_file() else None
+
+
+def _read(target: Path | Remote) -> dict[str, dict[str, Any]] | None:
     """A record; None if there is none, or something else lies in its place."""
     try:
-        record = json.loads(_path(target).read_text(encoding="utf-8"))
+        record = json.loads(record_path(target).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     parts = (record.get("settings"), record.get("files")) if isinstance(record, dict) else ()

@@ -15,6 +15,7 @@ from ncsr.cli.export import export
 from ncsr.cli.fetch import fetch
 from ncsr.cli.info import info
 from ncsr.cli.measure import measure
+from ncsr.cli.options import with_address
 from ncsr.cli.plan import plan
 from ncsr.cli.prepare import prepare
 from ncsr.cli.reproduce import reproduce
@@ -38,7 +39,7 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries tell programmers; python -W brings it back
     try:
-        app()
+        app(with_address(sys.argv[1:]))
     except InputError as error:
         print(f"ncsr: {error}", file=sys.stderr)
         _leave(2)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from ncsr.cli.options import Device, PrecisionName, load_model
+from ncsr.cli.options import Device, PrecisionName, RayAddress, load_model
+from ncsr.cluster import workers_at
 from ncsr.device import pick_device
 from ncsr.errors import InputError
 from ncsr.model import NCSR
@@ -73,6 +74,7 @@ def evaluate(
     ] = 160,
     device: Device = "auto",
     precision: PrecisionName = "float32",
+    ray: RayAddress = None,
 ) -> None:
     """Measure models on photographs as the papers do, and write a report: a page, a table, JSON and CSV.
 
@@ -88,8 +90,11 @@ def evaluate(
 
     for temperature in temperatures or [0.0]:
         check_sampling(samples, temperature, seed)
-    with Processes() as processes:
-        place = str(pick_device(processes.device(device)))
+    with Processes() as processes, workers_at(ray, device) as workers:
+        if workers is None:
+            place = str(pick_device(processes.device(device)))
+        else:  # they move the models to where they compute
+            place, precision = "cpu", workers.precision(precision)
         contestants: list[Contestant] = [who.Bicubic()]
         notes: list[str] = []
         for argument in dict.fromkeys(models):
@@ -110,10 +115,10 @@ def evaluate(
             truncate=truncate,
             lpips=words,
             tile=tile,
-            device=place.partition(":")[0],
+            device=place.partition(":")[0] if workers is None else workers.device,
             precision=precision,
         )
         work = work_of(how, contestants, pairs, output, hr, lpips, truncate=truncate, pictures=pictures, notes=notes)
-        code = conclude(work, processes, problems)
+        code = conclude(work, processes, problems, workers)
     if code:
         raise typer.Exit(code)

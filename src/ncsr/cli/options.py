@@ -52,6 +52,15 @@ SkipExisting: TypeAlias = Annotated[
 MaxPixels: TypeAlias = Annotated[
     int, typer.Option(help="Refuse photographs of more pixels, but for TIFF files that are read in parts.")
 ]
+RayAddress: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="[ADDRESS]",
+        help="Let the workers of a Ray cluster do it: HOST:PORT, or auto, the one of this machine; "
+        "local, or nothing, starts workers here.",
+    ),
+]
 
 
 def load_model(model: str | None, scale: int | None, device: str, precision: str) -> NCSR:
@@ -69,6 +78,14 @@ def parse_tile(text: str) -> int | None:
     if not text.removeprefix("-").isdecimal():
         raise InputError(f"--tile must be auto or a number of input pixels, got {text!r}")
     return int(text)
+
+
+def with_address(arguments: list[str]) -> list[str]:
+    """The arguments with `--ray local` for `--ray` alone, which Typer does not know: its options have values or not."""
+    filled = []
+    for argument, following in zip(arguments, [*arguments, "-"][1:], strict=True):
+        filled += [argument, "local"] if argument == "--ray" and following.startswith("-") else [argument]
+    return filled
 
 
 def _name(model: str | None, scale: int | None) -> str:

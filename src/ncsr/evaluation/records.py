@@ -37,10 +37,13 @@ class Records:
         world: number of processes.
 
     Attributes:
+        rank: of this process.
+        world: number of processes.
         done: names of the photographs that need no more work.
     """
 
     def __init__(self, output: Path, settings: Settings, files: dict[str, str], rank: int, world: int) -> None:
+        self.rank, self.world = rank, world
         self.folder = make_folder(output / f".ncsr-{settings.key}")
         self._rows = [row.name for row in settings.rows]
         self._own = self.folder / f"set-{rank}-of-{world}.safetensors"

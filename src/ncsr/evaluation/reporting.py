@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ncsr import __version__
+from ncsr.cluster import Workers
 from ncsr.device import pick_device
 from ncsr.errors import InputError
 from ncsr.evaluation.contestants import Contestant, check_names
@@ -24,6 +25,7 @@ from ncsr.evaluation.processes import Processes
 from ncsr.evaluation.protocol import Protocol, Settings
 from ncsr.evaluation.run import Addition, Evaluation, evaluate
 from ncsr.evaluation.run import Progress as Told
+from ncsr.evaluation.scaleout import evaluate_by
 from ncsr.files import make_folder
 from ncsr.metrics import LPIPS, load_lpips
 
@@ -113,13 +115,14 @@ def told(total: int, processes: Processes) -> Iterator[Told]:
         yield tell
 
 
-def conclude(work: Evaluation, processes: Processes, problems: list[str]) -> int:
+def conclude(work: Evaluation, processes: Processes, problems: list[str], workers: Workers | None = None) -> int:
     """Measure, write the report, print its files and what went wrong; returns the exit code.
 
     Args:
         work: what is to be done; `problems` are noted in its report.
         processes: that share it.
         problems: a sentence per file that is missing or misnamed.
+        workers: of a cluster, to share it instead.
     """
     work = replace(work, notes=[*work.notes, *problems])
     share = len(work.pairs[processes.rank :: processes.world])
@@ -129,7 +132,9 @@ def conclude(work: Evaluation, processes: Processes, problems: list[str]) -> int
     if work.pairs:
         make_folder(work.output)
         with told(share, processes) as tell:
-            paths, failures, warnings = evaluate(work, processes, tell)
+            paths, failures, warnings = (
+                evaluate(work, processes, tell) if workers is None else evaluate_by(workers, work, tell)
+            )
     if processes.rank:
         return 0
     for sentence in dict.fromkeys([*work.notes, *warnings, *failures]):

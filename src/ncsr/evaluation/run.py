@@ -89,20 +89,34 @@ class Outcome(NamedTuple):
 
 def evaluate(work: Evaluation, processes: Processes, progress: Progress) -> Outcome:
     """Measure everything that has no record yet, and write the report."""
-    failures: list[str] = []
-    prints: dict[str, str] = {}
+    prints, unread = fingerprints(work)
+    for rank in range(processes.world):  # one after the other: records of other photographs are removed
+        if rank == processes.rank:
+            records = Records(work.output, work.settings, prints, rank, processes.world)
+        processes.gather(None)
+    failures = measure_part(work, prints, records, progress)
+    gathered = processes.gather((failures, records.done))
+    if processes.rank:
+        return Outcome([], failures, [])
+    failures = [sentence for part, _ in gathered for sentence in part]
+    return report(work, prints, records, set().union(*(names for _, names in gathered)), unread + failures)
+
+
+def fingerprints(work: Evaluation) -> tuple[dict[str, str], list[str]]:
+    """The fingerprints of all photographs' files, by name, and a sentence for each that none can read."""
+    prints, failures = {}, []
     for files in work.pairs:
         try:
             prints[files.name] = files.fingerprint()
         except InputError as error:
             failures.append(str(error))
-    for rank in range(processes.world):  # one after the other: records of other photographs are removed
-        if rank == processes.rank:
-            records = Records(work.output, work.settings, prints, rank, processes.world)
-        processes.gather(None)
-    mine = [f for i, f in enumerate(work.pairs) if i % processes.world == processes.rank and f.name in prints]
-    if processes.rank:
-        failures = []  # rank 0 tells of files that none can read
+    return prints, failures
+
+
+def measure_part(work: Evaluation, prints: dict[str, str], records: Records, progress: Progress) -> list[str]:
+    """Measure a process' share of the photographs, as far as they have no record; returns a sentence per failure."""
+    failures = []
+    mine = [files for files in work.pairs[records.rank :: records.world] if files.name in prints]
     done = sum(files.name in records.done for files in mine)
     progress("", done)
     for files in mine:
@@ -121,10 +135,22 @@ def evaluate(work: Evaluation, processes: Processes, progress: Progress) -> Outc
             records.done.add(files.name)
         done += 1
         progress(files.name, done)
-    gathered = processes.gather((failures, records.done))
-    failures = [sentence for part, _ in gathered for sentence in part]
-    measured = set().union(*(names for _, names in gathered))
-    if processes.rank or not measured:
+    return failures
+
+
+def report(
+    work: Evaluation, prints: dict[str, str], records: Records, measured: set[str], failures: list[str]
+) -> Outcome:
+    """Write the report on what all processes have measured.
+
+    Args:
+        work: what was to be done.
+        prints: of `fingerprints`.
+        records: of any process.
+        measured: names of the photographs that have a record.
+        failures: a sentence for each of the others.
+    """
+    if not measured:
         return Outcome([], failures, [])
     order = [files.name for files in work.pairs if files.name in measured]
     read = [records.read(name) for name in order]
@@ -133,9 +159,9 @@ def evaluate(work: Evaluation, processes: Processes, progress: Progress) -> Outc
     if failures:
         notes.append(f"Not in these figures: {'; '.join(failures)}.")
     table = {row: summarise(read, row, gathered.figures()) for row, gathered in records.merged().items()}
-    fingerprints = [prints[name] for name in order]
-    results = Results(work.settings, work.command, work.folder, read, fingerprints, table, notes)
-    return Outcome(_report(work, results, records), failures, warnings)
+    found = [prints[name] for name in order]
+    results = Results(work.settings, work.command, work.folder, read, found, table, notes)
+    return Outcome(_write(work, results, records), failures, warnings)
 
 
 def _measure(
@@ -172,7 +198,7 @@ def _measure(
     records.add(files.name, fingerprint, record, pictures, panels)
 
 
-def _report(work: Evaluation, results: Results, records: Records) -> list[Path]:
+def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
     """Write the report; returns its files."""
     output = work.output
     plot = sweep_png(results) if is_sweep(results.settings.rows) else None
