@@ -883,7 +883,7 @@ def test_plan(ncsr_: Command, tiny_model_folder: Path, large: Path, photo: Path)
     assert "scratch" not in whole.out
     tiled = ncsr_("plan", large, photo, *how, "-n", 2, "--tile", 16, "--consistent").out
     assert "9 of 16 x 16 input pixels" in tiled
-    assert f"scratch {2 * 160 * 192 * 3 * 2 / 2**20:.0f} MiB" in tiled
+    assert f"scratch {(2 + 1) * 160 * 192 * 3 * 2 / 2**20:.0f} MiB" in tiled
     assert re.search(r"^all 2: \d", tiled, re.MULTILINE)
     ncsr_("plan", large, *how, "--tile", 8).failed("tile must be at least 16")
     ncsr_("plan", large.with_name("none.png"), *how).failed("no such file")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import ncsr
+from ncsr import projection
 from ncsr.canvas import Canvas
 from ncsr.images import photo_from_array, premultiplied, source_of, to_array
 from ncsr.metrics import lr_psnr
@@ -246,7 +246,8 @@ class _Stop(Exception):
 def test_an_interrupted_enlargement_goes_on(
     tiny_model: ncsr.NCSR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Six tiles; the run stops in the fourth, then in the projection, and the tiles are drawn once each."""
+    """Six tiles; the run stops in the fourth, then while it projects, and the tiles are drawn once each."""
+    monkeypatch.setattr(projection, "_STRIP", 1)  # three strips to project
     source, scratch = source_of(photo_from_array(scene8(20, 36))), Scratch(tmp_path / "scratch", "photo")
     expected = enlarge(source, tiny_model, _drawing(), np.uint8, consistent=True)
     drawn: list[tuple[int, int]] = []  # origins
@@ -277,20 +278,24 @@ def test_an_interrupted_enlargement_goes_on(
         run()
     said.append("stopped")
     seen.clear()
-    made = ncsr.upscaling.make_consistent
+    put, projected = Canvas.put, []
 
-    def stop_at_the_second(*arguments: Any) -> object:
-        if arguments[3] == 1 and "stopped again" not in said:
-            raise _Stop
-        return made(*arguments)
+    def stop_in_the_second(self: Canvas, k: int, top: int, left: int, values: torch.Tensor) -> None:
+        if values.shape[2] == 4 * 36:  # as wide as no tile: a strip
+            projected.append((k, top))
+            if len(projected) == 5 and "stopped again" not in said:
+                raise _Stop
+        put(self, k, top, left, values)
 
-    monkeypatch.setattr("ncsr.upscaling.make_consistent", stop_at_the_second)
+    monkeypatch.setattr(Canvas, "put", stop_in_the_second)
     with pytest.raises(_Stop):
         run()
     assert seen[0] == (6, 12)
     assert seen[-1] == (12, 12)
+    assert projected[-1] == (1, 4 * 8)  # the second sample's second strip
     said.append("stopped again")
     result = run()
+    assert projected[5] == (1, 0)  # the first sample is finished
     assert len(drawn) == 6
     assert said[1].startswith("going on with what")
     assert result.consistency == expected.consistency
