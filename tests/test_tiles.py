@@ -74,7 +74,7 @@ def test_large_images_are_tiled_by_memory(tiny_model: NCSR, monkeypatch: pytest.
 
 def test_encoder_alone_is_tiled(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    model = NCSR(ModelConfig(encoder=EncoderConfig(features=4, growth=2, blocks=1), flow=None)).eval()
+    model = NCSR(ModelConfig(encoder=EncoderConfig(features=4, growth=2, blocks=1), flow=None), "float32").eval()
     lr = _lr(17, 40)
     assert (sample_image(model, lr, 1, tile=16) - sample_image(model, lr, 1)).abs().max() < _GRAY_LEVEL
     free = 2 * int(1.25 * tile_bytes(model.config, 17 * 200, False))
