@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -237,6 +239,28 @@ def test_scratch_file_holds_what_memory_would(tiny_model: ncsr.NCSR, tmp_path: P
         opaque = whole[..., -1:] > 0.1 * np.iinfo(dtype).max if channels in (2, 4) else 1
         assert (abs(in_file.pixels(k, dtype) - whole) * opaque).max() <= (1 if dtype == "uint8" else 300)
     assert sorted(p.name for p in (tmp_path / "scratch").iterdir()) == ["journal.jsonl", "pixels"]
+
+
+def test_pixels_are_on_the_disk_before_the_journal_says_so(
+    tiny_model: ncsr.NCSR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a crash of the machine leaves is what was synchronised; this test keeps a copy of that."""
+    source, scratch, crashed = source_of(photo_from_array(scene8(20, 36))), tmp_path / "scratch", tmp_path / "crashed"
+    fsync, lines = os.fsync, []
+
+    def keep(file: int) -> None:
+        fsync(file)
+        shutil.copytree(scratch, crashed, dirs_exist_ok=True)
+        lines.append(len((crashed / "journal.jsonl").read_text().splitlines()))
+
+    monkeypatch.setattr(os, "fsync", keep)
+    how = {"dtype": np.uint8, "consistent": True}
+    expected = enlarge(source, tiny_model, _drawing(), scratch=Scratch(scratch, "photo"), **how).canvas
+    assert lines == [1, 2, 3, 4, 5, 6, 7, 8]  # six tiles, two projections: each line after its pixels
+    shutil.copy(scratch / "journal.jsonl", crashed)  # all lines survive, and of the pixels only what had to
+    again = enlarge(source, tiny_model, _drawing(), scratch=Scratch(crashed, "photo"), **how).canvas
+    for k in range(2):
+        np.testing.assert_array_equal(again.pixels(k, np.uint8), expected.pixels(k, np.uint8))
 
 
 class _Stop(Exception):

@@ -67,6 +67,12 @@ class Canvas:
             image.put(0, first, 0, self.rows(k, first, min(first + 256, height)))
         return image.pixels(0, dtype)
 
+    def sync(self) -> None:
+        """Wait until all that was put on the canvas is on the disk, where it outlives a crash of the machine."""
+        if self._path is not None:
+            with self._path.open("r+b") as file:
+                os.fsync(file.fileno())
+
     def _pixels(self) -> NDArray[Any]:
         """Mapped anew each time, so that what was looked at before does not stay in memory."""
         if self._memory is not None:

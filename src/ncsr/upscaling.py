@@ -182,7 +182,7 @@ def enlarge(
         if canvas.fresh:
             (scratch.folder / JOURNAL).unlink(missing_ok=True)
         settings = _settings(model, drawing, scratch, shape, np.dtype(dtype), consistent)
-        journal = Journal(scratch.folder / JOURNAL, settings)
+        journal = Journal(scratch.folder / JOURNAL, settings, canvas.sync)
         if journal.resumed:
             say(f"going on with what {scratch.folder} holds")
     _paint(source, model, drawing, canvas, lag, journal, progress, say)
