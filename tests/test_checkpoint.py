@@ -182,17 +182,27 @@ def test_failing_save_keeps_the_old_model(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
-def test_killed_save_keeps_the_old_model(model: NCSR, tmp_path: Path) -> None:
+@pytest.mark.parametrize("replaced", [0, 1])
+def test_killed_save_leaves_the_old_model_or_the_new_one(model: NCSR, replaced: int, tmp_path: Path) -> None:
     old = lively_encoder(dtype=torch.float32)
     old.save(tmp_path)
     child = os.fork()
     if not child:
-        os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+        replace, done = os.replace, []
+
+        def killed(*paths: Path) -> None:
+            if len(done) == replaced:
+                os.kill(os.getpid(), signal.SIGKILL)
+            done.append(replace(*paths))
+
+        os.replace = killed  # type: ignore[assignment]
         model.save(tmp_path)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    assert len(os.listdir(tmp_path)) > len(FILES)  # it had begun
-    assert same(load(tmp_path, device="cpu"), old)
+    assert set(os.listdir(tmp_path)) - set(FILES)  # it had begun
+    left, expected = load(tmp_path, device="cpu"), (old, model)[replaced]
+    assert left.config == expected.config
+    assert same(left, expected)
     model.save(tmp_path)
     assert same(load(tmp_path, device="cpu"), model)
 
