@@ -32,7 +32,7 @@ finally:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells the peak on Linux alone")
-@pytest.mark.parametrize(("height", "width", "how"), [(48, 64, ["-n", "2"]), (150, 170, ["-n", "1", "--tile", "112"])])
+@pytest.mark.parametrize(("height", "width", "how"), [(48, 64, ["-n", "2"]), (100, 120, ["-n", "1", "--tile", "72"])])
 def test_memory_is_as_planned(tmp_path: Path, height: int, width: int, how: list[str]) -> None:
     """Within 30 % of the peak of a process that enlarges with the bundled model, Python and PyTorch included."""
     Image.fromarray(scene8(height, width)).save(tmp_path / "photo.png")
