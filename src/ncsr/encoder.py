@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ncsr.config import EncoderConfig
+from ncsr.convolution import Conv3x3
 from ncsr.dense import dense_block
 from ncsr.recompute import run
 
@@ -27,7 +28,7 @@ Noise: TypeAlias = Iterator[Tensor]
 
 def conv3x3(inputs: int, outputs: int, gain: float = 1.0) -> nn.Conv2d:
     """A 3x3 convolution that starts at Kaiming fan-in times `gain`, with zero bias."""
-    conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+    conv = Conv3x3(inputs, outputs, 3, padding=1)
     nn.init.kaiming_normal_(conv.weight)
     with torch.no_grad():
         conv.weight.mul_(gain)

@@ -204,7 +204,7 @@ def enlarge_together(
 ) -> list[Enlargement]:
     """`enlarge` for several small photographs of one size, as one batch, each in one piece and in memory.
 
-    Each comes out as it does alone, up to the rounding of convolutions of other shapes (docs/any-size.md).
+    Each comes out as it does alone: on a CPU in float32 to the bit (docs/scale-out.md).
 
     Args:
         sources: the photographs.
