@@ -31,12 +31,12 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(B, C, H, W) and (O, C, k, k) to (B, O, H, W), k odd; without gradients, an image of a batch is as it is alone.
 
-    On a CPU, PyTorch has kernels of its own for one small float32 image, which round unlike oneDNN's and are slower.
+    For one small float32 image and for 1x1 kernels on one thread, PyTorch has kernels of its own for CPUs, which round
+    unlike oneDNN's and mostly are slower: oneDNN's are taken always.
     """
     padding = weight.shape[-1] // 2
     if (
-        len(x) == 1
-        and x.device.type == "cpu"
+        x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and torch.backends.mkldnn.is_available()
         and torch.backends.mkldnn.enabled
