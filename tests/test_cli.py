@@ -201,10 +201,12 @@ def test_tiles_scale_precision_and_device(upscale: Command, tmp_path: Path) -> N
     plain = upscale(source, "-o", tmp_path / "plain", "-n", 1, "--seed", 0, "-s", 4, "--device", "cpu").paths[0]
     tiled = upscale(source, "-o", tmp_path / "tiled", "-n", 1, "--seed", 0, "--tile", 16).paths[0]
     assert abs(_pixels(plain) - _pixels(tiled)).max() <= 1
-    low = upscale(source, "-o", tmp_path / "low", "-n", 1, "--seed", 0, "--precision", "bfloat16").paths[0]
-    assert 0 < abs(_pixels(plain) - _pixels(low)).mean() < 3
-    exact = upscale(source, "-o", tmp_path / "exact", "-n", 1, "--seed", 0, "--precision", "float32").paths[0]
-    assert abs(_pixels(plain) - _pixels(exact)).mean() < 3
+    low, exact = (
+        upscale(source, "-o", tmp_path / name, "-n", 1, "--seed", 0, "--precision", name).paths[0]
+        for name in ("bfloat16", "float32")
+    )
+    assert 0 < abs(_pixels(exact) - _pixels(low)).mean() < 3
+    assert (plain.read_bytes() == low.read_bytes()) != (plain.read_bytes() == exact.read_bytes())  # auto is one of them
 
 
 def test_metadata_is_kept_or_stripped(upscale: Command, tmp_path: Path) -> None:
@@ -768,20 +770,20 @@ def test_a_stopped_run_goes_on(upscale: Command, large: Path, tmp_path: Path, mo
 
 
 def test_a_killed_process_goes_on(upscale: Command, tiny_model_folder: Path, tmp_path: Path) -> None:
-    Image.fromarray(scene8(160, 160)).save(tmp_path / "large.png")
+    Image.fromarray(scene8(80, 80)).save(tmp_path / "large.png")
     how = ("-n", 2, "--seed", 1, "--tile", 16, "-o")
     command = ["upscale", "large.png", "-m", tiny_model_folder, *how, "out"]
     journal = tmp_path / "out" / ".large.png.scratch" / "journal.jsonl"
     with subprocess.Popen(
         [sys.executable, "-m", "ncsr", *map(str, command)], cwd=tmp_path, env=_environment()
     ) as process:
-        while not journal.exists() or len(journal.read_text().splitlines()) < 5:
+        while not journal.exists() or len(journal.read_text().splitlines()) < 3:
             assert process.poll() is None
             time.sleep(0.01)
         process.kill()
     assert _names(tmp_path / "out") == [".large.png.scratch"]
     done = len(journal.read_text().splitlines())
-    assert 5 <= done < 100
+    assert 3 <= done < 25
     result = upscale(tmp_path / "large.png", *how, tmp_path / "out")
     assert "going on" in result.err
     straight = upscale(tmp_path / "large.png", *how, tmp_path / "straight")
@@ -883,7 +885,7 @@ def test_plan(ncsr_: Command, tiny_model_folder: Path, large: Path, photo: Path)
     assert "scratch" not in whole.out
     tiled = ncsr_("plan", large, photo, *how, "-n", 2, "--tile", 16, "--consistent").out
     assert "9 of 16 x 16 input pixels" in tiled
-    assert f"scratch {2 * 160 * 192 * 3 * 2 / 2**20:.0f} MiB" in tiled
+    assert f"scratch {(2 + 1) * 160 * 192 * 3 * 2 / 2**20:.0f} MiB" in tiled
     assert re.search(r"^all 2: \d", tiled, re.MULTILINE)
     ncsr_("plan", large, *how, "--tile", 8).failed("tile must be at least 16")
     ncsr_("plan", large.with_name("none.png"), *how).failed("no such file")

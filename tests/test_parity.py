@@ -29,7 +29,9 @@ CHANNELS = 3  # the reference counts bits per pixel, this package per dimension
 
 
 def converted(case: Case) -> NCSR:
-    return convert(reference_state(case.name), noise_steps=case.noise_steps)
+    model = convert(reference_state(case.name), noise_steps=case.noise_steps)
+    model.precision = "float32"
+    return model
 
 
 @each_case
@@ -96,6 +98,7 @@ def test_gradient_norms(case: Case, dtype: torch.dtype, tolerance: float, monkey
 @torch.no_grad()
 def test_encoder_alone(name: str) -> None:
     model = convert(reference_state(name))
+    model.precision = "float32"
     assert (model.config.flow, model.config.encoder.trunk_skip) == (None, "first")
     expected = golden(name)["out"]
     lr = encoder_input(name)

@@ -82,6 +82,22 @@ def test_it_changes_less_than_the_exact_one_and_consistent_images_hardly() -> No
     assert torch.equal(again, (exact * 255).round() / 255)
 
 
+@pytest.mark.parametrize("bits", [None, 8])
+def test_item_of_a_batch_is_the_image_alone(bits: int | None) -> None:
+    """One that is far from its LR image among seven that are not: none stops or goes on because of the others."""
+    hr = torch.stack([_image(40, 48, seed=i) for i in range(8)])
+    lr = imresize(hr, 0.25)
+    grain = torch.rand(hr[0].shape, generator=torch.Generator().manual_seed(0), dtype=hr.dtype) - 0.3
+    x0 = torch.cat(((hr[:1] + grain).clamp(0, 1), hr[1:]))
+
+    def dual(image: Tensor, small: Tensor) -> Tensor:
+        return solve(lambda first, last: image[..., first:last, :], small, 4, bits)
+
+    for item, image, small in zip(dual(x0, lr), x0, lr, strict=True):
+        torch.testing.assert_close(item, dual(image, small), rtol=0, atol=1e-9)
+        torch.testing.assert_close(item[1], dual(image[1], small[1]), rtol=0, atol=1e-9)
+
+
 def test_sixteen_bits() -> None:
     hr = _image(48, 64)
     lr = (imresize(hr, 0.25) * 65535).round() / 65535

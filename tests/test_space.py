@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import ncsr
 import ncsr.flow.fast
 import ncsr.model
 from ncsr import NCSR, InputError, SamplingError
@@ -90,6 +91,15 @@ def test_item_of_a_batch_is_the_image_alone(condition: Condition) -> None:
         close(own_codes, [code[b : b + 1] for code in codes])
         close(alone.log_prob(hr[b : b + 1], own), log_prob[b : b + 1])
         close(alone.decode([0.5 * code for code in own_codes], own), decoded[3 + b : 4 + b])
+
+
+@pytest.mark.parametrize("size", [(4, 5), (16, 16), (27, 32)])
+def test_item_of_a_batch_is_the_image_alone_to_the_bit(size: tuple[int, int]) -> None:
+    """In float32 on a CPU, where PyTorch computes one small image by other kernels than several."""
+    model, lr = ncsr.load("x4-small", "cpu", "float32"), images(3, *size).float()
+    together = model.space(lr).sample(2, seed=0)
+    for b in range(3):
+        assert torch.equal(model.space(lr[b : b + 1]).sample(2, seed=0)[:, 0], together[:, b])
 
 
 def test_model_call_is_bits_per_dimension() -> None:

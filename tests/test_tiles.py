@@ -74,12 +74,25 @@ def test_large_images_are_tiled_by_memory(tiny_model: NCSR, monkeypatch: pytest.
 
 def test_encoder_alone_is_tiled(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    model = NCSR(ModelConfig(encoder=EncoderConfig(features=4, growth=2, blocks=1), flow=None)).eval()
+    model = NCSR(ModelConfig(encoder=EncoderConfig(features=4, growth=2, blocks=1), flow=None), "float32").eval()
     lr = _lr(17, 40)
     assert (sample_image(model, lr, 1, tile=16) - sample_image(model, lr, 1)).abs().max() < _GRAY_LEVEL
     free = 2 * int(1.25 * tile_bytes(model.config, 17 * 200, False))
     monkeypatch.setattr(module, "available", lambda device: free)
     assert choose_side(model, 17, 400, None) == 136  # a third, rounded up
+
+
+@pytest.mark.parametrize("tile", [16, 22])
+def test_esrgan_plus_noise_is_that_of_the_whole_image(tile: int) -> None:
+    torch.manual_seed(0)
+    encoder = EncoderConfig(features=8, growth=4, blocks=1, dense_block="esrgan+")
+    model = NCSR(ModelConfig(encoder=encoder, flow=None, temperature=1), "float32").eval()
+    lr = _lr(39, 70)  # 280 columns of the enlarged image: more than a block of numbers
+    whole = sample_image(model, lr, 2, seed=3)
+    assert (whole[0] - whole[1]).abs().max() > 10 * _GRAY_LEVEL
+    assert (sample_image(model, lr, 2, seed=3, tile=tile) - whole).abs().max() < _GRAY_LEVEL
+    batch = model.space(torch.stack((lr.flip(1), lr))).sample(2, seed=3)[:, 1]
+    torch.testing.assert_close(batch, whole, rtol=0, atol=1e-5)
 
 
 def test_sample_of_a_seed_does_not_depend_on_their_number(tiny_model: NCSR) -> None:

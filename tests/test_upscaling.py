@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import ncsr
+from ncsr import projection
 from ncsr.canvas import Canvas
 from ncsr.images import photo_from_array, premultiplied, source_of, to_array
 from ncsr.metrics import lr_psnr
@@ -239,6 +241,28 @@ def test_scratch_file_holds_what_memory_would(tiny_model: ncsr.NCSR, tmp_path: P
     assert sorted(p.name for p in (tmp_path / "scratch").iterdir()) == ["journal.jsonl", "pixels"]
 
 
+def test_pixels_are_on_the_disk_before_the_journal_says_so(
+    tiny_model: ncsr.NCSR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a crash of the machine leaves is what was synchronised; this test keeps a copy of that."""
+    source, scratch, crashed = source_of(photo_from_array(scene8(20, 36))), tmp_path / "scratch", tmp_path / "crashed"
+    fsync, lines = os.fsync, []
+
+    def keep(file: int) -> None:
+        fsync(file)
+        shutil.copytree(scratch, crashed, dirs_exist_ok=True)
+        lines.append(len((crashed / "journal.jsonl").read_text().splitlines()))
+
+    monkeypatch.setattr(os, "fsync", keep)
+    how = {"dtype": np.uint8, "consistent": True}
+    expected = enlarge(source, tiny_model, _drawing(), scratch=Scratch(scratch, "photo"), **how).canvas
+    assert lines == [1, 2, 3, 4, 5, 6, 7, 8]  # six tiles, two projections: each line after its pixels
+    shutil.copy(scratch / "journal.jsonl", crashed)  # all lines survive, and of the pixels only what had to
+    again = enlarge(source, tiny_model, _drawing(), scratch=Scratch(crashed, "photo"), **how).canvas
+    for k in range(2):
+        np.testing.assert_array_equal(again.pixels(k, np.uint8), expected.pixels(k, np.uint8))
+
+
 class _Stop(Exception):
     pass
 
@@ -246,7 +270,8 @@ class _Stop(Exception):
 def test_an_interrupted_enlargement_goes_on(
     tiny_model: ncsr.NCSR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Six tiles; the run stops in the fourth, then in the projection, and the tiles are drawn once each."""
+    """Six tiles; the run stops in the fourth, then while it projects, and the tiles are drawn once each."""
+    monkeypatch.setattr(projection, "_STRIP", 1)  # three strips to project
     source, scratch = source_of(photo_from_array(scene8(20, 36))), Scratch(tmp_path / "scratch", "photo")
     expected = enlarge(source, tiny_model, _drawing(), np.uint8, consistent=True)
     drawn: list[tuple[int, int]] = []  # origins
@@ -277,20 +302,24 @@ def test_an_interrupted_enlargement_goes_on(
         run()
     said.append("stopped")
     seen.clear()
-    made = ncsr.upscaling.make_consistent
+    put, projected = Canvas.put, []
 
-    def stop_at_the_second(*arguments: Any) -> object:
-        if arguments[3] == 1 and "stopped again" not in said:
-            raise _Stop
-        return made(*arguments)
+    def stop_in_the_second(self: Canvas, k: int, top: int, left: int, values: torch.Tensor) -> None:
+        if values.shape[2] == 4 * 36:  # as wide as no tile: a strip
+            projected.append((k, top))
+            if len(projected) == 5 and "stopped again" not in said:
+                raise _Stop
+        put(self, k, top, left, values)
 
-    monkeypatch.setattr("ncsr.upscaling.make_consistent", stop_at_the_second)
+    monkeypatch.setattr(Canvas, "put", stop_in_the_second)
     with pytest.raises(_Stop):
         run()
     assert seen[0] == (6, 12)
     assert seen[-1] == (12, 12)
+    assert projected[-1] == (1, 4 * 8)  # the second sample's second strip
     said.append("stopped again")
     result = run()
+    assert projected[5] == (1, 0)  # the first sample is finished
     assert len(drawn) == 6
     assert said[1].startswith("going on with what")
     assert result.consistency == expected.consistency

@@ -22,6 +22,7 @@ class Canvas:
         shape: (n, H, W, C).
         dtype: uint8 or uint16, which values are rounded to, or float32, which keeps them.
         path: of the file; None keeps the images in memory. A file of the right size is gone on with.
+        spare: further images, after the n, that there is room for.
 
     Attributes:
         fresh: whether nothing has been put on it, by an earlier run either.
@@ -30,10 +31,13 @@ class Canvas:
         InputError: the file cannot be made, or there is no room for it.
     """
 
-    def __init__(self, shape: tuple[int, int, int, int], dtype: DTypeLike, path: Path | None = None) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int, int], dtype: DTypeLike, path: Path | None = None, spare: int = 0
+    ) -> None:
         self.shape, self.dtype, self._path = shape, np.dtype(dtype), path
-        self._memory = np.empty(shape, dtype) if path is None else None
-        size = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+        self._all = (shape[0] + spare, *shape[1:])
+        self._memory = np.empty(self._all, dtype) if path is None else None
+        size = int(np.prod(self._all, dtype=np.int64)) * self.dtype.itemsize
         self.fresh = path is None or not path.is_file() or path.stat().st_size != size
         if path is not None and self.fresh:
             _allocate(path, size)
@@ -63,12 +67,18 @@ class Canvas:
             image.put(0, first, 0, self.rows(k, first, min(first + 256, height)))
         return image.pixels(0, dtype)
 
+    def sync(self) -> None:
+        """Wait until all that was put on the canvas is on the disk, where it outlives a crash of the machine."""
+        if self._path is not None:
+            with self._path.open("r+b") as file:
+                os.fsync(file.fileno())
+
     def _pixels(self) -> NDArray[Any]:
         """Mapped anew each time, so that what was looked at before does not stay in memory."""
         if self._memory is not None:
             return self._memory
         assert self._path is not None
-        return np.memmap(self._path, self.dtype, "r+", shape=self.shape)
+        return np.memmap(self._path, self.dtype, "r+", shape=self._all)
 
 
 def _allocate(path: Path, size: int) -> None:

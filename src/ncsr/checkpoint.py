@@ -21,7 +21,7 @@ _ALWAYS_FLOAT32 = ("conv1x1.weight", "actnorm.bias", "actnorm.log_scale")
 
 
 def write_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], *, half: bool = False) -> None:
-    """Write a model folder; both files appear whole, once both are written, or not at all.
+    """Write a model folder; whenever this is stopped, the folder opens as the old model or as the new one.
 
     Args:
         folder: made when missing.
@@ -32,9 +32,10 @@ def write_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], *
     _make_folder(folder)
     stored = {key: _stored(key, value, half) for key, value in weights.items()}
     text = config.model_dump_json(indent=2)
-    with atomic_path(folder / WEIGHTS) as weights_path, atomic_path(folder / CONFIG) as config_path:
+    with atomic_path(folder / CONFIG) as config_path, atomic_path(folder / WEIGHTS) as weights_path:
         weights_path.write_bytes(save(stored, metadata={"format": "pt", "config": text}))
         config_path.write_text(text + "\n", encoding="utf-8")
+        (folder / CONFIG).unlink(missing_ok=True)  # the weights, replaced first, hold a configuration of their own
 
 
 def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:

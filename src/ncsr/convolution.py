@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.amp import custom_bwd, custom_fwd
 from torch.nn.grad import conv2d_input
 
@@ -23,9 +23,36 @@ from torch.nn.grad import conv2d_input
 def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
     """(B, C, H, W) and (O, C, 3, 3) to (B, O, H, W); where C and O are large, its gradients are fast on a CPU."""
     if x.device.type != "cpu" or not torch.is_grad_enabled():
-        return F.conv2d(x, weight, padding=1)
+        return conv2d(x, weight)
     y: Tensor = _Conv3x3.apply(x, weight)  # type: ignore[no-untyped-call]
     return y
+
+
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(B, C, H, W) and (O, C, k, k) to (B, O, H, W), k odd; without gradients, an image of a batch is as it is alone.
+
+    For one small float32 image and for 1x1 kernels on one thread, PyTorch has kernels of its own for CPUs, which round
+    unlike oneDNN's and mostly are slower: oneDNN's are taken always.
+    """
+    padding = weight.shape[-1] // 2
+    if (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.enabled
+        and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
+        and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
+    ):
+        return torch.mkldnn_convolution(x, weight, bias, (padding, padding), (1, 1), (1, 1), 1)
+    return F.conv2d(x, weight, bias, padding=padding)
+
+
+class Conv3x3(nn.Conv2d):
+    """A 3x3 convolution with zero padding by `conv2d`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, H, W)."""
+        return conv2d(x, self.weight, self.bias)
 
 
 def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
@@ -52,7 +79,7 @@ class _Conv3x3(torch.autograd.Function):
     @custom_fwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return F.conv2d(x, weight, padding=1)
+        return conv2d(x, weight)
 
     @staticmethod
     @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]

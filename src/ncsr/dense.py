@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
 
-from ncsr.convolution import input_gradient, weight_gradient
+from ncsr.convolution import conv2d, input_gradient, weight_gradient
 
 _SLOPE, _RESIDUAL = 0.2, 0.2
 
@@ -33,10 +33,10 @@ class _DenseBlock(torch.autograd.Function):
         weights, biases = parameters[:5], parameters[5:]
         known = x
         for weight, bias in zip(weights[:4], biases[:4], strict=True):
-            new = F.leaky_relu(F.conv2d(known, weight, bias, padding=1), _SLOPE, inplace=True)
+            new = F.leaky_relu(conv2d(known, weight, bias), _SLOPE, inplace=True)
             known = torch.cat((known, new), 1)
         ctx.save_for_backward(known, *weights)
-        return torch.add(x, F.conv2d(known, weights[4], biases[4], padding=1), alpha=_RESIDUAL)
+        return torch.add(x, conv2d(known, weights[4], biases[4]), alpha=_RESIDUAL)
 
     @staticmethod
     @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]

@@ -9,21 +9,26 @@ With nearest-neighbour enlargement N and LeakyReLU a of slope 0.2:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from ncsr.config import EncoderConfig
+from ncsr.convolution import Conv3x3
 from ncsr.dense import dense_block
 from ncsr.recompute import run
+
+Noise: TypeAlias = Iterator[Tensor]
+"""Fields of standard normal numbers, each (nf, h, w)."""
 
 
 def conv3x3(inputs: int, outputs: int, gain: float = 1.0) -> nn.Conv2d:
     """A 3x3 convolution that starts at Kaiming fan-in times `gain`, with zero bias."""
-    conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+    conv = Conv3x3(inputs, outputs, 3, padding=1)
     nn.init.kaiming_normal_(conv.weight)
     with torch.no_grad():
         conv.weight.mul_(gain)
@@ -36,14 +41,9 @@ def activate(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2, inplace=True)
 
 
-def perturb(x: Tensor, noise: Generator | None) -> Tensor:
-    """ESRGAN+'s noise, x + 0.1 x N(0, 1), the same for every image of the batch; None: x itself.
-
-    Drawn on the CPU, so that a seed means the same everywhere.
-    """
-    if noise is None:
-        return x
-    return x + 0.1 * x * torch.randn(x.shape[1:], generator=noise).to(x)
+def perturb(x: Tensor, noise: Noise | None) -> Tensor:
+    """ESRGAN+'s noise, x + 0.1 x N(0, 1), the same for every image of the batch; None: x itself."""
+    return x if noise is None else x + 0.1 * x * next(noise).to(x)
 
 
 class DenseBlock(nn.Module):
@@ -62,7 +62,7 @@ class DenseBlock(nn.Module):
         )
         self.skip = nn.Conv2d(features, growth, 1, bias=False) if plus else None
 
-    def forward(self, x: Tensor, noise: Generator | None = None) -> Tensor:
+    def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """(B, features, h, w) to the same shape."""
         if torch.is_grad_enabled() and x.device.type == "cpu" and self.skip is None:
             parameters = list(self.convs.parameters())  # weight, bias, weight, ...
@@ -85,7 +85,7 @@ class RRDB(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(DenseBlock(features, growth, plus=plus) for _ in range(3))
 
-    def forward(self, x: Tensor, noise: Generator | None = None) -> Tensor:
+    def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """(B, features, h, w) to the same shape."""
         y = x
         for block in self.blocks:
@@ -130,7 +130,7 @@ class Encoder(nn.Module):
         self.last = conv3x3(nf, 3)
 
     def features(
-        self, lr: Tensor, *, stacked: Sequence[int] = (), largest: int | None = None, noise: Generator | None = None
+        self, lr: Tensor, *, stacked: Sequence[int] = (), largest: int | None = None, noise: Noise | None = None
     ) -> Features:
         """(B, 3, h, w) in [0, 1] to the features of the blocks `stacked` and of the enlargements 1, 2, 4, ...
 
@@ -138,7 +138,7 @@ class Encoder(nn.Module):
             lr: LR images.
             stacked: zero-based blocks whose outputs are kept.
             largest: the last enlargement to compute; None: the scale.
-            noise: ESRGAN+'s generator; None switches its noise off.
+            noise: ESRGAN+'s, a field for each `perturb`; None switches it off.
         """
         first = self.first(lr)
         x, kept = first, {}
@@ -160,6 +160,6 @@ class Encoder(nn.Module):
         image: Tensor = self.last(activate(self.hr(features.ups[max(features.ups)])))
         return image
 
-    def forward(self, lr: Tensor, noise: Generator | None = None) -> Tensor:
+    def forward(self, lr: Tensor, noise: Noise | None = None) -> Tensor:
         """(B, 3, h, w) in [0, 1] to (B, 3, s h, s w), not clamped."""
         return self.super_resolve(self.features(lr, noise=noise))

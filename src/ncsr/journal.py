@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ class Journal:
     Args:
         path: of the file; None keeps no file. What it holds counts only if it was begun with the same settings.
         settings: all that decides the pixels.
+        sync: makes the work that was done outlive a crash of the machine; called before each line.
 
     Attributes:
         resumed: whether there was something to go on with.
@@ -27,8 +28,13 @@ class Journal:
         InputError: the file cannot be made.
     """
 
-    def __init__(self, path: Path | None = None, settings: Mapping[str, Any] | None = None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        sync: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._path, self._sync = path, sync
         self._done: dict[int, set[Rectangle]] = {}
         self._bad: dict[int, set[int]] = {}
         self._finished: dict[int, list[float]] = {}
@@ -70,6 +76,7 @@ class Journal:
     def _add(self, line: dict[str, Any]) -> None:
         self._note(line)
         if self._path is not None:
+            self._sync()
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 

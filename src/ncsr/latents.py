@@ -1,9 +1,9 @@
 """Latents by position: the standard normal numbers behind every sample.
 
-The plane of each latent is cut into blocks of 256 x 256 HR pixels; a block's numbers depend on (seed, sample,
-attempt, latent,
-block row, block column) alone, drawn on the CPU by a counter-based generator. So sample k of seed S is the same
+The plane of each latent is cut into blocks of 256 x 256 HR pixels; a block's numbers depend on (seed, sample, attempt,
+latent, block row, block column) alone, drawn on the CPU by a counter-based generator. So sample k of seed S is the same
 image for any number of samples, batch and device, and a tile of a large image draws just the numbers of its place.
+ESRGAN+'s noise, a field for each of its blocks, is drawn the same way.
 """
 
 from __future__ import annotations
@@ -42,8 +42,3 @@ def draw_latent(
             source = block[:, max(-y, 0) :, max(-x, 0) :]
             target[:] = source[:, : target.shape[1], : target.shape[2]]
     return torch.from_numpy(window)
-
-
-def torch_generator(*key: int) -> torch.Generator:
-    """A CPU generator of torch for a key of numbers, all at least 0."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))

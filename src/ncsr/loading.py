@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 from pathlib import Path
+from textwrap import shorten
 
 import torch
 from huggingface_hub import snapshot_download
@@ -38,7 +39,7 @@ def load(model: str | os.PathLike[str] = "x4-small", device: str = "auto", preci
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        problem = " ".join(str(error).split())
+        problem = shorten(str(error), 200, placeholder=" ...")
         raise InputError(f"the weights in {source} do not fit their configuration: {problem}") from None
     network.requires_grad_(False).eval()
     return network.to(device=pick_device(device), memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

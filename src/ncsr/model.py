@@ -89,7 +89,7 @@ class NCSR(nn.Module):
     def unchecked_space(self, lr: Tensor, origin: tuple[int, int] = (0, 0)) -> Space:
         """`space` for training: y+ leaves [0, 1], and nothing is computed before it is asked for."""
         lr = lr.to(self.device, self.dtype)
-        return EncoderSpace(self, lr) if self.flow is None else FlowSpace(self, self.flow, lr, origin)
+        return EncoderSpace(self, lr, origin) if self.flow is None else FlowSpace(self, self.flow, lr, origin)
 
     def forward(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> Tensor:
         """The training loss -log p(hr | lr, noise) in bits per dimension, (B,).

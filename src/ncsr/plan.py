@@ -75,7 +75,7 @@ def plan(source: Source, model: NCSR, drawing: Drawing, suffix: str, *, consiste
         tiles=len(parts),
         side=min(side, max(height, width)),
         memory=host if model.device.type == "cpu" else tile,
-        scratch=n * image * gathered.itemsize if in_scratch else 0,
+        scratch=(n + consistent) * image * gathered.itemsize if in_scratch else 0,
         seconds=computed * (see + n * draw) + height * width * n * finish,
     )
 

@@ -66,7 +66,7 @@ def project(sr: Tensor, lr: Tensor, bits: int | None = None) -> Tensor:
 
 
 def solve(rows: Rows, lr: Tensor, scale: int, bits: int | None) -> Tensor:
-    """The dual of the projection, of the shape of `lr`; `moved` applies it."""
+    """The dual of the projection, of the shape of `lr`; `moved` applies it. Each (H, W) plane is solved by itself."""
     tolerance = 0.0 if bits is None else 0.25 / (2**bits - 1)
     good_enough = 1e-6 if bits is None else tolerance / 10
     clips, step = bits is not None, float(scale**2)
@@ -78,18 +78,20 @@ def solve(rows: Rows, lr: Tensor, scale: int, bits: int | None) -> Tensor:
         return shrunk.clamp_(lowest, highest) if clips else shrunk
 
     dual = ahead = torch.zeros_like(lr)
-    momentum = 1.0
+    momentum = lr.new_ones(*lr.shape[:-2], 1, 1)
     for _ in range(_STEPS):
         gap = lr - _reduced(moved(rows, ahead, scale), lr, scale, 1.0 if clips else None)
-        if shrink(gap, tolerance).square().mean().sqrt() <= good_enough:
-            return ahead
+        missing = shrink(gap, tolerance).square().mean((-2, -1), keepdim=True).sqrt() > good_enough
+        if not missing.any():
+            break
         new = shrink(ahead + step * gap, step * tolerance)
-        if ((ahead - new) * (new - dual)).sum() > 0:  # the momentum leads astray: start it anew
-            momentum = 1.0
-        grown = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        ahead = new + (momentum - 1) / grown * (new - dual)
-        dual, momentum = new, grown
-    return dual
+        astray = ((ahead - new) * (new - dual)).sum((-2, -1), keepdim=True) > 0
+        momentum = momentum.masked_fill(astray, 1)  # started anew
+        grown = (1 + (1 + 4 * momentum**2).sqrt()) / 2
+        further = new + (momentum - 1) / grown * (new - dual)
+        dual, ahead = torch.where(missing, new, ahead), torch.where(missing, further, ahead)
+        momentum = grown
+    return torch.where(missing, dual, ahead)
 
 
 def moved(rows: Rows, dual: Tensor, scale: int) -> Rows:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
 
+from ncsr.encoder import Noise
 from ncsr.errors import InputError
 from ncsr.flow.bijection import sum_pixels
 from ncsr.flow.fast import FastDecoder
 from ncsr.flow.flow import Conditions, Flow
-from ncsr.latents import draw_latent, torch_generator
+from ncsr.latents import draw_latent
 from ncsr.projection import project
 
 if TYPE_CHECKING:
@@ -37,12 +39,13 @@ class Space:
 
     Attributes:
         lr: (B, 3, h, w), the LR images.
+        origin: (top, left) of these LR pixels in the whole image.
         scale: s.
         seed: of the last `sample`, also when it was drawn afresh; None before.
     """
 
-    def __init__(self, model: NCSR, lr: Tensor) -> None:
-        self.model, self.lr, self.scale = model, lr, model.config.scale
+    def __init__(self, model: NCSR, lr: Tensor, origin: tuple[int, int]) -> None:
+        self.model, self.lr, self.origin, self.scale = model, lr, origin, model.config.scale
         self.seed: int | None = None
 
     def prepare(self) -> None:
@@ -139,13 +142,16 @@ class EncoderSpace(Space):
     def draw(self, samples: Sequence[int], temperature: float, seed: int, attempt: int = 0) -> Tensor:
         if self._image is not None:
             return self._image.repeat(len(samples), 1, 1, 1, 1)
-        images = []
-        for k in samples:
-            noise = torch_generator(seed, k, attempt) if temperature else None
-            images.append(self._super_resolve(noise))
-        return torch.stack(images)
+        if not temperature:
+            return self._super_resolve(None).repeat(len(samples), 1, 1, 1, 1)
+        return torch.stack([self._super_resolve(self._noise(seed, k, attempt)) for k in samples])
 
-    def _super_resolve(self, noise: Generator | None) -> Tensor:
+    def _noise(self, seed: int, sample: int, attempt: int) -> Noise:
+        """As latents are drawn: the same field for the whole image, whatever its tiles."""
+        shape = (self.model.config.encoder.features, *self.lr.shape[-2:])
+        return (draw_latent(shape, self.origin, self.scale, (seed, sample, attempt, i)) for i in count())
+
+    def _super_resolve(self, noise: Noise | None) -> Tensor:
         low = self.model.low_precision(sampling=True)
         with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
             image: Tensor = self.model.encoder(self.lr, noise)
@@ -163,8 +169,8 @@ class FlowSpace(Space):
     """
 
     def __init__(self, model: NCSR, flow: Flow, lr: Tensor, origin: tuple[int, int]) -> None:
-        super().__init__(model, lr)
-        self.flow, self.origin = flow, origin
+        super().__init__(model, lr, origin)
+        self.flow = flow
         self._padded = _pad_even(lr, 1)
         self._known: dict[tuple[bool, bool], Conditions] = {}
         self._decoders: dict[bool, FastDecoder] = {}

@@ -173,20 +173,22 @@ def enlarge(
     if consistent and np.dtype(dtype) == np.uint8:
         dtype = np.uint16  # what is rounded to 8 bits before it is projected changes more
     shape = (drawing.samples, scale * height, scale * width, source.channels)
+    lag = int(consistent and scratch is not None)
     if scratch is None:
         canvas, journal = Canvas(shape, dtype), Journal()
     else:
         make_folder(scratch.folder)
-        canvas = Canvas(shape, dtype, scratch.folder / _PIXELS)
+        canvas = Canvas(shape, dtype, scratch.folder / _PIXELS, spare=lag)
         if canvas.fresh:
             (scratch.folder / JOURNAL).unlink(missing_ok=True)
         settings = _settings(model, drawing, scratch, shape, np.dtype(dtype), consistent)
-        journal = Journal(scratch.folder / JOURNAL, settings)
+        journal = Journal(scratch.folder / JOURNAL, settings, canvas.sync)
         if journal.resumed:
             say(f"going on with what {scratch.folder} holds")
-    _paint(source, model, drawing, canvas, journal, progress, say)
+    _paint(source, model, drawing, canvas, lag, journal, progress, say)
     made = [
-        make_consistent(source, scale, canvas, k, bits, journal) for k in range(drawing.samples if consistent else 0)
+        make_consistent(source, scale, canvas, k, bits, journal, lag)
+        for k in range(drawing.samples if consistent else 0)
     ]
     return Enlargement(canvas, made)
 
@@ -202,7 +204,7 @@ def enlarge_together(
 ) -> list[Enlargement]:
     """`enlarge` for several small photographs of one size, as one batch, each in one piece and in memory.
 
-    Each comes out as it does alone, up to the rounding of convolutions of other shapes (docs/any-size.md).
+    Each comes out as it does alone: on a CPU in float32 to the bit (docs/scale-out.md).
 
     Args:
         sources: the photographs.
@@ -261,11 +263,12 @@ def _paint(
     model: NCSR,
     drawing: Drawing,
     canvas: Canvas,
+    lag: int,
     journal: Journal,
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
 ) -> None:
-    """Put all samples on the canvas."""
+    """Put all samples on the canvas, sample k as image k + lag."""
     scale = model.config.scale
     alpha: Tensor | None = None
 
@@ -276,7 +279,7 @@ def _paint(
         return premultiplied(photo)
 
     for tile, k, rgb in draw_tiles(model, source.size, read, drawing, journal, progress, say):
-        canvas.put(k, scale * tile.top, scale * tile.left, _channels(source, rgb.clamp(0, 1), alpha))
+        canvas.put(k + lag, scale * tile.top, scale * tile.left, _channels(source, rgb.clamp(0, 1), alpha))
 
 
 def _enlarged_alpha(photo: Photo, tile: Tile, scale: int) -> Tensor | None:

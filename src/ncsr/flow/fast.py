@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ncsr.convolution import conv2d
 from ncsr.flow.bijection import by_image
 from ncsr.flow.flow import Conditions, Flow
 from ncsr.flow.level import Level, LevelCondition
@@ -105,7 +106,7 @@ class _FastStep:
             torch.addcdiv(minus_shift, h2, scale, out=h2)
         images = by_image(h, self.shift)
         torch.addcdiv(self.shift, images, self.scale, value=-1, out=images)
-        return F.conv2d(h, self.matrix, self.offset)
+        return conv2d(h, self.matrix, self.offset)
 
 
 class _FastSubnet:
@@ -122,11 +123,11 @@ class _FastSubnet:
     def __call__(self, h: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Minus the shift, and the scale."""
         first, second, last = self.layers
-        y = F.conv2d(h.to(first[0].dtype), *first, padding=1)
+        y = conv2d(h.to(first[0].dtype), *first)
         if context is not None:
             by_image(y, context).add_(context)
-        y = F.conv2d(y.relu_(), *second).relu_()
-        y = F.conv2d(y, *last, padding=1).to(h.dtype)
+        y = conv2d(y.relu_(), *second).relu_()
+        y = conv2d(y, *last).to(h.dtype)
         scale = y.sigmoid().add_(1e-4) if self.sigmoid else y.mul(2).atan_().mul_(ATAN_BOUND).exp_()
         return y[:, : self.outputs], scale[:, self.outputs : 2 * self.outputs]
 

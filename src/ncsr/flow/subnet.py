@@ -14,10 +14,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ncsr.config import ScaleBound
+from ncsr.convolution import conv2d
 from ncsr.flow.actnorm import ActNorm
 from ncsr.flow.bijection import by_image, sum_pixels
 
@@ -64,7 +64,7 @@ class NormedConv(nn.Module):
         if x is None:
             assert context is not None
             return context + bias[:, None, None].to(context.dtype)
-        y = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        y = conv2d(x, weight, bias)
         if context is None:
             return y
         if len(y) == len(context):  # one sample of each image: nothing to broadcast, so no views
@@ -91,7 +91,7 @@ class ZeroConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, H, W)."""
-        return F.conv2d(x, *self.folded(), padding=1)
+        return conv2d(x, *self.folded())
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias with the gain in them."""
