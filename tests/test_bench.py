@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 import ncsr
+from ncsr.convolution import conv2d
 from ncsr.timing import convolution_rate, gigaflops, machine, seconds_of
 from tests.conftest import Command
 
@@ -20,9 +24,10 @@ def _leave_the_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.import_module("ncsr.cli.bench"), "keep_freed_memory", lambda: None)
 
 
-def test_arithmetic_is_counted() -> None:
+@pytest.mark.parametrize("convolve", [partial(F.conv2d, padding=1), conv2d])
+def test_arithmetic_is_counted(convolve: Callable[[Tensor, Tensor], Tensor]) -> None:
     x, weight = torch.randn(2, 3, 8, 6), torch.randn(4, 3, 3, 3)
-    assert gigaflops(lambda: F.conv2d(x, weight, padding=1)) == pytest.approx(2 * 9 * 3 * 4 * 2 * 8 * 6 / 1e9)
+    assert gigaflops(lambda: convolve(x, weight)) == pytest.approx(2 * 9 * 3 * 4 * 2 * 8 * 6 / 1e9)
     assert gigaflops(lambda: None) == 0
 
 
