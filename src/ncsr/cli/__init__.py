@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 
+import torch.distributed as dist
 import typer
 
 from ncsr.cli.bench import bench
@@ -48,11 +49,11 @@ def main() -> None:
 
 
 def _leave(code: int) -> None:
-    """End with this exit code; one of several processes without taking the interpreter down.
+    """End with this exit code; in a process group, as training leaves it, without taking the interpreter down.
 
-    The threads of its process group may then want Python's lock, which aborts the process or never lets it end.
+    The group's threads may then want Python's lock, which aborts the process or never lets it end.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if dist.is_available() and dist.is_initialized():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
