@@ -15,6 +15,15 @@ from ncsr.encoder import DenseBlock, activate
 from tests.models import enliven, lively_encoder, lively_model
 
 
+@pytest.fixture(params=["AVX2", "AVX512"])
+def _processors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weight gradients as both kinds of processors have them."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
+
+
+processors = pytest.mark.usefixtures("_processors")
+
+
 def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
@@ -32,6 +41,7 @@ def plain_dense_block(block: DenseBlock, x: Tensor) -> Tensor:
     return x + 0.2 * block.convs[4](known)
 
 
+@processors
 @pytest.mark.parametrize("shape", [(2, 3, 5, 4), (1, 3, 1, 1), (3, 3, 2, 7)])
 def test_convolution(shape: tuple[int, int, int, int]) -> None:
     x, weight = drawn(*shape).requires_grad_(), drawn(4, 3, 3, 3, seed=1).requires_grad_()
@@ -52,6 +62,7 @@ def test_convolution_of_what_needs_no_gradient() -> None:
         assert conv3x3(x, weight).grad_fn is None
 
 
+@processors
 def test_dense_block() -> None:
     block, x = lively_block(4, 2).double(), drawn(2, 4, 5, 3).requires_grad_()
     expected, actual = plain_dense_block(block, x), block(x)
@@ -70,6 +81,7 @@ def test_frozen_dense_block() -> None:
     assert not block(x.detach()).requires_grad
 
 
+@processors
 @pytest.mark.parametrize("part", ["convolution", "dense block"])
 def test_bfloat16_is_near_float32(part: str) -> None:
     block = lively_block(8, 4)

@@ -1,8 +1,8 @@
 """A dense block's training on a CPU: the numbers of `encoder.DenseBlock`, from one saved tensor.
 
 With k = (x, x1, ..., x4) all that the block's five convolutions read, each a leading part of it, the weight gradients
-of all five are corners of one: that of a convolution from k to all five outputs. Autograd alone would save every part
-of k and compute five small weight gradients.
+of all five are corners of one, that of a convolution from k to all five outputs: one large product where products are
+what is fast (`convolution.by_taps`). Autograd alone would save every part of k.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
 
-from ncsr.convolution import conv2d, input_gradient, weight_gradient
+from ncsr.convolution import by_taps, conv2d, input_gradient, weight_gradient
 
 _SLOPE, _RESIDUAL = 0.2, 0.2
 
@@ -53,6 +53,10 @@ class _DenseBlock(torch.autograd.Function):
         together = torch.cat(grads[::-1], 1)
         corners: list[Tensor | None] = [None] * 5
         if any(ctx.needs_input_grad[1:6]):
-            whole = weight_gradient(known, together).split(widths)
-            corners = [part[:, : weight.shape[1]] for part, weight in zip(whole, weights, strict=True)]
+            seen = [weight.shape[1] for weight in weights]
+            if by_taps():
+                whole = weight_gradient(known, together).split(widths)
+                corners = [part[:, :inputs] for part, inputs in zip(whole, seen, strict=True)]
+            else:
+                corners = [weight_gradient(known[:, :inputs], g) for inputs, g in zip(seen, grads[::-1], strict=True)]
         return grad + below, *corners, *together.sum((0, 2, 3)).split(widths)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncsr.convolution import conv3x3
+from ncsr.convolution import conv2d, conv3x3
 
 
 class Seen:
@@ -71,7 +71,7 @@ def _factors(kernel: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _conv1x1(x: Tensor, *kernels: Tensor) -> Tensor:
     """The products of x (B, C, h, w) with kernels (O, C), side by side and channels last: (B, h, w, O ...)."""
-    return F.linear(x.permute(0, 2, 3, 1), torch.cat(kernels))
+    return conv2d(x, torch.cat(kernels)[:, :, None, None]).permute(0, 2, 3, 1)
 
 
 def _laid_out(x: Tensor) -> Tensor:
