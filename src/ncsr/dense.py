@@ -34,7 +34,7 @@ class _DenseBlock(torch.autograd.Function):
         known = x
         for weight, bias in zip(weights[:4], biases[:4], strict=True):
             new = F.leaky_relu(conv2d(known, weight, bias), _SLOPE, inplace=True)
-            known = torch.cat((known, new), 1)
+            known = torch.cat((known.to(new.dtype), new), 1)
         ctx.save_for_backward(known, *weights)
         return torch.add(x, conv2d(known, weights[4], biases[4]), alpha=_RESIDUAL)
 
@@ -43,7 +43,7 @@ class _DenseBlock(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         known, *weights = ctx.saved_tensors
         widths = [len(weight) for weight in weights]
-        grads = [_RESIDUAL * grad]  # with respect to the convolutions' outputs, last to first
+        grads = [(_RESIDUAL * grad).to(known.dtype)]  # with respect to the convolutions' outputs, last to first
         below = input_gradient(grads[0], weights[4])  # with respect to what is known
         for weight in weights[3::-1]:
             start = weight.shape[1]

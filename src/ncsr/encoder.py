@@ -5,6 +5,9 @@ With nearest-neighbour enlargement N and LeakyReLU a of slope 0.2:
     f_0 = conv(LR);  f_i = RRDB_i(f_{i-1});  t = f_nb + conv(f_nb)         (ESRGAN itself: t = f_0 + conv(f_nb))
     up1 = t;  up2 = a(conv(N(up1)));  up4 = a(conv(N(up2)));  up8 likewise;  up0 = up1 reduced bilinearly by two
     SR  = conv(a(conv(last up)))
+
+With autocast, the convolutions are low in precision, but neither the first, which sees the image (bfloat16 rounds it by
+half a grey level), nor the sums f_i.
 """
 
 from __future__ import annotations
@@ -74,7 +77,7 @@ class DenseBlock(nn.Module):
                 second = new = new + self.skip(x)
             if self.skip is not None and i == 3:
                 new = new + second
-            known = torch.cat((known, new), 1)  # of two: channels-last copies of more are slower
+            known = torch.cat((known.to(new.dtype), new), 1)  # of two: channels-last copies of more are slower
         return perturb(torch.add(x, self.convs[4](known), alpha=0.2), noise)
 
 
@@ -140,13 +143,16 @@ class Encoder(nn.Module):
             largest: the last enlargement to compute; None: the scale.
             noise: ESRGAN+'s, a field for each `perturb`; None switches it off.
         """
-        first = self.first(lr)
+        with torch.autocast(lr.device.type, enabled=False):
+            first = self.first(lr)
         x, kept = first, {}
         for i, block in enumerate(self.blocks):
             x = run(block, x, noise, recompute=self.recompute and noise is None)
             if i in stacked:
                 kept[i] = x
-        up = self.trunk(x) + (x if self.trunk_skip == "last" else first)
+        trunk = self.trunk(x)
+        up = (trunk + (x if self.trunk_skip == "last" else first)).to(trunk.dtype)
+        kept = {i: x.to(trunk.dtype) for i, x in kept.items()}
         ups = {1: up}
         for i, conv in enumerate(self.ups):
             if largest is not None and 2**i >= largest:

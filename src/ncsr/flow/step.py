@@ -132,7 +132,8 @@ def see_together(steps: Sequence[ConditionalStep], seen: Seen, dtype: torch.dtyp
     parts = iter([part.contiguous(memory_format=torch.channels_last) for part in wide])
     conditions = []
     for step, injector, coupling in zip(steps, parts, parts, strict=True):
-        shift, scale, log_det = step.injector.subnet(None, injector, dtype)
+        with torch.autocast(injector.device.type, enabled=False):  # rounded shifts would move the image's local means
+            shift, scale, log_det = step.injector.subnet(None, injector.to(dtype), dtype)
         shift = shift.contiguous(memory_format=torch.channels_last)
         conditions.append(StepCondition(Affine(shift, scale, log_det), coupling))
     return conditions
