@@ -63,10 +63,13 @@ def ncsr(*arguments: object) -> None:
 
 def train(recipe: str, run: Path, data: list[Path], init: object, values: dict[str, object]) -> None:
     """One run, or the rest of it."""
+    if (run / "done").exists():
+        return
     changes = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
     sources = [part for folder in data for part in ("--data", folder)]
     resume = ["--resume"] if any(run.glob("checkpoints/*")) else []
     ncsr("train", recipe, *sources, "-o", run, "--init", init, *changes, *resume)
+    (run / "done").touch()
 
 
 def main() -> None:
@@ -84,9 +87,7 @@ def main() -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
 
     encoder = options.output / "encoder"
-    if not (encoder / "done").exists():
-        train("rrdb-x4-small", encoder, [options.data], "x4-small", dict(ENCODER))
-        (encoder / "done").touch()
+    train("rrdb-x4-small", encoder, [options.data], "x4-small", dict(ENCODER))
     runs = {
         (name, seed): options.output / f"{recipe}-{seed}" for name, (recipe, _) in VARIANTS.items() for seed in SEEDS
     }
