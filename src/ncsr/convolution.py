@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
 from torch.nn.grad import conv2d_input, conv2d_weight
 
@@ -45,14 +45,6 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     ):
         return torch.mkldnn_convolution(x, weight, bias, (padding, padding), (1, 1), (1, 1), 1)
     return F.conv2d(x, weight, bias, padding=padding)
-
-
-class Conv3x3(nn.Conv2d):
-    """A 3x3 convolution with zero padding by `conv2d`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) to (B, outputs, H, W)."""
-        return conv2d(x, self.weight, self.bias)
 
 
 def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:

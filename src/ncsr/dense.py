@@ -17,7 +17,8 @@ from torch.amp import custom_bwd, custom_fwd
 
 from ncsr.convolution import by_taps, conv2d, input_gradient, weight_gradient
 
-_SLOPE, _RESIDUAL = 0.2, 0.2
+SLOPE = 0.2  # of the LeakyReLU after each convolution but the last
+_RESIDUAL = 0.2
 
 
 def dense_block(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
@@ -33,7 +34,7 @@ class _DenseBlock(torch.autograd.Function):
         weights, biases = parameters[:5], parameters[5:]
         known = x
         for weight, bias in zip(weights[:4], biases[:4], strict=True):
-            new = F.leaky_relu(conv2d(known, weight, bias), _SLOPE, inplace=True)
+            new = F.leaky_relu(conv2d(known, weight, bias), SLOPE, inplace=True)
             known = torch.cat((known.to(new.dtype), new), 1)
         ctx.save_for_backward(known, *weights)
         return torch.add(x, conv2d(known, weights[4], biases[4]), alpha=_RESIDUAL)
@@ -48,7 +49,7 @@ class _DenseBlock(torch.autograd.Function):
         for weight in weights[3::-1]:
             start = weight.shape[1]
             new = known[:, start : start + len(weight)]
-            grads.append(torch.ops.aten.leaky_relu_backward(below[:, start:], new, _SLOPE, True))
+            grads.append(torch.ops.aten.leaky_relu_backward(below[:, start:], new, SLOPE, True))
             below = below[:, :start].add_(input_gradient(grads[-1], weight))
         together = torch.cat(grads[::-1], 1)
         corners: list[Tensor | None] = [None] * 5

@@ -21,27 +21,36 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ncsr.config import EncoderConfig
-from ncsr.convolution import Conv3x3
-from ncsr.dense import dense_block
+from ncsr.convolution import conv2d
+from ncsr.dense import SLOPE, dense_block
 from ncsr.recompute import run
 
 Noise: TypeAlias = Iterator[Tensor]
 """Fields of standard normal numbers, each (nf, h, w)."""
 
 
-def conv3x3(inputs: int, outputs: int, gain: float = 1.0) -> nn.Conv2d:
-    """A 3x3 convolution that starts at Kaiming fan-in times `gain`, with zero bias."""
-    conv = Conv3x3(inputs, outputs, 3, padding=1)
-    nn.init.kaiming_normal_(conv.weight)
-    with torch.no_grad():
-        conv.weight.mul_(gain)
-        conv.bias.zero_()  # type: ignore[union-attr]
-    return conv
+class Conv3x3(nn.Conv2d):
+    """A 3x3 convolution with zero padding, and its activation.
 
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        slope: of the LeakyReLU; 1 for none.
+        gain: the weights start at Kaiming fan-in times this; the bias starts at zero.
+    """
 
-def activate(x: Tensor) -> Tensor:
-    """LeakyReLU with slope 0.2, in place: for the fresh output of a convolution."""
-    return F.leaky_relu(x, 0.2, inplace=True)
+    def __init__(self, inputs: int, outputs: int, slope: float = 1.0, gain: float = 1.0) -> None:
+        super().__init__(inputs, outputs, 3, padding=1)
+        self.slope = slope
+        nn.init.kaiming_normal_(self.weight)
+        with torch.no_grad():
+            self.weight.mul_(gain)
+            self.bias.zero_()  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, H, W)."""
+        y = conv2d(x, self.weight, self.bias)
+        return y if self.slope == 1 else F.leaky_relu(y, self.slope, inplace=True)
 
 
 def perturb(x: Tensor, noise: Noise | None) -> Tensor:
@@ -60,9 +69,8 @@ class DenseBlock(nn.Module):
 
     def __init__(self, features: int, growth: int, *, plus: bool = False) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(
-            conv3x3(features + i * growth, growth if i < 4 else features, gain=0.1) for i in range(5)
-        )
+        inner = [Conv3x3(features + i * growth, growth, SLOPE, gain=0.1) for i in range(4)]
+        self.convs = nn.ModuleList([*inner, Conv3x3(features + 4 * growth, features, gain=0.1)])
         self.skip = nn.Conv2d(features, growth, 1, bias=False) if plus else None
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
@@ -72,7 +80,7 @@ class DenseBlock(nn.Module):
             return dense_block(x, parameters[::2], parameters[1::2])
         known, second = x, x
         for i, conv in enumerate(self.convs[:4]):
-            new = activate(conv(known))
+            new = conv(known)
             if self.skip is not None and i == 1:
                 second = new = new + self.skip(x)
             if self.skip is not None and i == 3:
@@ -125,12 +133,12 @@ class Encoder(nn.Module):
         nf, plus = config.features, config.dense_block == "esrgan+"
         self.recompute = False
         self.trunk_skip = config.trunk_skip
-        self.first = conv3x3(3, nf)
+        self.first = Conv3x3(3, nf)
         self.blocks = nn.ModuleList(RRDB(nf, config.growth, plus=plus) for _ in range(config.blocks))
-        self.trunk = conv3x3(nf, nf)
-        self.ups = nn.ModuleList(conv3x3(nf, nf) for _ in range(scale.bit_length() - 1))
-        self.hr = conv3x3(nf, nf)
-        self.last = conv3x3(nf, 3)
+        self.trunk = Conv3x3(nf, nf)
+        self.ups = nn.ModuleList(Conv3x3(nf, nf, SLOPE) for _ in range(scale.bit_length() - 1))
+        self.hr = Conv3x3(nf, nf, SLOPE)
+        self.last = Conv3x3(nf, 3)
 
     def features(
         self, lr: Tensor, *, stacked: Sequence[int] = (), largest: int | None = None, noise: Noise | None = None
@@ -157,13 +165,13 @@ class Encoder(nn.Module):
         for i, conv in enumerate(self.ups):
             if largest is not None and 2**i >= largest:
                 break
-            up = activate(conv(F.interpolate(up, scale_factor=2, mode="nearest")))
+            up = conv(F.interpolate(up, scale_factor=2, mode="nearest"))
             ups[2 ** (i + 1)] = up
         return Features([kept[i] for i in stacked], ups)
 
     def super_resolve(self, features: Features) -> Tensor:
         """Features to the encoder's own super-resolution, (B, 3, s h, s w), not clamped."""
-        image: Tensor = self.last(activate(self.hr(features.ups[max(features.ups)])))
+        image: Tensor = self.last(self.hr(features.ups[max(features.ups)]))
         return image
 
     def forward(self, lr: Tensor, noise: Noise | None = None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from ncsr.encoder import Encoder
 from ncsr.errors import InputError
 from ncsr.flow.actnorm import start_actnorms
 from ncsr.flow.flow import Flow
+from ncsr.frozen import Frozen
 from ncsr.space import EncoderSpace, FlowSpace, Space
 
 
@@ -35,6 +37,10 @@ class NCSR(nn.Module):
         self.precision = precision
         self.encoder = Encoder(config.encoder, config.scale)
         self.flow = None if config.flow is None else Flow(config)
+        self._frozen: dict[torch.dtype, Frozen] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_frozen": {}}  # copies make their own
 
     @property
     def device(self) -> torch.device:
@@ -90,6 +96,13 @@ class NCSR(nn.Module):
         """`space` for training: y+ leaves [0, 1], and nothing is computed before it is asked for."""
         lr = lr.to(self.device, self.dtype)
         return EncoderSpace(self, lr, origin) if self.flow is None else FlowSpace(self, self.flow, lr, origin)
+
+    def frozen(self, *, low: bool) -> Frozen:
+        """What the weights alone decide, in bfloat16 or as they are; kept until one of them changes."""
+        dtype = torch.bfloat16 if low else self.dtype
+        if dtype not in self._frozen or not self._frozen[dtype].is_of(self.encoder, self.flow):
+            self._frozen[dtype] = Frozen(self.encoder, self.flow, dtype)
+        return self._frozen[dtype]
 
     def forward(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> Tensor:
         """The training loss -log p(hr | lr, noise) in bits per dimension, (B,).

@@ -16,11 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncsr.encoder import Noise
+from ncsr.encoder import Encoder, Features, Noise
 from ncsr.errors import InputError
 from ncsr.flow.bijection import sum_pixels
 from ncsr.flow.fast import FastDecoder
 from ncsr.flow.flow import Conditions, Flow
+from ncsr.flow.step import StepCondition
 from ncsr.latents import draw_latent
 from ncsr.projection import project
 
@@ -152,9 +153,9 @@ class EncoderSpace(Space):
         return (draw_latent(shape, self.origin, self.scale, (seed, sample, attempt, i)) for i in count())
 
     def _super_resolve(self, noise: Noise | None) -> Tensor:
-        low = self.model.low_precision(sampling=True)
-        with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
-            image: Tensor = self.model.encoder(self.lr, noise)
+        encoder = self.model.frozen(low=self.model.low_precision(sampling=True)).encoder
+        with torch.no_grad(), torch.autocast(self.lr.device.type, enabled=False):
+            image: Tensor = encoder(self.lr, noise)
         return image.to(self.lr.dtype)
 
 
@@ -172,7 +173,8 @@ class FlowSpace(Space):
         super().__init__(model, lr, origin)
         self.flow = flow
         self._padded = _pad_even(lr, 1)
-        self._known: dict[tuple[bool, bool], Conditions] = {}
+        self._seen: dict[bool, list[list[StepCondition]]] = {}
+        self._differentiable: dict[bool, Conditions] = {}
         self._decoders: dict[bool, FastDecoder] = {}
 
     @property
@@ -180,8 +182,9 @@ class FlowSpace(Space):
         """Latents to samples, fast; made when it is first wanted, in the model's precision for sampling."""
         low = self.model.low_precision(sampling=True)
         if low not in self._decoders:
-            dtype = torch.bfloat16 if low else self.lr.dtype
-            self._decoders[low] = FastDecoder(self.flow, self._conditions(low), dtype)
+            fast = self.model.frozen(low=low).flow
+            assert fast is not None
+            self._decoders[low] = FastDecoder(fast, self._see(low))
         return self._decoders[low]
 
     def prepare(self) -> None:
@@ -264,13 +267,25 @@ class FlowSpace(Space):
 
     def _conditions(self, low: bool) -> Conditions:
         wanted = self.lr.requires_grad or any(p.requires_grad for p in self.model.parameters())
-        how = (low, wanted and torch.is_grad_enabled())  # what was known without gradients has none to give
-        if how not in self._known:
-            stacked = self.model.config.flow.stacked_blocks if self.model.config.flow else ()
+        if not (wanted and torch.is_grad_enabled()):
+            return self._see(low)
+        if low not in self._differentiable:
             with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
-                features = self.model.encoder.features(self._padded, stacked=stacked, largest=self.scale // 2)
-                self._known[how] = self.flow.see(features, self.lr.dtype)
-        return self._known[how]
+                self._differentiable[low] = self.flow.see(self._features(self.model.encoder), self.lr.dtype)
+        return self._differentiable[low]
+
+    def _see(self, low: bool) -> list[list[StepCondition]]:
+        """The conditions without gradients."""
+        if low not in self._seen:
+            frozen = self.model.frozen(low=low)
+            assert frozen.flow is not None
+            with torch.no_grad(), torch.autocast(self.lr.device.type, enabled=False):
+                self._seen[low] = frozen.flow.see(self._features(frozen.encoder))
+        return self._seen[low]
+
+    def _features(self, encoder: Encoder) -> Features:
+        stacked = self.model.config.flow.stacked_blocks if self.model.config.flow else ()
+        return encoder.features(self._padded, stacked=stacked, largest=self.scale // 2)
 
     def _felt(self, noise: Tensor | None, low: bool) -> Conditions:
         conditions = self._conditions(low)

@@ -1,8 +1,8 @@
-"""Decoding samples fast: `Flow.decode` without noise and without log-determinants, its constants folded.
+"""Sampling fast: `Flow.see` and `Flow.decode` without gradients, noise and log-determinants, constants folded.
 
-Nothing new is computed here, and tests hold it equal to the flow. What is saved, in decoding order:
+Nothing new is computed here, and tests hold it equal to the flow. `FastFlow` holds what the weights alone decide:
 
-    coupling, noise layer   weights folded; the last convolution gives -shift and raw + 2, each in one piece
+    coupling, noise layer   actnorms and gains folded; the last convolution gives -shift and raw + 2, each in one piece
     injector                shift - z / scale, in one pass
     1x1 convolution         its inverse, the actnorm's and that minus sign are one affine map of the channels, M h + v;
                             a level's first step and its two transitions share one
@@ -19,115 +19,145 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncsr.convolution import conv2d
-from ncsr.flow.bijection import by_image
-from ncsr.flow.flow import Conditions, Flow
-from ncsr.flow.level import Level, LevelCondition
+from ncsr.encoder import Features
+from ncsr.fixed import FixedConv
+from ncsr.flow.bijection import by_image, sum_pixels
+from ncsr.flow.flow import Flow
+from ncsr.flow.level import Level
 from ncsr.flow.step import ConditionalStep, StepCondition, TransitionStep
-from ncsr.flow.subnet import ATAN_BOUND, Subnet
+from ncsr.flow.subnet import ATAN_BOUND, Affine, Subnet
+from ncsr.flow.upsampled import Seen, split_kernel
 
 _CACHE_BYTES = 12 * 2**20  # hidden activations of one convolution, on a CPU
 _MEMORY_BYTES = 256 * 2**20  # the same where there is no such cache to stay in
+
+
+class FastFlow:
+    """The constants of a flow; a later change of its weights is not seen.
+
+    Args:
+        flow: as it is now.
+        dtype: of the convolutions. The flow variable, its shifts and scales are as the weights are.
+    """
+
+    @torch.no_grad()
+    def __init__(self, flow: Flow, dtype: torch.dtype) -> None:
+        self.flow = flow
+        self.levels = [
+            _FastLevel(level, flow.scale >> (i + 1) > 1, dtype)  # the stack has the LR size, or half of it
+            for i, level in enumerate(flow.levels)
+        ]
+
+    @torch.no_grad()
+    def see(self, features: Features) -> list[list[StepCondition]]:
+        """`Flow.see`."""
+        return [level.see(Seen(*seen)) for level, seen in zip(self.levels, self.flow.sights(features), strict=True)]
 
 
 class FastDecoder:
     """Latents to images, for the LR images of one space.
 
     Args:
-        flow: as it is now; a later change of its weights is not seen.
-        conditions: of the LR images, without noise.
-        dtype: of the subnets' convolutions.
+        fast: the flow.
+        conditions: from `FastFlow.see`.
     """
 
-    @torch.no_grad()
-    def __init__(self, flow: Flow, conditions: Conditions, dtype: torch.dtype) -> None:
-        self.flow = flow
-        self.levels = [_FastLevel(level, c, dtype) for level, c in zip(flow.levels, conditions, strict=True)]
+    def __init__(self, fast: FastFlow, conditions: Sequence[Sequence[StepCondition]]) -> None:
+        self.fast, self.conditions = fast, conditions
 
     @property
     def together(self) -> int:
         """How many samples are worth decoding at a time."""
-        return self.levels[-1].together
+        return _together(self.conditions[-1][0].coupling)
 
     @torch.no_grad()
     def __call__(self, latents: Sequence[Tensor]) -> Tensor:
         """The HR images (n B, 3, H, W) of latents (n B, C, H, W), fine to coarse; not clamped."""
-        h = latents[-1]
+        h, splits = latents[-1], self.fast.flow.splits
         with torch.autocast(h.device.type, enabled=False):
-            for index in reversed(range(len(self.levels))):
-                if index < len(self.flow.splits):
-                    h, _ = self.flow.splits[index].decode(h, latents[index])
-                h = self.levels[index](h)
+            for index in reversed(range(len(self.conditions))):
+                if index < len(splits):
+                    h, _ = splits[index].decode(h, latents[index])
+                h = self.fast.levels[index].decode(h, self.conditions[index])
         return h
 
 
 class _FastLevel:
-    def __init__(self, level: Level, condition: LevelCondition, dtype: torch.dtype) -> None:
-        known = [step.known(c) for step, c in zip(level.steps, condition, strict=True)]
+    def __init__(self, level: Level, enlarged: bool, dtype: torch.dtype) -> None:
         self.steps = [
-            _FastStep(step, () if i else level.transitions, c, dtype)
-            for i, (step, c) in enumerate(zip(level.steps, known, strict=True))
+            _FastStep(step, () if i else level.transitions, level.up, enlarged, dtype)
+            for i, step in enumerate(level.steps)
         ]
-        seen = known[0].coupling
-        budget = _CACHE_BYTES if seen.device.type == "cpu" else _MEMORY_BYTES
-        self.together, self.batch = max(1, budget // (seen.numel() * dtype.itemsize)), len(seen)
 
-    def __call__(self, z: Tensor) -> Tensor:
+    def see(self, seen: Seen) -> list[StepCondition]:
+        return [step.see(seen) for step in self.steps]
+
+    def decode(self, z: Tensor, conditions: Sequence[StepCondition]) -> Tensor:
         parts = []
-        for part in z.split(self.together * self.batch):
+        for part in z.split(_together(conditions[0].coupling) * len(conditions[0].coupling)):
             h = part.clone(memory_format=torch.channels_last)
-            for step in reversed(self.steps):
-                h = step(h)
+            for step, condition in zip(reversed(self.steps), reversed(conditions), strict=True):
+                h = step.decode(h, condition)
             parts.append(F.pixel_shuffle(h, 2))
         return torch.cat(parts)
 
 
 class _FastStep:
     def __init__(
-        self, step: ConditionalStep, before: Sequence[TransitionStep], condition: StepCondition, dtype: torch.dtype
+        self, step: ConditionalStep, before: Sequence[TransitionStep], up: int, enlarged: bool, dtype: torch.dtype
     ) -> None:
-        self.shift, self.scale, _ = condition.injection
-        self.couplings: list[tuple[_FastSubnet, Tensor | None]] = [
-            (_FastSubnet(step.coupling.subnet, dtype), condition.coupling)
+        exact = step.conv1x1.weight
+        injector, coupling = step.injector.subnet, step.coupling.subnet
+        # Rounded shifts would move the image's local means: the injector goes on as the weights are.
+        self.injector = _Affine(injector, exact.dtype, sign=1)
+        layers = [coupling] if step.noise_layer is None else [coupling, step.noise_layer.subnet]
+        self.couplings = [
+            (FixedConv(*layer.first.folded(), dtype, slope=0), _Affine(layer, dtype, sign=-1)) for layer in layers
         ]
-        if step.noise_layer is not None:
-            self.couplings.append((_FastSubnet(step.noise_layer.subnet, dtype), None))
+        seen = torch.cat((injector.first.context_weight(), coupling.first.context_weight()))
+        kernel, *products = split_kernel(seen, up, enlarged=enlarged)
+        bias = injector.first.folded()[1]
+        first = FixedConv(kernel, torch.cat((bias, torch.zeros_like(bias))), dtype)
+        self.seeing = [first, *(FixedConv(kernel, None, dtype) for kernel in products)]
         matrix, offset = _inverse(step)
         matrix = -matrix
         for transition in reversed(before):
             m, v = _inverse(transition)
             matrix, offset = m @ matrix, m @ offset + v
-        self.matrix, self.offset = _laid_out(matrix[:, :, None, None].to(self.shift)), offset.to(self.shift)
+        self.affine = FixedConv(matrix[:, :, None, None].to(exact), offset.to(exact), exact.dtype)
 
-    def __call__(self, h: Tensor) -> Tensor:
+    def see(self, seen: Seen) -> StepCondition:
+        injector, coupling = (_laid_out(half) for half in seen.convolve(self.seeing).chunk(2, 1))
+        shift, scale = (_laid_out(part) for part in self.injector(injector.relu_()))
+        return StepCondition(Affine(shift, scale, sum_pixels(scale.log())), coupling)
+
+    def decode(self, h: Tensor, condition: StepCondition) -> Tensor:
         h1, h2 = h.chunk(2, 1)
-        for subnet, context in self.couplings:
-            minus_shift, scale = subnet(h1, context)
+        h1 = _laid_out(h1.to(condition.coupling.dtype))
+        for (first, affine), context in zip(self.couplings, (condition.coupling, None), strict=False):
+            minus_shift, scale = affine(first(h1, context))
             torch.addcdiv(minus_shift, h2, scale, out=h2)
-        images = by_image(h, self.shift)
-        torch.addcdiv(self.shift, images, self.scale, value=-1, out=images)
-        return conv2d(h, self.matrix, self.offset)
+        shift, scale, _ = condition.injection
+        images = by_image(h, shift)
+        torch.addcdiv(shift, images, scale, value=-1, out=images)
+        return self.affine(h)  # type: ignore[no-any-return]
 
 
-class _FastSubnet:
-    def __init__(self, subnet: Subnet, dtype: torch.dtype) -> None:
+class _Affine:
+    """A subnet after its first convolution and ReLU: the shift times `sign`, and the scale, both as its weights are."""
+
+    def __init__(self, subnet: Subnet, dtype: torch.dtype, sign: int) -> None:
         weight, bias = subnet.last.folded()
         shift, raw = (slice(0, None, 2), slice(1, None, 2))
-        self.sigmoid, self.outputs = subnet.bound == "sigmoid", len(bias) // 2
+        self.exact, self.sigmoid, self.outputs = weight.dtype, subnet.bound == "sigmoid", len(bias) // 2
         spare = -len(bias) % 8  # whole vectors are faster
-        weights = (-weight[shift], weight[raw], weight.new_zeros(spare, *weight.shape[1:]))
-        biases = (-bias[shift], bias[raw] + 2 if self.sigmoid else bias[raw], bias.new_zeros(spare))
-        layers = (subnet.first.folded(), subnet.second.folded(), (torch.cat(weights), torch.cat(biases)))
-        self.layers = [(_laid_out(weight.to(dtype)), bias.to(dtype)) for weight, bias in layers]
+        weights = (sign * weight[shift], weight[raw], weight.new_zeros(spare, *weight.shape[1:]))
+        biases = (sign * bias[shift], bias[raw] + 2 if self.sigmoid else bias[raw], bias.new_zeros(spare))
+        self.second = FixedConv(*subnet.second.folded(), dtype, slope=0)
+        self.last = FixedConv(torch.cat(weights), torch.cat(biases), dtype)
 
-    def __call__(self, h: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Minus the shift, and the scale."""
-        first, second, last = self.layers
-        y = conv2d(h.to(first[0].dtype), *first)
-        if context is not None:
-            by_image(y, context).add_(context)
-        y = conv2d(y.relu_(), *second).relu_()
-        y = conv2d(y, *last).to(h.dtype)
+    def __call__(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.last(self.second(y)).to(self.exact)
         scale = y.sigmoid().add_(1e-4) if self.sigmoid else y.mul(2).atan_().mul_(ATAN_BOUND).exp_()
         return y[:, : self.outputs], scale[:, self.outputs : 2 * self.outputs]
 
@@ -139,5 +169,11 @@ def _inverse(step: ConditionalStep | TransitionStep) -> tuple[Tensor, Tensor]:
     return inverse * (-actnorm.log_scale).exp().to(inverse)[:, None], -actnorm.bias.to(inverse)
 
 
-def _laid_out(weight: Tensor) -> Tensor:
-    return weight.contiguous(memory_format=torch.channels_last)
+def _together(context: Tensor) -> int:
+    """How many samples' hidden activations, of one image each as large as the context, are worth having at a time."""
+    budget = _CACHE_BYTES if context.device.type == "cpu" else _MEMORY_BYTES
+    return max(1, budget // (context.numel() * context.itemsize))
+
+
+def _laid_out(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)

@@ -7,7 +7,7 @@ The layout is SRFlow's:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from ncsr.encoder import Features
 from ncsr.flow.level import Level, LevelCondition
 from ncsr.flow.split import Split
 
-Conditions = list[LevelCondition]
+Conditions = Sequence[LevelCondition]
 """Of every level, finest first."""
 
 
@@ -62,16 +62,18 @@ class Flow(nn.Module):
             features: of the encoder, with the stacked blocks and the enlargements up to s / 2.
             dtype: of the flow variable.
         """
+        return [level.see(*seen, dtype) for level, seen in zip(self.levels, self.sights(features), strict=True)]
+
+    def sights(self, features: Features) -> Iterator[tuple[Tensor, Tensor]]:
+        """What each level sees: enlarged features at its size, and stacked blocks, there or a power of two smaller."""
         stack = torch.cat(features.blocks, 1)
-        conditions = []
-        for index, level in enumerate(self.levels):
+        for index in range(len(self.levels)):
             factor = self.scale / 2 ** (index + 1)
             if factor < 1:  # up0, half the LR size
                 up = F.interpolate(features.ups[1], scale_factor=0.5, mode="bilinear", align_corners=False)
-                conditions.append(level.see(up, stack[..., ::2, ::2], dtype))
+                yield up, stack[..., ::2, ::2]
             else:
-                conditions.append(level.see(features.ups[int(factor)], stack, dtype))
-        return conditions
+                yield features.ups[int(factor)], stack
 
     def feel(self, conditions: Conditions, noise: Tensor) -> Conditions:
         """`conditions` with the noise's share added.

@@ -39,7 +39,7 @@ class Level(Bijection):
 
     def __init__(self, channels: int, up: int, stack: int, noise_steps: int, config: FlowConfig) -> None:
         super().__init__()
-        self.recompute = False
+        self.recompute, self.up = False, up
         self.squeeze = Squeeze()
         self.transitions: Sequence[TransitionStep] = torch.nn.ModuleList(  # type: ignore[assignment]
             TransitionStep(4 * channels) for _ in range(2)

@@ -12,6 +12,8 @@ of nine at the large one, a quarter of the arithmetic.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -41,20 +43,35 @@ class Seen:
 
     def conv3x3(self, weight: Tensor) -> Tensor:
         """(B, O, H, W) of weight (O, C1 + C2, 3, 3), zero padding, no bias."""
-        y = conv3x3(self.up, weight[:, : self.up.shape[1]])
-        if not self.small:
-            return y
-        kernel = weight[:, self.up.shape[1] :]
-        (aa, as_, ab), (sa, ss, sb), (ba, bs, bb) = [_factors(row, -1) for row in _factors(kernel, -2)]
-        x, rows, columns, both = self.small
-        interleaved: Tensor = _Interleave.apply(  # type: ignore[no-untyped-call]
-            y,
-            _conv1x1(x, ss),
-            _conv1x1(rows, as_, bs),
-            _conv1x1(columns, sa, sb),
-            _conv1x1(both, aa, ab, ba, bb),
-        )
-        return interleaved
+        first, *products = split_kernel(weight, self.up.shape[1], enlarged=bool(self.small))
+        return self.convolve([partial(conv3x3, weight=first), *(partial(conv2d, weight=kernel) for kernel in products)])
+
+    def convolve(self, convolutions: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+        """`conv3x3` by convolutions that hold the kernels of `split_kernel`, in its order."""
+        y, *products = [convolve(x) for convolve, x in zip(convolutions, (self.up, *self.small), strict=True)]
+        if products:
+            y = _Interleave.apply(y, *(p.permute(0, 2, 3, 1) for p in products))  # type: ignore[no-untyped-call]
+        return y
+
+
+def split_kernel(weight: Tensor, features: int, *, enlarged: bool) -> list[Tensor]:
+    """A 3x3 kernel as the kernels that `Seen.convolve` wants.
+
+    Args:
+        weight: (O, C1 + C2, 3, 3).
+        features: C1.
+        enlarged: whether the stack is smaller than the level.
+
+    Returns:
+        The 3x3 kernel of `up` (with a stack that is not enlarged: of both), and the 1x1 kernels (O ..., C2, 1, 1) of
+        the values, the differences of rows, of columns, of both; what reads the same, side by side.
+    """
+    if not enlarged:
+        return [weight]
+    factors = [_factors(row, -1) for row in _factors(weight[:, features:], -2)]
+    (aa, as_, ab), (sa, ss, sb), (ba, bs, bb) = factors
+    products = ((ss,), (as_, bs), (sa, sb), (aa, ab, ba, bb))
+    return [weight[:, :features], *(torch.cat(kernels)[:, :, None, None] for kernels in products)]
 
 
 def _differences(x: Tensor, axis: int) -> Tensor:
@@ -67,11 +84,6 @@ def _factors(kernel: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
     """What multiplies the differences at even outputs, the values, and the differences at odd outputs."""
     first, middle, last = kernel.unbind(axis)
     return -first, first + middle + last, last
-
-
-def _conv1x1(x: Tensor, *kernels: Tensor) -> Tensor:
-    """The products of x (B, C, h, w) with kernels (O, C), side by side and channels last: (B, h, w, O ...)."""
-    return conv2d(x, torch.cat(kernels)[:, :, None, None]).permute(0, 2, 3, 1)
 
 
 def _laid_out(x: Tensor) -> Tensor:

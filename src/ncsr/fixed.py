@@ -1,0 +1,90 @@
+"""Convolutions whose weights no longer change, and what follows them, in one pass where oneDNN does it.
+
+    y = LeakyReLU(conv(x, W) + b + addend)
+
+Sum and activation are applied while a result is in the registers: PyTorch has these operators for the code that it
+compiles. How a weight is best laid out depends on the image's size too; once a size comes again, it is laid out for
+that, where `F.conv2d` does it at every call (for small images, half of the time). Where the operators are missing, in
+float64 and on GPUs, three calls do the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ncsr.flow.bijection import by_image
+
+
+class FixedConv(nn.Module):
+    """A convolution (stride 1, zero padding) with constant weights, and its activation; it has no gradients.
+
+    Args:
+        weight: (O, C, k, k), k odd.
+        bias: (O,) or None.
+        dtype: to convolve in; the result has it.
+        slope: of the LeakyReLU: 0 is ReLU, 1 none.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, slope: float = 1.0) -> None:
+        super().__init__()
+        padding = weight.shape[-1] // 2
+        self.dtype, self.slope = dtype, slope
+        self.geometry = ((padding, padding), (1, 1), (1, 1), 1)  # padding, stride, dilation, groups
+        self.weight = _channels_last(weight.detach().to(dtype))
+        self.bias = None if bias is None else bias.detach().to(dtype)
+        self.fused = _fuses(self.weight)
+        self.last = torch.Size()  # shape of the last input
+
+    def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
+        """(n B, C, H, W) and maybe (B, O, H, W), of `dtype`, to (n B, O, H, W), channels-last."""
+        x = _channels_last(x.to(self.dtype))
+        if self.fused:
+            self._lay_out(x.shape)
+            if addend is None:
+                return self._convolve(x, self.slope)
+            if len(addend) == len(x) and self.slope == 0:
+                operator = torch.ops.mkldnn._convolution_pointwise.binary
+                y: Tensor = operator(x, addend, self.weight, self.bias, *self.geometry, "add", None, "relu", [], None)
+                return y
+            y = self._convolve(x, 1)
+        else:
+            y = F.conv2d(x, self.weight, self.bias, 1, self.geometry[0])
+        if addend is not None:
+            by_image(y, addend).add_(addend)
+        if self.slope == 0:
+            return y.relu_()
+        return y if self.slope == 1 else F.leaky_relu(y, self.slope, inplace=True)
+
+    def _convolve(self, x: Tensor, slope: float) -> Tensor:
+        name, numbers = {0: ("relu", []), 1: ("none", [])}.get(slope, ("leaky_relu", [slope]))
+        operator = torch.ops.mkldnn._convolution_pointwise
+        y: Tensor = operator(x, self.weight, self.bias, *self.geometry, name, numbers, "")
+        return y
+
+    def _lay_out(self, shape: torch.Size) -> None:
+        """A layout for another shape would be converted at every call, which takes much longer than from the plain."""
+        own = self.weight.layout != torch.strided
+        if shape != self.last:
+            self.last = shape
+            self.weight = _channels_last(self.weight.to_dense()) if own else self.weight
+        elif not own:
+            convert: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+            self.weight = convert(self.weight.to_mkldnn(), *self.geometry, shape)
+
+
+def _fuses(weight: Tensor) -> bool:
+    """Whether oneDNN takes weights of this kind here."""
+    if weight.device.type != "cpu" or not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
+        return False
+    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        return False
+    low: bool = weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return low or weight.dtype == torch.float32
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,54 @@
+"""A model whose weights stay as they are: whatever they alone decide is computed and laid out once, for all images."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from ncsr.encoder import Encoder
+from ncsr.fixed import FixedConv
+from ncsr.flow.fast import FastFlow
+from ncsr.flow.flow import Flow
+
+
+class Frozen:
+    """Encoder and flow for sampling, without gradients.
+
+    Args:
+        encoder: as it is now.
+        flow: as it is now, or None.
+        dtype: of the convolutions; the encoder's first, its sums and the flow variable are as the weights are.
+
+    Attributes:
+        encoder: computes what the given one does.
+        flow: samples as the given one does, or None.
+    """
+
+    def __init__(self, encoder: Encoder, flow: Flow | None, dtype: torch.dtype) -> None:
+        self._seen = _state(encoder, flow)
+        self.encoder = copy.deepcopy(encoder).requires_grad_(False)
+        for parent in list(self.encoder.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, nn.Conv2d):
+                    exact = child is self.encoder.first
+                    convolution = FixedConv(
+                        child.weight, child.bias, child.weight.dtype if exact else dtype, getattr(child, "slope", 1.0)
+                    )
+                    setattr(parent, name, convolution)
+        self.flow = None if flow is None else FastFlow(flow, dtype)
+
+    def is_of(self, encoder: Encoder, flow: Flow | None) -> bool:
+        """Whether no weight has changed since; writing to a tensor's `.data` is not seen."""
+        before, now = self._seen, _state(encoder, flow)
+        return len(before) == len(now) and all(
+            old.data_ptr() == new.data_ptr() and was == version
+            for (old, was), (new, version) in zip(before, now, strict=True)
+        )
+
+
+def _state(encoder: Encoder, flow: Flow | None) -> list[tuple[Tensor, int]]:
+    """Every weight, held so that its memory is not given to another, and how often it was written to."""
+    parameters = [*encoder.parameters(), *(() if flow is None else flow.parameters())]
+    return [(p, 0 if p.is_inference() else p._version) for p in parameters]

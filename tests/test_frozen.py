@@ -1,0 +1,104 @@
+"""What weights alone decide is computed once, and again when they change."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ncsr import NCSR
+from ncsr.fixed import FixedConv
+from tests.models import lively_encoder, lively_model
+
+LR = torch.rand(1, 3, 6, 7, generator=torch.Generator().manual_seed(0))
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("slope", [0, 0.2, 1])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("onednn", [True, False])
+@torch.no_grad()
+def test_convolution(
+    dtype: torch.dtype, slope: float, kernel: int, onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", onednn)
+    weight, bias = drawn(8, 5, kernel, kernel), drawn(8)
+    layer = FixedConv(weight, bias, dtype, slope)
+    for side in (6, 6, 6, 9, 9, 9, 6, 1):  # every size alone, again, and after another
+        wide = drawn(4, 7, side, side + 1, seed=side)
+        given = wide.clone()
+        expected = F.conv2d(wide[:, 1:6].to(dtype), weight.to(dtype), bias.to(dtype), padding=kernel // 2).float()
+        for addends in (0, 2, 4):  # for each of two images, two samples; for each sample
+            addend = drawn(addends, 8, side, side + 1, seed=1).to(dtype)
+            actual = layer(wide[:, 1:6], addend) if addends else layer(wide[:, 1:6])
+            total = expected + addend.float().repeat(4 // addends, 1, 1, 1) if addends else expected
+            assert actual.dtype == dtype
+            assert actual.is_contiguous(memory_format=torch.channels_last)
+            tolerance = 0.1 if dtype == torch.bfloat16 else 1e-5
+            torch.testing.assert_close(actual.float(), F.leaky_relu(total, slope), rtol=0, atol=tolerance)
+        assert torch.equal(wide, given)
+
+
+def sample(model: NCSR) -> Tensor:
+    return model.space(LR.to(model.dtype)).sample(1, 0.5, seed=0)
+
+
+def test_is_kept_and_follows_the_weights() -> None:
+    model = lively_model(dtype=torch.float32)
+    known, first = model.frozen(low=False), sample(model)
+    assert model.frozen(low=False) is known
+    assert torch.equal(sample(model), first)
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
+    model(torch.rand(1, 3, 24, 28), LR).backward()
+    optimiser.step()
+    stepped = sample(model)
+    assert not torch.equal(stepped, first)
+    other = lively_model(dtype=torch.float32)
+    assert torch.equal(sample(other), first)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(sample(other), stepped)
+    with torch.inference_mode():
+        assert torch.equal(sample(other), stepped)
+    assert sample(model.double()).dtype == torch.float64
+    torch.testing.assert_close(sample(model).float(), stepped, rtol=0, atol=1e-4)
+
+
+def test_a_space_keeps_the_weights_it_was_made_with() -> None:
+    model = lively_model(dtype=torch.float32)
+    space = model.space(LR)
+    before = space.sample(1, 0.5, seed=0)
+    with torch.no_grad():
+        model.encoder.first.weight.mul_(2)
+    assert torch.equal(space.sample(1, 0.5, seed=0), before)
+    assert not torch.equal(sample(model), before)
+
+
+@pytest.mark.parametrize("model", [lively_model(dtype=torch.float32), lively_encoder("esrgan+", torch.float32)])
+def test_copies(model: NCSR) -> None:
+    image = sample(model)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(sample(twin), image)
+
+
+@torch.no_grad()
+def test_weights_made_for_inference() -> None:
+    with torch.inference_mode():
+        model = lively_model(dtype=torch.float32)
+    assert torch.equal(sample(model), sample(lively_model(dtype=torch.float32)))
+
+
+def test_what_is_seen_without_gradients_has_none() -> None:
+    model = lively_model()
+    space, hr = model.space(LR.double()), torch.rand(1, 3, 24, 28, dtype=torch.float64)
+    assert space.log_prob(hr).requires_grad
+    with torch.no_grad():
+        quiet = space.log_prob(hr)
+    torch.testing.assert_close(quiet, space.log_prob(hr).detach(), rtol=1e-12, atol=0)
