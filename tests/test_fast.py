@@ -87,7 +87,7 @@ def test_in_bfloat16_the_flow_variable_stays_float32() -> None:
 def test_a_space_nobody_prepared_samples() -> None:
     model = lively_model()
     prepared = space_of(model)
-    assert torch.equal(model.unchecked_space(prepared.lr).sample(2, seed=0), prepared.sample(2, seed=0))
+    assert torch.equal(model.training_space(prepared.lr).sample(2, seed=0), prepared.sample(2, seed=0))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

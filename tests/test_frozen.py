@@ -42,8 +42,8 @@ def test_convolution(
             total = expected + addend.float().repeat(4 // addends, 1, 1, 1) if addends else expected
             assert actual.dtype == dtype
             assert actual.is_contiguous(memory_format=torch.channels_last)
-            tolerance = 0.1 if dtype == torch.bfloat16 else 1e-5
-            torch.testing.assert_close(actual.float(), F.leaky_relu(total, slope), rtol=0, atol=tolerance)
+            tolerance = 0.03 if dtype == torch.bfloat16 else 1e-5
+            torch.testing.assert_close(actual.float(), F.leaky_relu(total, slope), rtol=tolerance, atol=tolerance)
         assert torch.equal(wide, given)
 
 

@@ -159,7 +159,7 @@ def test_gradients_flow_through_decode_into_latents_and_through_log_prob_into_im
 
 def test_sampling_first_costs_no_gradient() -> None:
     model = lively_model()
-    space = model.unchecked_space(images(1, 4, 6))
+    space = model.training_space(images(1, 4, 6))
     space.sample(seed=0)
     space.log_prob(images(1, 16, 24, seed=1)).sum().backward()
     assert all(parameter.grad is not None for parameter in model.encoder.blocks.parameters())

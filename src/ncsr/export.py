@@ -24,6 +24,7 @@ from ncsr.files import atomic_path
 from ncsr.flow.bijection import Bijection
 from ncsr.flow.conv1x1 import Conv1x1
 from ncsr.flow.flow import Conditions
+from ncsr.flow.level import LevelCondition
 from ncsr.flow.step import see_together
 from ncsr.flow.upsampled import Seen
 from ncsr.model import NCSR
@@ -64,7 +65,7 @@ class Sampler(nn.Module):
         """`Flow.see`."""
         features = self.encoder.features(lr, stacked=self.stacked, largest=self.flow.scale // 2)
         stack = torch.cat(features.blocks, 1)
-        conditions: Conditions = []
+        conditions: list[LevelCondition] = []
         for index, level in enumerate(self.flow.levels):
             factor = self.flow.scale // 2 ** (index + 1)
             up = features.ups[factor] if factor else F.avg_pool2d(features.ups[1], 2)  # bilinear, by two

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from ncsr.flow.bijection import by_image
 
+_FEW_PIXELS = 2**14  # where laying out a weight takes more than a percent of convolving with it
+
 
 class FixedConv(nn.Module):
     """A convolution (stride 1, zero padding) with constant weights, and its activation; it has no gradients.
@@ -44,26 +46,30 @@ class FixedConv(nn.Module):
         x = _channels_last(x.to(self.dtype))
         if self.fused:
             self._lay_out(x.shape)
-            if addend is None:
-                return self._convolve(x, self.slope)
-            if len(addend) == len(x) and self.slope == 0:
-                operator = torch.ops.mkldnn._convolution_pointwise.binary
-                y: Tensor = operator(x, addend, self.weight, self.bias, *self.geometry, "add", None, "relu", [], None)
-                return y
-            y = self._convolve(x, 1)
-        else:
-            y = F.conv2d(x, self.weight, self.bias, 1, self.geometry[0])
-        if addend is not None:
-            by_image(y, addend).add_(addend)
-        if self.slope == 0:
-            return y.relu_()
-        return y if self.slope == 1 else F.leaky_relu(y, self.slope, inplace=True)
+        if addend is None:
+            return self._convolve(x, self.slope)
+        if self.fused and self.slope == 0 and self.dtype == torch.bfloat16:
+            return self._add(x, addend)
+        y = self._convolve(x, 1)
+        by_image(y, addend).add_(addend)
+        return _activate(y, self.slope)
 
     def _convolve(self, x: Tensor, slope: float) -> Tensor:
-        name, numbers = {0: ("relu", []), 1: ("none", [])}.get(slope, ("leaky_relu", [slope]))
+        if not self.fused:
+            return _activate(F.conv2d(x, self.weight, self.bias, 1, self.geometry[0]), slope)
+        name = "none" if slope == 1 else "leaky_relu" if slope else "relu"
+        numbers = [slope] if name == "leaky_relu" else []
         operator = torch.ops.mkldnn._convolution_pointwise
         y: Tensor = operator(x, self.weight, self.bias, *self.geometry, name, numbers, "")
         return y
+
+    def _add(self, x: Tensor, addend: Tensor) -> Tensor:
+        """ReLU(conv(x) + addend): the sum is made in place, in copies of the addend. In float32 that gains nothing."""
+        y = torch.empty((len(x), *addend.shape[1:]), dtype=self.dtype, memory_format=torch.channels_last)
+        by_image(y, addend).copy_(addend)
+        operator = torch.ops.mkldnn._convolution_pointwise_.binary
+        total: Tensor = operator(y, x, self.weight, self.bias, *self.geometry, "add", None, "relu", [], None)
+        return total
 
     def _lay_out(self, shape: torch.Size) -> None:
         """A layout for another shape would be converted at every call, which takes much longer than from the plain."""
@@ -71,7 +77,7 @@ class FixedConv(nn.Module):
         if shape != self.last:
             self.last = shape
             self.weight = _channels_last(self.weight.to_dense()) if own else self.weight
-        elif not own:
+        elif not own and shape[0] * shape[2] * shape[3] <= _FEW_PIXELS:
             convert: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
             self.weight = convert(self.weight.to_mkldnn(), *self.geometry, shape)
 
@@ -84,6 +90,12 @@ def _fuses(weight: Tensor) -> bool:
         return False
     low: bool = weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return low or weight.dtype == torch.float32
+
+
+def _activate(y: Tensor, slope: float) -> Tensor:
+    if slope == 0:
+        return y.relu_()
+    return y if slope == 1 else F.leaky_relu(y, slope, inplace=True)
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -8,6 +8,9 @@ ESRGAN+'s noise, a field for each of its blocks, is drawn the same way.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,16 +18,24 @@ from torch import Tensor
 BLOCK = 256  # HR pixels; a multiple of every level's cell
 
 
-def draw_latent(
-    shape: tuple[int, int, int], origin: tuple[int, int], cell: int, key: tuple[int, int, int, int]
-) -> Tensor:
+Key = tuple[int, int, int, int]
+"""(seed, sample, attempt, latent), all at least 0."""
+
+
+def draw_latents(shape: tuple[int, int, int], origin: tuple[int, int], cell: int, keys: Sequence[Key]) -> Tensor:
+    """`draw_latent` for each key, (len(keys), C, H, W); as many at a time as there are threads."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return torch.stack(list(pool.map(lambda key: draw_latent(shape, origin, cell, key), keys)))
+
+
+def draw_latent(shape: tuple[int, int, int], origin: tuple[int, int], cell: int, key: Key) -> Tensor:
     """A window of the infinite plane of one latent.
 
     Args:
         shape: (C, H, W) of the window.
         origin: its top left corner in the whole image, in cells of this latent.
         cell: HR pixels along the side of one cell, 2^l.
-        key: (seed, sample, attempt, latent), all at least 0.
+        key: which plane.
 
     Returns:
         (C, H, W) float32, standard normal.

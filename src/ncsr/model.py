@@ -88,14 +88,19 @@ class NCSR(nn.Module):
             raise InputError("lr must lie in [0, 1], got values outside: divide 8-bit images by 255")
         if origin[0] % 2 or origin[1] % 2 or min(origin) < 0:
             raise InputError(f"a tile's origin must be even LR pixels, from 0, got {origin}")
-        space = self.unchecked_space(lr, origin)
+        space = self._space(lr, origin, training=False)
         space.prepare()
         return space
 
-    def unchecked_space(self, lr: Tensor, origin: tuple[int, int] = (0, 0)) -> Space:
-        """`space` for training: y+ leaves [0, 1], and nothing is computed before it is asked for."""
+    def training_space(self, lr: Tensor) -> Space:
+        """`space` for training: y+ leaves [0, 1]; nothing is computed before it is asked for, and by the layers."""
+        return self._space(lr, (0, 0), training=True)
+
+    def _space(self, lr: Tensor, origin: tuple[int, int], *, training: bool) -> Space:
         lr = lr.to(self.device, self.dtype)
-        return EncoderSpace(self, lr, origin) if self.flow is None else FlowSpace(self, self.flow, lr, origin)
+        if self.flow is None:
+            return EncoderSpace(self, lr, origin)
+        return FlowSpace(self, self.flow, lr, origin, training=training)
 
     def frozen(self, *, low: bool) -> Frozen:
         """What the weights alone decide, in bfloat16 or as they are; kept until one of them changes."""
@@ -112,11 +117,11 @@ class NCSR(nn.Module):
             lr: (B, 3, h, w), y+ of the paper in training.
             noise: v, (B, 3, s h, s w), or its standard deviations (B,) for the std variant; None is zero.
         """
-        return self.unchecked_space(lr).bits_per_dim(hr, noise)
+        return self.training_space(lr).bits_per_dim(hr, noise)
 
     def log_prob_parts(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The two terms of log p(hr | lr, noise) in nats, (B,) each; see `Space.log_prob_parts`, `forward`."""
-        return self.unchecked_space(lr).log_prob_parts(hr, noise)
+        return self.training_space(lr).log_prob_parts(hr, noise)
 
     def start_actnorms(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> None:
         """Start every actnorm that has not started from one batch; in several processes all take process 0's start."""

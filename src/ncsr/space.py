@@ -22,7 +22,7 @@ from ncsr.flow.bijection import sum_pixels
 from ncsr.flow.fast import FastDecoder
 from ncsr.flow.flow import Conditions, Flow
 from ncsr.flow.step import StepCondition
-from ncsr.latents import draw_latent
+from ncsr.latents import draw_latent, draw_latents
 from ncsr.projection import project
 
 if TYPE_CHECKING:
@@ -167,14 +167,15 @@ class FlowSpace(Space):
         flow: the model's.
         lr: (B, 3, h, w) on the model's device, of its dtype.
         origin: (top, left) of these LR pixels in the whole image.
+        training: densities and latents always come from the layers themselves, so that hooks see them.
     """
 
-    def __init__(self, model: NCSR, flow: Flow, lr: Tensor, origin: tuple[int, int]) -> None:
+    def __init__(self, model: NCSR, flow: Flow, lr: Tensor, origin: tuple[int, int], *, training: bool = False) -> None:
         super().__init__(model, lr, origin)
-        self.flow = flow
+        self.flow, self.training = flow, training
         self._padded = _pad_even(lr, 1)
         self._seen: dict[bool, list[list[StepCondition]]] = {}
-        self._differentiable: dict[bool, Conditions] = {}
+        self._known: dict[tuple[bool, bool], Conditions] = {}
         self._decoders: dict[bool, FastDecoder] = {}
 
     @property
@@ -266,16 +267,19 @@ class FlowSpace(Space):
         return hr[..., : self.scale * h, : self.scale * w]
 
     def _conditions(self, low: bool) -> Conditions:
+        """Those for densities and latents."""
         wanted = self.lr.requires_grad or any(p.requires_grad for p in self.model.parameters())
-        if not (wanted and torch.is_grad_enabled()):
+        differentiable = wanted and torch.is_grad_enabled()
+        if not (differentiable or self.training):
             return self._see(low)
-        if low not in self._differentiable:
+        how = (low, differentiable)  # what was known without gradients has none to give
+        if how not in self._known:
             with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
-                self._differentiable[low] = self.flow.see(self._features(self.model.encoder), self.lr.dtype)
-        return self._differentiable[low]
+                self._known[how] = self.flow.see(self._features(self.model.encoder), self.lr.dtype)
+        return self._known[how]
 
     def _see(self, low: bool) -> list[list[StepCondition]]:
-        """The conditions without gradients."""
+        """The conditions for sampling: without gradients, from constants."""
         if low not in self._seen:
             frozen = self.model.frozen(low=low)
             assert frozen.flow is not None
@@ -304,8 +308,7 @@ class FlowSpace(Space):
         height, width = (self.scale * side for side in self._padded.shape[-2:])
         origin = (self.origin[0] * self.scale // cell, self.origin[1] * self.scale // cell)
         shape = self.flow.latent_shapes(height, width)[index]
-        drawn = [draw_latent(shape, origin, cell, (seed, k, attempt, index)) for k in samples]
-        return torch.stack(drawn).to(self.lr)
+        return draw_latents(shape, origin, cell, [(seed, k, attempt, index) for k in samples]).to(self.lr)
 
 
 def check_sampling(n: int, temperature: float, seed: int | None) -> int:

@@ -43,24 +43,24 @@ def seconds_of(job: Callable[[], object], device: torch.device | str = "cpu", re
 
 def gigaflops(job: Callable[[], object]) -> float:
     """The arithmetic of a job's convolutions and matrix products, 10^9 operations; a multiply-add counts as two."""
-    pointwise = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
     formulas: dict[Any, Any] = {torch.ops.aten.mkldnn_convolution: _convolution}
-    if pointwise is not None:
-        formulas[pointwise] = _fused_convolution
+    if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):  # the operators of `FixedConv`
+        formulas[torch.ops.mkldnn._convolution_pointwise] = _convolution
+        formulas[torch.ops.mkldnn._convolution_pointwise_] = _convolution_onto
     with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
         job()
     operations: int = counter.get_total_flops()
     return operations / 1e9
 
 
-def _convolution(image: Sequence[int], weight: Sequence[int], *arguments: object, out_shape: Sequence[int]) -> int:
-    """The operations of `mkldnn_convolution`, which torch does not count, from shapes."""
+def _convolution(image: Sequence[int], weight: Sequence[int], *others: object, out_shape: Sequence[int]) -> int:
+    """The operations of an operator that torch does not count, from shapes."""
     return 2 * prod(out_shape) * prod(weight[1:])
 
 
-def _fused_convolution(image: Sequence[int], second: Sequence[int], *others: object, out_shape: Sequence[int]) -> int:
-    """The same of `FixedConv`'s two operators; where an addend is second, the weight is third."""
-    weight = others[0] if isinstance(others[0], (tuple, list)) and len(others[0]) == 4 else second
+def _convolution_onto(
+    target: Sequence[int], image: Sequence[int], weight: Sequence[int], *others: object, out_shape: Sequence[int]
+) -> int:
     return _convolution(image, weight, out_shape=out_shape)
 
 

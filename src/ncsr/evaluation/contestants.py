@@ -110,7 +110,7 @@ class Model(Contestant):
         """Of photographs that fit into a tile; whatever the temperature."""
         if self._model.flow is None or max(pair.lr.shape[-2:]) > self._drawing.tile:
             return None
-        space = self._model.unchecked_space(pair.lr[None].float() / 255)
+        space = self._model.training_space(pair.lr[None].float() / 255)
         return dequantised_bits_per_dim(space, pair.hr[None]).item()
 
 

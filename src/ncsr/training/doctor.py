@@ -82,7 +82,7 @@ def diagnose(model: NCSR, hr: Tensor, lr: Tensor, noise: Tensor | None) -> Diagn
         if isinstance(module, (Subnet, ActNorm, nn.Conv2d))
     ]
     try:
-        latents = [model.encoder(lr)] if model.flow is None else model.unchecked_space(lr).encode(hr, noise)
+        latents = [model.encoder(lr)] if model.flow is None else model.training_space(lr).encode(hr, noise)
     finally:
         for hook in hooks:
             hook.remove()
