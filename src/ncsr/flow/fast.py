@@ -106,7 +106,7 @@ class _FastStep:
     def __init__(
         self, step: ConditionalStep, before: Sequence[TransitionStep], up: int, enlarged: bool, dtype: torch.dtype
     ) -> None:
-        exact = step.conv1x1.weight
+        self.dtype, exact = dtype, step.conv1x1.weight
         injector, coupling = step.injector.subnet, step.coupling.subnet
         # Rounded shifts would move the image's local means: the injector goes on as the weights are.
         self.injector = _Affine(injector, exact.dtype, sign=1)
@@ -115,10 +115,13 @@ class _FastStep:
             (FixedConv(*layer.first.folded(), dtype, slope=0), _Affine(layer, dtype, sign=-1)) for layer in layers
         ]
         seen = torch.cat((injector.first.context_weight(), coupling.first.context_weight()))
-        kernel, *products = split_kernel(seen, up, enlarged=enlarged)
         bias = injector.first.folded()[1]
-        first = FixedConv(kernel, torch.cat((bias, torch.zeros_like(bias))), dtype)
-        self.seeing = [first, *(FixedConv(kernel, None, dtype) for kernel in products)]
+        kernels = split_kernel(seen, up, enlarged=enlarged)
+        dtypes = (dtype, exact.dtype, dtype, dtype, dtype)  # by far the largest terms are the second one's
+        self.seeing = [
+            FixedConv(kernel, None if i else torch.cat((bias, torch.zeros_like(bias))), dtype)
+            for i, (kernel, dtype) in enumerate(zip(kernels, dtypes, strict=False))
+        ]
         matrix, offset = _inverse(step)
         matrix = -matrix
         for transition in reversed(before):
@@ -127,9 +130,9 @@ class _FastStep:
         self.affine = FixedConv(matrix[:, :, None, None].to(exact), offset.to(exact), exact.dtype)
 
     def see(self, seen: Seen) -> StepCondition:
-        injector, coupling = (_laid_out(half) for half in seen.convolve(self.seeing).chunk(2, 1))
-        shift, scale = (_laid_out(part) for part in self.injector(injector.relu_()))
-        return StepCondition(Affine(shift, scale, sum_pixels(scale.log())), coupling)
+        injector, coupling = seen.convolve(self.seeing, self.injector.exact).chunk(2, 1)
+        shift, scale = (_laid_out(part) for part in self.injector(_laid_out(injector).relu_()))
+        return StepCondition(Affine(shift, scale, sum_pixels(scale.log())), _laid_out(coupling.to(self.dtype)))
 
     def decode(self, h: Tensor, condition: StepCondition) -> Tensor:
         h1, h2 = h.chunk(2, 1)

@@ -46,9 +46,11 @@ class Seen:
         first, *products = split_kernel(weight, self.up.shape[1], enlarged=bool(self.small))
         return self.convolve([partial(conv3x3, weight=first), *(partial(conv2d, weight=kernel) for kernel in products)])
 
-    def convolve(self, convolutions: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
-        """`conv3x3` by convolutions that hold the kernels of `split_kernel`, in its order."""
-        y, *products = [convolve(x) for convolve, x in zip(convolutions, (self.up, *self.small), strict=True)]
+    def convolve(self, convolutions: Sequence[Callable[[Tensor], Tensor]], dtype: torch.dtype | None = None) -> Tensor:
+        """`conv3x3` by convolutions that hold the kernels of `split_kernel`, in its order; summed in `dtype`."""
+        y, *products = [
+            convolve(x).to(dtype=dtype) for convolve, x in zip(convolutions, (self.up, *self.small), strict=True)
+        ]
         if products:
             y = _Interleave.apply(y, *(p.permute(0, 2, 3, 1) for p in products))  # type: ignore[no-untyped-call]
         return y
