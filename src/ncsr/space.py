@@ -84,7 +84,8 @@ class Space:
             again = bad.any(1).nonzero().flatten().tolist()
             redrawn = self.draw(again, temperature, self.seed, attempt)
             images[again] = torch.where(bad[again][:, :, None, None, None], redrawn, images[again])
-        check_finite(images, temperature)
+        else:
+            check_finite(images, temperature)
         return images.clamp_(0, 1)
 
     @torch.no_grad()
