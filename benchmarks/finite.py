@@ -8,6 +8,7 @@ LR images by MATLAB-compatible bicubic reduction of the photographs, rounded to 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import get_args
 
@@ -33,19 +34,21 @@ def main() -> None:
     parser.add_argument("--precision", choices=get_args(Precision), default="auto")
     options = parser.parse_args()
     model = load(options.model, precision=options.precision)
-    temperature, scale = options.t or model.config.temperature, model.config.scale
+    scale = model.config.scale
+    temperature = model.config.temperature if options.t is None else options.t
     print(f"{machine()}; {options.model}, {options.n} samples, temperature {temperature:g}, {options.precision}")
     failed = total = 0
     for path in find_photos(options.folder):
         levels = (read_photo(path).rgb * 255).round().to(torch.uint8)
         levels = levels[:, : levels.shape[1] // scale * scale, : levels.shape[2] // scale * scale]
         space = model.space(imresize(levels, 1 / scale)[None].float() / 255)
-        bad, low, high = 0, 0.0, 1.0
+        bad, low, high = 0, math.inf, -math.inf
         for first in range(0, options.n, _TOGETHER):
             images = space.draw(range(first, min(first + _TOGETHER, options.n)), temperature, 0)
             finite = images.flatten(1).isfinite().all(1)
             bad += int((~finite).sum())
-            low, high = min(low, images[finite].min().item()), max(high, images[finite].max().item())
+            if finite.any():
+                low, high = min(low, images[finite].min().item()), max(high, images[finite].max().item())
         print(f"{path.name}: {bad} of {options.n} not finite; values from {low:.2f} to {high:.2f}", flush=True)
         failed, total = failed + bad, total + options.n
     print(f"all: {failed} of {total} not finite")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Iterator
@@ -439,6 +440,18 @@ def test_validation_measures_what_it_says(tiny_model: ncsr.NCSR) -> None:
     expected = tiny_model.space(lr[None].float() / 255).sample(1, 0.0)[0, 0]
     assert result.figures["PSNR"] == pytest.approx(ncsr.metrics.luma_psnr(expected, hr, 4).item())
     assert result.score == -result.figures["bits per dimension"]
+
+
+@pytest.mark.parametrize("changes", [{}, _L1, {"average": 0.5}])
+def test_validation_is_of_the_weights_as_they_are(changes: dict[str, Any], fabric: Fabric) -> None:
+    recipe = _recipe(validate_images=1, learning_rate=1e-2, **changes)
+    trainer = _started(recipe, fabric)
+    scores = []
+    for _ in range(2):
+        _advance(trainer, 2)
+        scores.append(validate(trainer.result(), _photos(72), recipe).score)
+        assert scores[-1] == validate(copy.deepcopy(trainer.result()), _photos(72), recipe).score
+    assert scores[0] != scores[1]
 
 
 def test_negative_bits_are_explained_once(

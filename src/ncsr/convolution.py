@@ -54,6 +54,11 @@ def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
     return gradient
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """(B, C, H, W) with its channels next to one another in memory; itself if they are."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def by_taps() -> bool:
     """Whether weight gradients are faster as matrix products than by oneDNN here."""
     return not torch.backends.cpu.get_cpu_capability().startswith("AVX512")

@@ -2,10 +2,10 @@
 
     y = LeakyReLU(conv(x, W) + b + addend)
 
-Sum and activation are applied while a result is in the registers: PyTorch has these operators for the code that it
-compiles. How a weight is best laid out depends on the image's size too; once a size comes again, it is laid out for
-that, where `F.conv2d` does it at every call (for small images, half of the time). Where the operators are missing, in
-float64 and on GPUs, three calls do the same.
+The activation, and in bfloat16 the sum, are applied while a result is in the registers: PyTorch has these operators for
+the code that it compiles. How a weight is best laid out depends on the image's size too: once a size comes again, it is
+laid out for that, where `F.conv2d` does it at every call (for small images, half of the time). Where the operators are
+missing, in float64 and on GPUs, three calls do the same.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ncsr.convolution import channels_last
 from ncsr.flow.bijection import by_image
 
 _FEW_PIXELS = 2**14  # where laying out a weight takes more than a percent of convolving with it
@@ -36,14 +37,14 @@ class FixedConv(nn.Module):
         padding = weight.shape[-1] // 2
         self.dtype, self.slope = dtype, slope
         self.geometry = ((padding, padding), (1, 1), (1, 1), 1)  # padding, stride, dilation, groups
-        self.weight = _channels_last(weight.detach().to(dtype))
+        self.weight = channels_last(weight.detach().to(dtype))
         self.bias = None if bias is None else bias.detach().to(dtype)
         self.fused = _fuses(self.weight)
         self.last = torch.Size()  # shape of the last input
 
     def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
         """(n B, C, H, W) and maybe (B, O, H, W), of `dtype`, to (n B, O, H, W), channels-last."""
-        x = _channels_last(x.to(self.dtype))
+        x = channels_last(x.to(self.dtype))
         if self.fused:
             self._lay_out(x.shape)
         if addend is None:
@@ -53,6 +54,10 @@ class FixedConv(nn.Module):
         y = self._convolve(x, 1)
         by_image(y, addend).add_(addend)
         return _activate(y, self.slope)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With the weight as it was: what is laid out cannot be copied."""
+        return self.__dict__ | {"weight": channels_last(self.weight.to_dense()), "last": torch.Size()}
 
     def _convolve(self, x: Tensor, slope: float) -> Tensor:
         if not self.fused:
@@ -76,7 +81,7 @@ class FixedConv(nn.Module):
         own = self.weight.layout != torch.strided
         if shape != self.last:
             self.last = shape
-            self.weight = _channels_last(self.weight.to_dense()) if own else self.weight
+            self.weight = channels_last(self.weight.to_dense()) if own else self.weight
         elif not own and shape[0] * shape[2] * shape[3] <= _FEW_PIXELS:
             convert: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
             self.weight = convert(self.weight.to_mkldnn(), *self.geometry, shape)
@@ -96,7 +101,3 @@ def _activate(y: Tensor, slope: float) -> Tensor:
     if slope == 0:
         return y.relu_()
     return y if slope == 1 else F.leaky_relu(y, slope, inplace=True)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)

@@ -30,6 +30,8 @@ class Frozen:
         self._seen = _state(encoder, flow)
         self.encoder = copy.deepcopy(encoder).requires_grad_(False)
         for parent in list(self.encoder.modules()):
+            parent._forward_pre_hooks.clear()  # copies of hooks would be called with no one to hear them
+            parent._forward_hooks.clear()
             for name, child in parent.named_children():
                 if isinstance(child, nn.Conv2d):
                     exact = child is self.encoder.first
@@ -40,15 +42,18 @@ class Frozen:
         self.flow = None if flow is None else FastFlow(flow, dtype)
 
     def is_of(self, encoder: Encoder, flow: Flow | None) -> bool:
-        """Whether no weight has changed since; writing to a tensor's `.data` is not seen."""
+        """Whether no weight has changed since, as far as PyTorch counts.
+
+        It does not count what fused optimisers write, nor what is written to a tensor's `.data`.
+        """
         before, now = self._seen, _state(encoder, flow)
         return len(before) == len(now) and all(
-            old.data_ptr() == new.data_ptr() and was == version
+            old.data_ptr() == new.data_ptr() and was == version >= 0
             for (old, was), (new, version) in zip(before, now, strict=True)
         )
 
 
 def _state(encoder: Encoder, flow: Flow | None) -> list[tuple[Tensor, int]]:
-    """Every weight, held so that its memory is not given to another, and how often it was written to."""
+    """The memory of every weight, held so that no other gets it, and how often it was written to, -1 for unknown."""
     parameters = [*encoder.parameters(), *(() if flow is None else flow.parameters())]
-    return [(p, 0 if p.is_inference() else p._version) for p in parameters]
+    return [(p.detach(), -1 if p.is_inference() else p._version) for p in parameters]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,15 @@ class NCSR(nn.Module):
         self.encoder = Encoder(config.encoder, config.scale)
         self.flow = None if config.flow is None else Flow(config)
         self._frozen: dict[torch.dtype, Frozen] = {}
+
+    def train(self, mode: bool = True) -> NCSR:
+        """As of every module. Constants of weights that may be trained are not kept."""
+        self._frozen.clear()
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NCSR:
+        self._frozen.clear()  # of another device or type
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_frozen": {}}  # copies make their own
@@ -77,6 +87,8 @@ class NCSR(nn.Module):
             origin: (top, left) of these LR pixels in the whole image, even numbers: samples of tiles of one image
                 agree.
 
+        Samples keep the weights as they are now. Modules are not called for them, so hooks on these see nothing.
+
         Raises:
             InputError: not such a tensor.
         """
@@ -94,6 +106,8 @@ class NCSR(nn.Module):
 
     def training_space(self, lr: Tensor) -> Space:
         """`space` for training: y+ leaves [0, 1]; nothing is computed before it is asked for, and by the layers."""
+        if torch.is_grad_enabled():  # what follows may be a step that PyTorch does not count
+            self._frozen.clear()
         return self._space(lr, (0, 0), training=True)
 
     def _space(self, lr: Tensor, origin: tuple[int, int], *, training: bool) -> Space:
@@ -103,11 +117,17 @@ class NCSR(nn.Module):
         return FlowSpace(self, self.flow, lr, origin, training=training)
 
     def frozen(self, *, low: bool) -> Frozen:
-        """What the weights alone decide, in bfloat16 or as they are; kept until one of them changes."""
+        """What the weights alone decide, in bfloat16 or as they are.
+
+        In eval mode it is kept until a weight changes (`Frozen.is_of`) or a loss is computed.
+        """
         dtype = torch.bfloat16 if low else self.dtype
-        if dtype not in self._frozen or not self._frozen[dtype].is_of(self.encoder, self.flow):
-            self._frozen[dtype] = Frozen(self.encoder, self.flow, dtype)
-        return self._frozen[dtype]
+        known = self._frozen.get(dtype)
+        if known is None or not known.is_of(self.encoder, self.flow):
+            known = Frozen(self.encoder, self.flow, dtype)
+        if not self.training:
+            self._frozen[dtype] = known
+        return known
 
     def forward(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> Tensor:
         """The training loss -log p(hr | lr, noise) in bits per dimension, (B,).

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +20,7 @@ from torch import Tensor
 from ncsr.encoder import Encoder, Features, Noise
 from ncsr.errors import InputError
 from ncsr.flow.bijection import sum_pixels
-from ncsr.flow.fast import FastDecoder
+from ncsr.flow.fast import FastDecoder, FastFlow
 from ncsr.flow.flow import Conditions, Flow
 from ncsr.flow.step import StepCondition
 from ncsr.latents import draw_latent, draw_latents
@@ -137,16 +138,24 @@ class EncoderSpace(Space):
     """The space of an encoder-only model: one image, so all samples are equal (ESRGAN+ draws its noise by the seed)."""
 
     def prepare(self) -> None:
-        self._image: Tensor | None = None
-        if self.model.config.encoder.dense_block == "esrgan":
-            self._image = self._super_resolve(None)
+        _ = self._encoder if self._noisy else self._image
 
     def draw(self, samples: Sequence[int], temperature: float, seed: int, attempt: int = 0) -> Tensor:
-        if self._image is not None:
-            return self._image.repeat(len(samples), 1, 1, 1, 1)
-        if not temperature:
-            return self._super_resolve(None).repeat(len(samples), 1, 1, 1, 1)
-        return torch.stack([self._super_resolve(self._noise(seed, k, attempt)) for k in samples])
+        if temperature and self._noisy:
+            return torch.stack([self._super_resolve(self._noise(seed, k, attempt)) for k in samples])
+        return self._image.repeat(len(samples), 1, 1, 1, 1)
+
+    @property
+    def _noisy(self) -> bool:
+        return self.model.config.encoder.dense_block == "esrgan+"
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return self.model.frozen(low=self.model.low_precision(sampling=True)).encoder
+
+    @cached_property
+    def _image(self) -> Tensor:
+        return self._super_resolve(None)
 
     def _noise(self, seed: int, sample: int, attempt: int) -> Noise:
         """As latents are drawn: the same field for the whole image, whatever its tiles."""
@@ -154,9 +163,8 @@ class EncoderSpace(Space):
         return (draw_latent(shape, self.origin, self.scale, (seed, sample, attempt, i)) for i in count())
 
     def _super_resolve(self, noise: Noise | None) -> Tensor:
-        encoder = self.model.frozen(low=self.model.low_precision(sampling=True)).encoder
         with torch.no_grad(), torch.autocast(self.lr.device.type, enabled=False):
-            image: Tensor = encoder(self.lr, noise)
+            image: Tensor = self._encoder(self.lr, noise)
         return image.to(self.lr.dtype)
 
 
@@ -175,6 +183,7 @@ class FlowSpace(Space):
         super().__init__(model, lr, origin)
         self.flow, self.training = flow, training
         self._padded = _pad_even(lr, 1)
+        self._frozen: dict[bool, tuple[Encoder, FastFlow]] = {}
         self._seen: dict[bool, list[list[StepCondition]]] = {}
         self._known: dict[tuple[bool, bool], Conditions] = {}
         self._decoders: dict[bool, FastDecoder] = {}
@@ -184,9 +193,7 @@ class FlowSpace(Space):
         """Latents to samples, fast; made when it is first wanted, in the model's precision for sampling."""
         low = self.model.low_precision(sampling=True)
         if low not in self._decoders:
-            fast = self.model.frozen(low=low).flow
-            assert fast is not None
-            self._decoders[low] = FastDecoder(fast, self._see(low))
+            self._decoders[low] = FastDecoder(self._fast(low)[1], self._see(low))
         return self._decoders[low]
 
     def prepare(self) -> None:
@@ -280,13 +287,19 @@ class FlowSpace(Space):
         return self._known[how]
 
     def _see(self, low: bool) -> list[list[StepCondition]]:
-        """The conditions for sampling: without gradients, from constants."""
+        """The conditions without gradients, from constants."""
         if low not in self._seen:
+            encoder, flow = self._fast(low)
+            with torch.no_grad(), torch.autocast(self.lr.device.type, enabled=False):
+                self._seen[low] = flow.see(self._features(encoder))
+        return self._seen[low]
+
+    def _fast(self, low: bool) -> tuple[Encoder, FastFlow]:
+        if low not in self._frozen:
             frozen = self.model.frozen(low=low)
             assert frozen.flow is not None
-            with torch.no_grad(), torch.autocast(self.lr.device.type, enabled=False):
-                self._seen[low] = frozen.flow.see(self._features(frozen.encoder))
-        return self._seen[low]
+            self._frozen[low] = frozen.encoder, frozen.flow
+        return self._frozen[low]
 
     def _features(self, encoder: Encoder) -> Features:
         stacked = self.model.config.flow.stacked_blocks if self.model.config.flow else ()

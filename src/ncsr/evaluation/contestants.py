@@ -110,7 +110,8 @@ class Model(Contestant):
         """Of photographs that fit into a tile; whatever the temperature."""
         if self._model.flow is None or max(pair.lr.shape[-2:]) > self._drawing.tile:
             return None
-        space = self._model.training_space(pair.lr[None].float() / 255)
+        with torch.no_grad():
+            space = self._model.training_space(pair.lr[None].float() / 255)  # by the layers, in float32
         return dequantised_bits_per_dim(space, pair.hr[None]).item()
 
 

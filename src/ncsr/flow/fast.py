@@ -13,12 +13,14 @@ convolutions stays in the processor's cache.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ncsr.convolution import channels_last
 from ncsr.encoder import Features
 from ncsr.fixed import FixedConv
 from ncsr.flow.bijection import by_image, sum_pixels
@@ -42,7 +44,7 @@ class FastFlow:
 
     @torch.no_grad()
     def __init__(self, flow: Flow, dtype: torch.dtype) -> None:
-        self.flow = flow
+        self.sights, self.splits = flow.sights, copy.deepcopy(flow.splits)
         self.levels = [
             _FastLevel(level, flow.scale >> (i + 1) > 1, dtype)  # the stack has the LR size, or half of it
             for i, level in enumerate(flow.levels)
@@ -51,7 +53,7 @@ class FastFlow:
     @torch.no_grad()
     def see(self, features: Features) -> list[list[StepCondition]]:
         """`Flow.see`."""
-        return [level.see(Seen(*seen)) for level, seen in zip(self.levels, self.flow.sights(features), strict=True)]
+        return [level.see(Seen(*seen)) for level, seen in zip(self.levels, self.sights(features), strict=True)]
 
 
 class FastDecoder:
@@ -73,7 +75,7 @@ class FastDecoder:
     @torch.no_grad()
     def __call__(self, latents: Sequence[Tensor]) -> Tensor:
         """The HR images (n B, 3, H, W) of latents (n B, C, H, W), fine to coarse; not clamped."""
-        h, splits = latents[-1], self.fast.flow.splits
+        h, splits = latents[-1], self.fast.splits
         with torch.autocast(h.device.type, enabled=False):
             for index in reversed(range(len(self.conditions))):
                 if index < len(splits):
@@ -117,10 +119,10 @@ class _FastStep:
         seen = torch.cat((injector.first.context_weight(), coupling.first.context_weight()))
         bias = injector.first.folded()[1]
         kernels = split_kernel(seen, up, enlarged=enlarged)
-        dtypes = (dtype, exact.dtype, dtype, dtype, dtype)  # by far the largest terms are the second one's
+        precisions = (dtype, exact.dtype, dtype, dtype, dtype)  # by far the largest terms are the second one's
         self.seeing = [
-            FixedConv(kernel, None if i else torch.cat((bias, torch.zeros_like(bias))), dtype)
-            for i, (kernel, dtype) in enumerate(zip(kernels, dtypes, strict=False))
+            FixedConv(kernel, None if i else torch.cat((bias, torch.zeros_like(bias))), precision)
+            for i, (kernel, precision) in enumerate(zip(kernels, precisions, strict=False))
         ]
         matrix, offset = _inverse(step)
         matrix = -matrix
@@ -131,12 +133,12 @@ class _FastStep:
 
     def see(self, seen: Seen) -> StepCondition:
         injector, coupling = seen.convolve(self.seeing, self.injector.exact).chunk(2, 1)
-        shift, scale = (_laid_out(part) for part in self.injector(_laid_out(injector).relu_()))
-        return StepCondition(Affine(shift, scale, sum_pixels(scale.log())), _laid_out(coupling.to(self.dtype)))
+        shift, scale = (channels_last(part) for part in self.injector(channels_last(injector).relu_()))
+        return StepCondition(Affine(shift, scale, sum_pixels(scale.log())), channels_last(coupling.to(self.dtype)))
 
     def decode(self, h: Tensor, condition: StepCondition) -> Tensor:
         h1, h2 = h.chunk(2, 1)
-        h1 = _laid_out(h1.to(condition.coupling.dtype))
+        h1 = channels_last(h1.to(condition.coupling.dtype))
         for (first, affine), context in zip(self.couplings, (condition.coupling, None), strict=False):
             minus_shift, scale = affine(first(h1, context))
             torch.addcdiv(minus_shift, h2, scale, out=h2)
@@ -176,7 +178,3 @@ def _together(context: Tensor) -> int:
     """How many samples' hidden activations, of one image each as large as the context, are worth having at a time."""
     budget = _CACHE_BYTES if context.device.type == "cpu" else _MEMORY_BYTES
     return max(1, budget // (context.numel() * context.itemsize))
-
-
-def _laid_out(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)

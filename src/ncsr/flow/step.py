@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ncsr.config import ScaleBound
+from ncsr.convolution import channels_last
 from ncsr.flow.actnorm import ActNorm
 from ncsr.flow.bijection import Bijection, Chain, decode_chain, encode_chain
 from ncsr.flow.conv1x1 import Conv1x1
@@ -129,11 +130,11 @@ def see_together(steps: Sequence[ConditionalStep], seen: Seen, dtype: torch.dtyp
     weights = [s.first.context_weight() for step in steps for s in (step.injector.subnet, step.coupling.subnet)]
     wide = seen.conv3x3(torch.cat(weights)).chunk(len(weights), 1)
     # Each part is added to every sample: a copy of its own is read faster than a slice of wide rows.
-    parts = iter([part.contiguous(memory_format=torch.channels_last) for part in wide])
+    parts = iter([channels_last(part) for part in wide])
     conditions = []
     for step, injector, coupling in zip(steps, parts, parts, strict=True):
         with torch.autocast(injector.device.type, enabled=False):  # rounded shifts would move the image's local means
             shift, scale, log_det = step.injector.subnet(None, injector.to(dtype), dtype)
-        shift = shift.contiguous(memory_format=torch.channels_last)
+        shift = channels_last(shift)
         conditions.append(StepCondition(Affine(shift, scale, log_det), coupling))
     return conditions

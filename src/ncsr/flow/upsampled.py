@@ -13,14 +13,15 @@ of nine at the large one, a quarter of the arithmetic.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncsr.convolution import conv2d, conv3x3
+from ncsr.convolution import channels_last, conv2d, conv3x3
+
+_DIFFERENCES = ((0, 0), (1, 0), (0, 1), (1, 1))  # whether of rows, of columns: what the four products are taken of
 
 
 class Seen:
@@ -39,20 +40,28 @@ class Seen:
         if factor > 1:
             x = stack if factor == 2 else F.interpolate(stack, scale_factor=factor // 2, mode="nearest")
             rows, columns = _differences(x, -2), _differences(x, -1)
-            self.small = [_laid_out(part) for part in (x, rows, columns, _differences(rows, -1))]
+            self.small = [channels_last(part) for part in (x, rows, columns, _differences(rows, -1))]
 
     def conv3x3(self, weight: Tensor) -> Tensor:
         """(B, O, H, W) of weight (O, C1 + C2, 3, 3), zero padding, no bias."""
-        first, *products = split_kernel(weight, self.up.shape[1], enlarged=bool(self.small))
-        return self.convolve([partial(conv3x3, weight=first), *(partial(conv2d, weight=kernel) for kernel in products)])
-
-    def convolve(self, convolutions: Sequence[Callable[[Tensor], Tensor]], dtype: torch.dtype | None = None) -> Tensor:
-        """`conv3x3` by convolutions that hold the kernels of `split_kernel`, in its order; summed in `dtype`."""
-        y, *products = [
-            convolve(x).to(dtype=dtype) for convolve, x in zip(convolutions, (self.up, *self.small), strict=True)
-        ]
-        if products:
+        first, *others = split_kernel(weight, self.up.shape[1], enlarged=bool(self.small))
+        y = conv3x3(self.up, first)
+        if others:
+            products = [conv2d(x, kernel) for x, kernel in zip(self.small, others, strict=True)]
             y = _Interleave.apply(y, *(p.permute(0, 2, 3, 1) for p in products))  # type: ignore[no-untyped-call]
+        return y
+
+    def convolve(self, convolutions: Sequence[Callable[[Tensor], Tensor]], dtype: torch.dtype) -> Tensor:
+        """`conv3x3` without gradients.
+
+        Args:
+            convolutions: with the kernels of `split_kernel`, in its order.
+            dtype: to sum in; the result has it.
+        """
+        first, *others = convolutions
+        y = first(self.up).to(dtype)
+        for differences, convolve, x in zip(_DIFFERENCES, others, self.small, strict=bool(others)):
+            _interleave(_phases(y), convolve(x).permute(0, 2, 3, 1), *differences)
         return y
 
 
@@ -88,8 +97,14 @@ def _factors(kernel: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
     return -first, first + middle + last, last
 
 
-def _laid_out(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
+def _interleave(phases: Tensor, product: Tensor, of_rows: int, of_columns: int) -> None:
+    """Add one of the four products to the outputs (`_phases`) that each of its parts belongs to."""
+    h, w = phases.shape[1], phases.shape[3]
+    parts = product.chunk((1 + of_rows) * (1 + of_columns), -1)
+    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        row, column = i * of_rows, j * of_columns
+        phase = phases[:, :, i, :, j]
+        phase += parts[row * (1 + of_columns) + column][:, row : row + h, column : column + w]
 
 
 class _Interleave(torch.autograd.Function):
@@ -98,18 +113,13 @@ class _Interleave(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, values: Tensor, rows: Tensor, columns: Tensor, both: Tensor) -> Tensor:
         ctx.mark_dirty(y)
-        out, (h, w) = _phases(y), values.shape[1:3]
-        for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            phase = out[:, :, i, :, j]
-            phase += values
-            phase += rows[:, i : i + h].chunk(2, -1)[i]
-            phase += columns[:, :, j : j + w].chunk(2, -1)[j]
-            phase += both[:, i : i + h, j : j + w].chunk(4, -1)[2 * i + j]
+        for differences, product in zip(_DIFFERENCES, (values, rows, columns, both), strict=True):
+            _interleave(_phases(y), product, *differences)
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        g = _phases(_laid_out(grad))
+        g = _phases(channels_last(grad))
         b, h, _, w, _, o = g.shape
         rows, columns = g.new_zeros(b, h + 1, w, 2 * o), g.new_zeros(b, h, w + 1, 2 * o)
         both = g.new_zeros(b, h + 1, w + 1, 4 * o)
