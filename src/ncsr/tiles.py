@@ -82,7 +82,7 @@ def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
 
 
 def tile_bytes(config: ModelConfig, pixels: int, low: bool) -> int:
-    """Memory that computing a window takes at its worst, beside the model (measured: up to a fifth less).
+    """Memory that computing a window takes at its worst, beside the model (measured: up to a quarter less).
 
     Args:
         config: its widths tell what a pixel takes.
