@@ -117,13 +117,14 @@ class _FastStep:
             (FixedConv(*layer.first.folded(), dtype, slope=0), _Affine(layer, dtype, sign=-1)) for layer in layers
         ]
         seen = torch.cat((injector.first.context_weight(), coupling.first.context_weight()))
-        bias = injector.first.folded()[1]
-        kernels = split_kernel(seen, up, enlarged=enlarged)
-        precisions = (dtype, exact.dtype, dtype, dtype, dtype)  # by far the largest terms are the second one's
-        self.seeing = [
-            FixedConv(kernel, None if i else torch.cat((bias, torch.zeros_like(bias))), precision)
-            for i, (kernel, precision) in enumerate(zip(kernels, precisions, strict=False))
-        ]
+        bias = torch.cat((injector.first.folded()[1], torch.zeros_like(coupling.first.folded()[1])))
+        first, *products = split_kernel(seen, up, enlarged=enlarged)
+        if products:  # exact where it costs little: the largest term by far, and the bias, whose rounding has one sign
+            precise = FixedConv(products[0], bias, exact.dtype)
+            others = [FixedConv(kernel, None, dtype) for kernel in products[1:]]
+            self.seeing = [FixedConv(first, None, dtype), precise, *others]
+        else:
+            self.seeing = [FixedConv(first, bias, dtype)]
         matrix, offset = _inverse(step)
         matrix = -matrix
         for transition in reversed(before):
