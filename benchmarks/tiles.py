@@ -2,9 +2,10 @@
 
     python -m benchmarks.tiles [--models x4-small deep] [--side 96] [--precision float32] [--plot OVERLAP.png]
 
-Images of side x side LR pixels: the example photograph, a gradient, noise and text. Each is sampled whole, and once
-more from windows that end `overlap` LR pixels beyond the middle, from either side; what the windows are responsible for
-is compared. `deep` is the published network at full size with the yardstick's rule parameters.
+Images of side x side LR pixels: the example photograph, a gradient, the photograph with noise of 13 grey levels, noise
+alone and text. Each is sampled whole, and once more from windows that end `overlap` LR pixels beyond the middle, from
+either side; what the windows are responsible for is compared. `deep` is the published network at full size with the
+yardstick's rule parameters.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def pictures(side: int) -> dict[str, Tensor]:
     return {
         "photograph": mirrored[:, :side, :side],
         "gradient": torch.stack((ramp, ramp.T, 0.5 + 0 * ramp)),
+        "film grain": (mirrored[:, :side, :side] + 0.05 * (noise - 0.5) * 12**0.5).clamp(0, 1),
         "noise": noise,
         "text": photo_from_array(torch.tensor(list(page.get_flattened_data())).view(side, side).byte().numpy()).rgb,
     }
