@@ -27,7 +27,7 @@ from ncsr.flow.bijection import by_image, sum_pixels
 from ncsr.flow.flow import Flow
 from ncsr.flow.level import Level
 from ncsr.flow.step import ConditionalStep, StepCondition, TransitionStep
-from ncsr.flow.subnet import ATAN_BOUND, Affine, Subnet
+from ncsr.flow.subnet import ATAN_BOUND, Affine, NormedConv, Subnet
 from ncsr.flow.upsampled import Seen, split_kernel
 
 _CACHE_BYTES = 12 * 2**20  # hidden activations of one convolution, on a CPU
@@ -116,15 +116,7 @@ class _FastStep:
         self.couplings = [
             (FixedConv(*layer.first.folded(), dtype, slope=0), _Affine(layer, dtype, sign=-1)) for layer in layers
         ]
-        seen = torch.cat((injector.first.context_weight(), coupling.first.context_weight()))
-        bias = torch.cat((injector.first.folded()[1], torch.zeros_like(coupling.first.folded()[1])))
-        first, *products = split_kernel(seen, up, enlarged=enlarged)
-        if products:  # exact where it costs little: the largest term by far, and the bias, whose rounding has one sign
-            precise = FixedConv(products[0], bias, exact.dtype)
-            others = [FixedConv(kernel, None, dtype) for kernel in products[1:]]
-            self.seeing = [FixedConv(first, None, dtype), precise, *others]
-        else:
-            self.seeing = [FixedConv(first, bias, dtype)]
+        self.seeing = [_seeing(net.first, up, enlarged, dtype) for net in (injector, coupling)]
         matrix, offset = _inverse(step)
         matrix = -matrix
         for transition in reversed(before):
@@ -133,9 +125,10 @@ class _FastStep:
         self.affine = FixedConv(matrix[:, :, None, None].to(exact), offset.to(exact), exact.dtype)
 
     def see(self, seen: Seen) -> StepCondition:
-        injector, coupling = seen.convolve(self.seeing, self.injector.exact).chunk(2, 1)
-        shift, scale = (channels_last(part) for part in self.injector(channels_last(injector).relu_()))
-        return StepCondition(Affine(shift, scale, sum_pixels(scale.log())), channels_last(coupling.to(self.dtype)))
+        by_injector, by_coupling = self.seeing
+        shift, scale = self.injector(seen.convolve(by_injector, self.injector.exact).relu_())
+        injection = Affine(channels_last(shift), channels_last(scale), sum_pixels(scale.log()))
+        return StepCondition(injection, seen.convolve(by_coupling, self.dtype))
 
     def decode(self, h: Tensor, condition: StepCondition) -> Tensor:
         h1, h2 = h.chunk(2, 1)
@@ -147,6 +140,19 @@ class _FastStep:
         images = by_image(h, shift)
         torch.addcdiv(shift, images, scale, value=-1, out=images)
         return self.affine(h)  # type: ignore[no-any-return]
+
+
+def _seeing(layer: NormedConv, up: int, enlarged: bool, dtype: torch.dtype) -> list[FixedConv]:
+    """For `Seen.convolve`. Of a layer without inputs the bias is seen, too, and is exact, as the largest product is.
+
+    Both cost little where features are enlarged. A rounded bias has the same error everywhere.
+    """
+    weight, bias = layer.context_weight(), None if layer.inputs else layer.folded()[1]
+    first, *products = split_kernel(weight, up, enlarged=enlarged)
+    if not products:
+        return [FixedConv(first, bias, dtype)]
+    values = FixedConv(products[0], bias, dtype if layer.inputs else weight.dtype)
+    return [FixedConv(first, None, dtype), values, *(FixedConv(kernel, None, dtype) for kernel in products[1:])]
 
 
 class _Affine:
