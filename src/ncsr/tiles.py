@@ -24,7 +24,7 @@ OVERLAP = 16  # LR pixels around a tile
 SMALLEST = 16  # LR pixels
 LARGEST = 256  # LR pixels, of tiles that are chosen: larger ones are hardly faster
 _SHARE = 0.5  # of the available memory that a tile may take
-_SCATTERED = 1.25  # more memory when tile follows tile: what one leaves does not quite fit the next
+_SCATTERED = 1.4  # more memory when tile follows tile: what one leaves does not quite fit the next
 _FIXED_BYTES = 2**25  # of a tile, however small
 _AT_A_TIME = 2**14  # LR pixels of samples that are decoded together; progress is told in between
 
