@@ -14,23 +14,20 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.timing import machine
-from ncsr.images import find_photos, photo_from_array, read_photo, source_of, write_pixels
+from ncsr.evaluation.pairs import Files, find_pairs, read_pair
+from ncsr.images import photo_from_array, read_photo, source_of, write_pixels
 from ncsr.loading import load
 from ncsr.metrics import lr_psnr
 from ncsr.model import NCSR
-from ncsr.resize import imresize
 from ncsr.tiles import Drawing
 from ncsr.upscaling import enlarge
 
 
-def measure(model: NCSR, path: Path, n: int, temperature: float, folder: Path) -> tuple[list[float], list[float]]:
+def measure(model: NCSR, files: Files, n: int, temperature: float, folder: Path) -> tuple[list[float], list[float]]:
     """Print a line on one photograph; returns each sample's LR-PSNR (dB) and mean change (grey levels)."""
-    scale = model.config.scale
-    levels = (read_photo(path).rgb * 255).round().to(torch.uint8)
-    lr = imresize(levels[:, : levels.shape[1] // scale * scale, : levels.shape[2] // scale * scale], 1 / scale)
+    lr = read_pair(files, model.config.scale).lr
     source = source_of(photo_from_array(lr.permute(1, 2, 0).numpy()))
     plain = enlarge(source, model, Drawing(n, temperature, 0), np.uint8).canvas
     start = time.perf_counter()
@@ -44,7 +41,7 @@ def measure(model: NCSR, path: Path, n: int, temperature: float, folder: Path) -
         before.append(lr_psnr(plain.rows(k, 0, plain.shape[1]), lr).item())
         changes.append(change)
     print(
-        f"{path.name}: LR-PSNR {np.mean(before):.1f} dB before, {np.mean(after):.1f} after (least {min(after):.1f}); "
+        f"{files.name}: LR-PSNR {np.mean(before):.1f} dB before, {np.mean(after):.1f} after (least {min(after):.1f}); "
         f"changed by {np.mean(changes):.2f} grey levels (most {max(changes):.2f}); {seconds / n:.1f} s a sample in all",
         flush=True,
     )
@@ -62,7 +59,8 @@ def main() -> None:
     print(f"{machine()}; {options.model}, {options.n} samples, temperature {options.t:g}")
     model = load(options.model)
     with tempfile.TemporaryDirectory() as folder:
-        results = [measure(model, path, options.n, options.t, Path(folder)) for path in find_photos(options.folder)]
+        pairs, _ = find_pairs(options.folder, None, model.config.scale)
+        results = [measure(model, files, options.n, options.t, Path(folder)) for files in pairs]
     least = min(min(after) for after, _ in results)
     change = np.mean([np.mean(changes) for _, changes in results])
     print(f"all: least LR-PSNR {least:.1f} dB, changed by {change:.2f} grey levels on average")

@@ -16,9 +16,8 @@ import torch
 
 from benchmarks.timing import machine
 from ncsr.device import Precision
-from ncsr.images import find_photos, read_photo
+from ncsr.evaluation.pairs import find_pairs, read_pair
 from ncsr.loading import load
-from ncsr.resize import imresize
 
 _TOGETHER = 10
 
@@ -38,10 +37,8 @@ def main() -> None:
     temperature = model.config.temperature if options.t is None else options.t
     print(f"{machine()}; {options.model}, {options.n} samples, temperature {temperature:g}, {options.precision}")
     failed = total = 0
-    for path in find_photos(options.folder):
-        levels = (read_photo(path).rgb * 255).round().to(torch.uint8)
-        levels = levels[:, : levels.shape[1] // scale * scale, : levels.shape[2] // scale * scale]
-        space = model.space(imresize(levels, 1 / scale)[None].float() / 255)
+    for files in find_pairs(options.folder, None, scale)[0]:
+        space = model.space(read_pair(files, scale).lr[None].float() / 255)
         bad, low, high = 0, math.inf, -math.inf
         for first in range(0, options.n, _TOGETHER):
             images = space.draw(range(first, min(first + _TOGETHER, options.n)), temperature, 0)
@@ -49,7 +46,7 @@ def main() -> None:
             bad += int((~finite).sum())
             if finite.any():
                 low, high = min(low, images[finite].min().item()), max(high, images[finite].max().item())
-        print(f"{path.name}: {bad} of {options.n} not finite; values from {low:.2f} to {high:.2f}", flush=True)
+        print(f"{files.name}: {bad} of {options.n} not finite; values from {low:.2f} to {high:.2f}", flush=True)
         failed, total = failed + bad, total + options.n
     print(f"all: {failed} of {total} not finite")
 

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import machine
-from ncsr.images import find_photos, read_photo
+from ncsr.evaluation.pairs import find_pairs, read_pair
 from ncsr.loading import load
 from ncsr.metrics import lr_psnr
-from ncsr.resize import imresize
 
 
 def main() -> None:
@@ -33,15 +32,14 @@ def main() -> None:
     models = {name: load(options.model, "cpu", name) for name in ("float32", "bfloat16")}
     scale = models["float32"].config.scale
     rows = []
-    for path in find_photos(options.folder)[: options.limit]:
-        levels = (read_photo(path).rgb * 255).round().to(torch.uint8)
-        lr = imresize(levels[:, : levels.shape[1] // scale * scale, : levels.shape[2] // scale * scale], 1 / scale)
+    for files in find_pairs(options.folder, None, scale, options.limit)[0]:
+        lr = read_pair(files, scale).lr
         space = {name: model.space(lr[None].float() / 255) for name, model in models.items()}
         images: dict[str, Tensor] = {name: s.sample(options.n, options.t, seed=0) for name, s in space.items()}
         difference = 255 * (images["float32"] - images["bfloat16"]).abs().mean().item()
         consistent = [lr_psnr(x, lr[None]).mean().item() for x in images.values()]
         rows.append((difference, *consistent))
-        print(f"{path.name}: {difference:.2f} grey levels; LR-PSNR {consistent[0]:.2f} and {consistent[1]:.2f} dB")
+        print(f"{files.name}: {difference:.2f} grey levels; LR-PSNR {consistent[0]:.2f} and {consistent[1]:.2f} dB")
     mean = torch.tensor(rows).mean(0).tolist()
     print(f"all: {mean[0]:.2f} grey levels; LR-PSNR {mean[1]:.2f} dB in float32, {mean[2]:.2f} dB in bfloat16")
 

@@ -14,8 +14,8 @@ from ncsr.space import FlowSpace
 from tests.models import lively_model
 
 
-def space_of(model: NCSR, batch: int = 2, size: tuple[int, int] = (6, 8)) -> FlowSpace:
-    lr = torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(0))
+def space_of(model: NCSR, batch: int = 2) -> FlowSpace:
+    lr = torch.rand(batch, 3, 6, 8, generator=torch.Generator().manual_seed(0))
     space = model.space(lr)
     assert isinstance(space, FlowSpace)
     return space
@@ -82,6 +82,19 @@ def test_in_bfloat16_the_flow_variable_stays_float32() -> None:
             low = space.decoder(latents_of(space, 2))
         assert low.dtype == torch.float32
         assert 0 < low.sub(exact).abs().max() < 0.1 * exact.std()
+
+
+@torch.no_grad()
+def test_in_bfloat16_what_sets_the_local_mean_is_exact() -> None:
+    """A rounded bias of an injector would shift every sample alike."""
+    model = lively_model(dtype=torch.float32)
+    assert model.flow is not None
+    for step in model.flow.levels[0].steps:
+        step.injector.subnet.first.weight.zero_()
+    exact = space_of(model).decoder.conditions[0]
+    model.precision = "bfloat16"
+    for expected, actual in zip(exact, space_of(model).decoder.conditions[0], strict=True):
+        torch.testing.assert_close(actual.injection.shift, expected.injection.shift, rtol=0, atol=1e-6)
 
 
 @torch.no_grad()

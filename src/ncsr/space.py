@@ -20,9 +20,8 @@ from torch import Tensor
 from ncsr.encoder import Encoder, Features, Noise
 from ncsr.errors import InputError
 from ncsr.flow.bijection import sum_pixels
-from ncsr.flow.fast import FastDecoder, FastFlow
+from ncsr.flow.fast import FastDecoder
 from ncsr.flow.flow import Conditions, Flow
-from ncsr.flow.step import StepCondition
 from ncsr.latents import draw_latent, draw_latents
 from ncsr.projection import project
 
@@ -183,18 +182,13 @@ class FlowSpace(Space):
         super().__init__(model, lr, origin)
         self.flow, self.training = flow, training
         self._padded = _pad_even(lr, 1)
-        self._frozen: dict[bool, tuple[Encoder, FastFlow]] = {}
-        self._seen: dict[bool, list[list[StepCondition]]] = {}
         self._known: dict[tuple[bool, bool], Conditions] = {}
         self._decoders: dict[bool, FastDecoder] = {}
 
     @property
     def decoder(self) -> FastDecoder:
         """Latents to samples, fast; made when it is first wanted, in the model's precision for sampling."""
-        low = self.model.low_precision(sampling=True)
-        if low not in self._decoders:
-            self._decoders[low] = FastDecoder(self._fast(low)[1], self._see(low))
-        return self._decoders[low]
+        return self._fast(self.model.low_precision(sampling=True))
 
     def prepare(self) -> None:
         _ = self.decoder
@@ -279,27 +273,22 @@ class FlowSpace(Space):
         wanted = self.lr.requires_grad or any(p.requires_grad for p in self.model.parameters())
         differentiable = wanted and torch.is_grad_enabled()
         if not (differentiable or self.training):
-            return self._see(low)
+            return self._fast(low).conditions
         how = (low, differentiable)  # what was known without gradients has none to give
         if how not in self._known:
             with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
                 self._known[how] = self.flow.see(self._features(self.model.encoder), self.lr.dtype)
         return self._known[how]
 
-    def _see(self, low: bool) -> list[list[StepCondition]]:
-        """The conditions without gradients, from constants."""
-        if low not in self._seen:
-            encoder, flow = self._fast(low)
-            with torch.no_grad(), torch.autocast(self.lr.device.type, enabled=False):
-                self._seen[low] = flow.see(self._features(encoder))
-        return self._seen[low]
-
-    def _fast(self, low: bool) -> tuple[Encoder, FastFlow]:
-        if low not in self._frozen:
+    def _fast(self, low: bool) -> FastDecoder:
+        """Sampling, and the conditions without gradients, from constants."""
+        if low not in self._decoders:
             frozen = self.model.frozen(low=low)
             assert frozen.flow is not None
-            self._frozen[low] = frozen.encoder, frozen.flow
-        return self._frozen[low]
+            with torch.no_grad(), torch.autocast(self.lr.device.type, enabled=False):
+                conditions = frozen.flow.see(self._features(frozen.encoder))
+            self._decoders[low] = FastDecoder(frozen.flow, conditions)
+        return self._decoders[low]
 
     def _features(self, encoder: Encoder) -> Features:
         stacked = self.model.config.flow.stacked_blocks if self.model.config.flow else ()

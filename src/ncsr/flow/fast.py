@@ -132,7 +132,7 @@ class _FastStep:
 
     def decode(self, h: Tensor, condition: StepCondition) -> Tensor:
         h1, h2 = h.chunk(2, 1)
-        h1 = channels_last(h1.to(condition.coupling.dtype))
+        h1 = channels_last(h1.to(self.dtype))
         for (first, affine), context in zip(self.couplings, (condition.coupling, None), strict=False):
             minus_shift, scale = affine(first(h1, context))
             torch.addcdiv(minus_shift, h2, scale, out=h2)

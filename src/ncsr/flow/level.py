@@ -34,6 +34,7 @@ class Level(Bijection):
         config: of the flow.
 
     Attributes:
+        up: as given.
         recompute: keep only what steps exchange, and compute the rest again in backward.
     """
 

@@ -129,7 +129,7 @@ def see_together(steps: Sequence[ConditionalStep], seen: Seen, dtype: torch.dtyp
     """
     weights = [s.first.context_weight() for step in steps for s in (step.injector.subnet, step.coupling.subnet)]
     wide = seen.conv3x3(torch.cat(weights)).chunk(len(weights), 1)
-    # Each part is added to every sample: a copy of its own is read faster than a slice of wide rows.
+    # A part of its own is read faster than a slice of wide rows.
     parts = iter([channels_last(part) for part in wide])
     conditions = []
     for step, injector, coupling in zip(steps, parts, parts, strict=True):
