@@ -299,11 +299,10 @@ def test_scale_keeps_its_bound(bound: ScaleBound, low: float, high: float) -> No
     with torch.random.fork_rng():
         torch.manual_seed(0)
         subnet = enliven(Subnet(2, 0, 2, HIDDEN, bound)).double()
-        shift, scale, log_det = subnet(1e4 * torch.randn(2, 2, 4, 4).double(), None, torch.float64)
+        shift, scale = subnet(1e4 * torch.randn(2, 2, 4, 4).double(), None, torch.float64)
     assert shift.abs().max() > 100  # the raw scale is as far out
     assert low <= scale.min() < low + 0.01
     assert high - 0.01 < scale.max() <= high
-    torch.testing.assert_close(scale.log().sum((1, 2, 3)), log_det)
 
 
 def test_fresh_flow_starts_with_zero_last_convolutions_and_rotations() -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ncsr.data.ahead import ahead
-from ncsr.data.crops import crop_batch, random_crop, random_stream
+from ncsr.data.crops import crop_batch, mix_noise, random_crop, random_stream
 from ncsr.data.listing import PhotoFile
 from ncsr.data.loader import Batch, batches
 from ncsr.data.photos import Photos, open_photos
@@ -85,6 +85,41 @@ def test_a_photograph_as_small_as_the_crop() -> None:
     hr = crop_batch([photo], size=16, scale=4, count=2, seed=0, step=0).hr
     for crop in hr:
         assert torch.equal((crop * 255).flatten().sort()[0], photo.flatten().sort()[0].float())
+
+
+# crops unlike photographs
+
+
+def test_a_share_of_the_crops_is_mixed_with_noise() -> None:
+    photos = [torch.from_numpy(scene8(40, 48)).permute(2, 0, 1)]
+    plain, some, every = (
+        crop_batch(photos, size=16, scale=4, count=200, seed=1, step=2, strange=share) for share in (0, 0.25, 1)
+    )
+    changed = (some.hr != plain.hr).flatten(1).any(1)
+    assert 30 < int(changed.sum()) < 70
+    assert (every.hr != plain.hr).flatten(1).any(1).all()
+    assert torch.equal(some.hr[changed], every.hr[changed])  # which ones are mixed changes nothing else
+    stored = (every.hr * 255).round().to(torch.uint8)
+    assert torch.equal(every.hr, stored.float() / 255)
+    assert torch.equal(every.lr, imresize(stored, 0.25).float() / 255)
+
+
+def test_noise_that_is_mixed_in_is_coarse_or_fine_and_weak_or_strong() -> None:
+    grey, grains, ranges = torch.full((3, 20, 20), 128, dtype=torch.uint8), set(), []
+    for i in range(300):
+        crop = mix_noise(grey, random_stream(0, 0, i)).int()
+        assert crop.shape == (3, 20, 20)
+        same = [g for g in (1, 2, 4, 8) if torch.equal(crop[:, :16, :16], _coarse(crop[:, :16, :16], g))]
+        grains.add(max(same))
+        ranges.append(int(crop.max() - crop.min()))
+    assert grains >= {1, 2, 4, 8}
+    assert min(ranges) < 10
+    assert max(ranges) > 240
+
+
+def _coarse(crop: Tensor, grain: int) -> Tensor:
+    """The crop made of squares, each of the colour of its first pixel."""
+    return crop[:, ::grain, ::grain].repeat_interleave(grain, 1).repeat_interleave(grain, 2)
 
 
 # crops and noise as they have always been

@@ -59,7 +59,7 @@ def test_the_bundled_model(small: Path, size: tuple[int, int, int]) -> None:
 @pytest.mark.slow
 def test_a_seeds_sample(small: Path) -> None:
     """The latents of `ncsr.latents` give the image that `sample` gives."""
-    from ncsr.latents import draw_latent
+    from ncsr.latents import Window, draw_latent
 
     model = ncsr.load("x4-small", "cpu", "float32")
     lr = F.interpolate(torch.rand(1, 3, 2, 2, generator=torch.Generator().manual_seed(0)), (6, 8), mode="bilinear")
@@ -68,7 +68,7 @@ def test_a_seeds_sample(small: Path) -> None:
     named = {"lr": lr.numpy()}
     for i, (given, cell) in enumerate(zip(session.get_inputs()[1:], cells, strict=True)):
         shape = (given.shape[1], 24 // cell, 32 // cell)
-        named[given.name] = 0.7 * draw_latent(shape, (0, 0), cell, (5, 1, 0, i)).numpy()[None]
+        named[given.name] = 0.7 * draw_latent(Window(shape, (0, 0), cell), (5, 1, 0, i)).numpy()[None]
     (image,) = session.run(["hr"], named)
     expected = model.space(lr).sample(2, 0.7, seed=5)[1]
     torch.testing.assert_close(torch.from_numpy(image), expected, rtol=0, atol=1e-4)

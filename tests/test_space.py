@@ -16,7 +16,7 @@ import ncsr.flow.fast
 import ncsr.model
 from ncsr import NCSR, InputError, SamplingError
 from ncsr.config import Condition
-from ncsr.latents import BLOCK, draw_latent
+from ncsr.latents import BLOCK, Window, draw_latent, draw_latents
 from ncsr.space import ATTEMPTS, FlowSpace, Space
 from tests.models import lively_encoder, lively_model
 
@@ -269,16 +269,24 @@ def test_tiles_agree_in_their_latents(scale: int) -> None:
 def test_latents_are_a_plane_of_normal_numbers(cell: int) -> None:
     side = BLOCK // cell
     shape, key = (2, 2 * side + 3, side + 5), (0, 1, 0, 1)
-    plane = draw_latent(shape, (0, 0), cell, key)
+    plane = draw_latent(Window(shape, (0, 0), cell), key)
     assert abs(plane.mean()) < 4 / plane.numel() ** 0.5
     assert abs(plane.std() - 1) < 4 / plane.numel() ** 0.5
-    window = draw_latent((2, side, 9), (side - 2, side - 4), cell, key)  # across four blocks
+    window = draw_latent(Window((2, side, 9), (side - 2, side - 4), cell), key)  # across four blocks
     assert torch.equal(window, plane[:, side - 2 : 2 * side - 2, side - 4 : side + 5])
     first = plane[:, :side, :5]
     assert not torch.equal(plane[:, side : 2 * side, :5], first)
     assert not torch.equal(plane[:, :side, side : side + 5], first)
     for other in [(1, 1, 0, 1), (0, 2, 0, 1), (0, 1, 1, 1), (0, 1, 0, 2)]:  # seed, sample, attempt, latent
-        assert not torch.equal(draw_latent(shape, (0, 0), cell, other), plane)
+        assert not torch.equal(draw_latent(Window(shape, (0, 0), cell), other), plane)
+
+
+def test_latents_of_many_samples_are_those_of_each() -> None:
+    windows = [Window((6, 5, 7), (3, 1), 2), Window((12, 2, 3), (1, 0), 4)]
+    drawn = draw_latents(windows, [4, 0, 9], seed=7, attempt=1)
+    for index, window in enumerate(windows):
+        expected = torch.stack([draw_latent(window, (7, k, 1, index)) for k in (4, 0, 9)])
+        assert torch.equal(drawn[index], expected)
 
 
 # Samples that are not finite

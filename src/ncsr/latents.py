@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,34 +23,50 @@ Key = tuple[int, int, int, int]
 """(seed, sample, attempt, latent), all at least 0."""
 
 
-def draw_latents(shape: tuple[int, int, int], origin: tuple[int, int], cell: int, keys: Sequence[Key]) -> Tensor:
-    """`draw_latent` for each key, (len(keys), C, H, W); as many at a time as there are threads."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return torch.stack(list(pool.map(lambda key: draw_latent(shape, origin, cell, key), keys)))
+class Window(NamedTuple):
+    """A part of the infinite plane of one latent.
 
-
-def draw_latent(shape: tuple[int, int, int], origin: tuple[int, int], cell: int, key: Key) -> Tensor:
-    """A window of the infinite plane of one latent.
-
-    Args:
-        shape: (C, H, W) of the window.
+    Attributes:
+        shape: (C, H, W).
         origin: its top left corner in the whole image, in cells of this latent.
         cell: HR pixels along the side of one cell, 2^l.
-        key: which plane.
+    """
+
+    shape: tuple[int, int, int]
+    origin: tuple[int, int]
+    cell: int
+
+
+def draw_latents(windows: Sequence[Window], samples: Sequence[int], seed: int, attempt: int) -> list[Tensor]:
+    """`draw_latent` for every latent and sample, as many at a time as there are threads.
+
+    Args:
+        windows: of the latents 0, 1, ...
+        samples: their numbers, n.
+        seed: of all.
+        attempt: of all.
 
     Returns:
-        (C, H, W) float32, standard normal.
+        (n, C, H, W) for each window.
     """
-    channels, height, width = shape
-    top, left = origin
+    tasks = [(window, (seed, k, attempt, i)) for i, window in enumerate(windows) for k in samples]
+    # All at once: at the start, PyTorch's own threads still wait on the cores for more work.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        drawn = list(pool.map(lambda task: draw_latent(*task), tasks))
+    return [torch.stack(drawn[i : i + len(samples)]) for i in range(0, len(drawn), len(samples))]
+
+
+def draw_latent(window: Window, key: Key) -> Tensor:
+    """(C, H, W) float32, standard normal: a window of the plane with this key."""
+    (channels, height, width), (top, left), cell = window
     side = BLOCK // cell
-    window = np.empty(shape, dtype=np.float32)
+    latent = np.empty(window.shape, dtype=np.float32)
     for row in range(top // side, (top + height - 1) // side + 1):
         for column in range(left // side, (left + width - 1) // side + 1):
             stream = np.random.Generator(np.random.Philox(np.random.SeedSequence((*key, row, column))))
             block = stream.standard_normal((channels, side, side), dtype=np.float32)
             y, x = row * side - top, column * side - left
-            target = window[:, max(y, 0) : y + side, max(x, 0) : x + side]
+            target = latent[:, max(y, 0) : y + side, max(x, 0) : x + side]
             source = block[:, max(-y, 0) :, max(-x, 0) :]
             target[:] = source[:, : target.shape[1], : target.shape[2]]
-    return torch.from_numpy(window)
+    return torch.from_numpy(latent)

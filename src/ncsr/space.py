@@ -22,7 +22,7 @@ from ncsr.errors import InputError
 from ncsr.flow.bijection import sum_pixels
 from ncsr.flow.fast import FastDecoder
 from ncsr.flow.flow import Conditions, Flow
-from ncsr.latents import draw_latent, draw_latents
+from ncsr.latents import Window, draw_latent, draw_latents
 from ncsr.projection import project
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ class EncoderSpace(Space):
     def _noise(self, seed: int, sample: int, attempt: int) -> Noise:
         """As latents are drawn: the same field for the whole image, whatever its tiles."""
         shape = (self.model.config.encoder.features, *self.lr.shape[-2:])
-        return (draw_latent(shape, self.origin, self.scale, (seed, sample, attempt, i)) for i in count())
+        window = Window(shape, self.origin, self.scale)
+        return (draw_latent(window, (seed, sample, attempt, i)) for i in count())
 
     def _super_resolve(self, noise: Noise | None) -> Tensor:
         with torch.no_grad(), torch.autocast(self.lr.device.type, enabled=False):
@@ -198,11 +199,9 @@ class FlowSpace(Space):
         images = []
         for first in range(0, len(samples), decoder.together):
             part = samples[first : first + decoder.together]
-            latents = [
-                self._draw_latent(i, part, seed, attempt).repeat_interleave(batch, 0).mul_(temperature)
-                for i in range(len(self.flow.splits) + 1)
-            ]
-            hr = decoder(latents)[..., : self.scale * h, : self.scale * w]
+            latents = draw_latents(self._windows(), part, seed, attempt)
+            scaled = [z.to(self.lr).repeat_interleave(batch, 0).mul_(temperature) for z in latents]
+            hr = decoder(scaled)[..., : self.scale * h, : self.scale * w]
             images.append(hr.unflatten(0, (len(part), batch)))
         return torch.cat(images)
 
@@ -306,12 +305,15 @@ class FlowSpace(Space):
         noise = noise.to(self.lr)
         return self.flow.feel(conditions, noise if std else _pad_even(noise, self.scale))
 
-    def _draw_latent(self, index: int, samples: Sequence[int], seed: int, attempt: int) -> Tensor:
-        cell = 2 ** (len(self.flow.levels) if index == len(self.flow.splits) else index + 1)
+    def _windows(self) -> list[Window]:
+        """Where the latents of these LR images lie."""
         height, width = (self.scale * side for side in self._padded.shape[-2:])
-        origin = (self.origin[0] * self.scale // cell, self.origin[1] * self.scale // cell)
-        shape = self.flow.latent_shapes(height, width)[index]
-        return draw_latents(shape, origin, cell, [(seed, k, attempt, index) for k in samples]).to(self.lr)
+        top, left = (self.scale * corner for corner in self.origin)
+        windows = []
+        for shape in self.flow.latent_shapes(height, width):
+            cell = height // shape[1]
+            windows.append(Window(shape, (top // cell, left // cell), cell))
+        return windows
 
 
 def check_sampling(n: int, temperature: float, seed: int | None) -> int:

@@ -15,6 +15,7 @@ from ncsr.errors import InputError
 from ncsr.resize import imresize
 
 _DRAWS = 100  # photographs in a row that cannot be read: then it is no single bad file
+_GRAINS = (1, 2, 4, 8)  # sides of the squares of one colour that strange crops are mixed with, in pixels
 
 
 class Photograph(Protocol):
@@ -87,11 +88,38 @@ def crop_batch(
     step: int,
     first: int = 0,
     rotations: bool = True,
+    strange: float = 0.0,
 ) -> Crops:
-    """Crops `first` to `first + count - 1` of training step `step` and their LR images (reduced, rounded to 8 bits)."""
-    streams = (random_stream(seed, step, first + i) for i in range(count))
-    hr = torch.stack([random_crop(photos, size, stream, rotations=rotations) for stream in streams])
+    """Crops `first` to `first + count - 1` of training step `step` and their LR images (reduced, rounded to 8 bits).
+
+    A share `strange` of them is mixed with noise (`mix_noise`).
+    """
+    crops = []
+    for i in range(first, first + count):
+        stream = random_stream(seed, step, i)
+        crop = random_crop(photos, size, stream, rotations=rotations)
+        crops.append(mix_noise(crop, stream) if strange and stream.random() < strange else crop)
+    hr = torch.stack(crops)
     return Crops(hr.float() / 255, imresize(hr, 1 / scale).float() / 255)
+
+
+def mix_noise(crop: Tensor, stream: np.random.Generator) -> Tensor:
+    """Between a crop and white noise of full contrast, at random; a grain of the noise is 1, 2, 4 or 8 pixels wide.
+
+    A flow that has seen photographs alone may answer an image like none of them with numbers beyond all bounds.
+    Reduced, coarse grains are white noise, the farthest from photographs that an LR image gets.
+
+    Args:
+        crop: (3, P, P), uint8.
+        stream: the random numbers.
+
+    Returns:
+        (3, P, P), uint8.
+    """
+    size, grain, strength = crop.shape[-1], int(stream.choice(_GRAINS)), stream.random()
+    cells = stream.integers(0, 256, (3, -(-size // grain), -(-size // grain)), np.uint8)
+    noise = torch.from_numpy(cells).repeat_interleave(grain, 1).repeat_interleave(grain, 2)
+    return torch.lerp(crop.float(), noise[:, :size, :size].float(), strength).round().to(torch.uint8)
 
 
 def _cut(photo: Photograph, size: int, stream: np.random.Generator) -> Tensor:

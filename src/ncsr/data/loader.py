@@ -45,6 +45,7 @@ def batches(
     stop: int,
     noise: float = 0.0,
     rotations: bool = True,
+    strange: float = 0.0,
     dequantise: bool = False,
     rank: int = 0,
     world: int = 1,
@@ -64,6 +65,7 @@ def batches(
         stop: the step after the last.
         noise: M, the largest standard deviation of v; 0 is without v.
         rotations: as well as flips (paper), or flips alone (published code).
+        strange: share of the crops that are mixed with noise (`ncsr.data.crops.mix_noise`).
         dequantise: add uniform noise of width 1/32 and mean 0 to hr.
         rank: this process, which gets the examples rank B to (rank + 1) B - 1.
         world: number of processes.
@@ -81,7 +83,15 @@ def batches(
 
     def make(step: int) -> Batch:
         crops = crop_batch(
-            photos, size=size, scale=scale, count=share, seed=seed, step=step, first=first, rotations=rotations
+            photos,
+            size=size,
+            scale=scale,
+            count=share,
+            seed=seed,
+            step=step,
+            first=first,
+            rotations=rotations,
+            strange=strange,
         )
         streams = [random_stream(seed + _NOISE, step, first + i) for i in range(share)]
         v, std = draw_noise(streams, size, size, noise) if noise else (None, None)

@@ -16,7 +16,7 @@ from ncsr.loading import find_model
 from ncsr.training.recipe import load_recipe
 
 _RECIPE, _CARD = "recipe.yaml", "README.md"
-_COMPARED = ("steps", "batch", "crop", "noise", "learning_rate", "rotations", "dequantise")
+_COMPARED = ("steps", "batch", "crop", "noise", "learning_rate", "rotations", "dequantise", "strange")
 
 
 class Cast(NamedTuple):

@@ -29,10 +29,10 @@ class AffineCoupling(Bijection):
 
     def encode(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         x1, x2 = x.chunk(2, 1)
-        shift, scale, log_det = self.subnet(x1, condition, x.dtype)
-        return torch.cat((x1, (x2 + shift) * scale), 1), log_det
+        affine = self.subnet(x1, condition, x.dtype)
+        return torch.cat((x1, (x2 + affine.shift) * affine.scale), 1), affine.log_det()
 
     def decode(self, z: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         z1, z2 = z.chunk(2, 1)
-        shift, scale, log_det = self.subnet(z1, condition, z.dtype)
-        return torch.cat((z1, z2 / scale - shift), 1), -log_det
+        affine = self.subnet(z1, condition, z.dtype)
+        return torch.cat((z1, z2 / affine.scale - affine.shift), 1), -affine.log_det()

@@ -23,7 +23,7 @@ from torch import Tensor
 from ncsr.convolution import channels_last
 from ncsr.encoder import Features
 from ncsr.fixed import FixedConv
-from ncsr.flow.bijection import by_image, sum_pixels
+from ncsr.flow.bijection import by_image
 from ncsr.flow.flow import Flow
 from ncsr.flow.level import Level
 from ncsr.flow.step import ConditionalStep, StepCondition, TransitionStep
@@ -127,7 +127,7 @@ class _FastStep:
     def see(self, seen: Seen) -> StepCondition:
         by_injector, by_coupling = self.seeing
         shift, scale = self.injector(seen.convolve(by_injector, self.injector.exact).relu_())
-        injection = Affine(channels_last(shift), channels_last(scale), sum_pixels(scale.log()))
+        injection = Affine(channels_last(shift), channels_last(scale))
         return StepCondition(injection, seen.convolve(by_coupling, self.dtype))
 
     def decode(self, h: Tensor, condition: StepCondition) -> Tensor:
@@ -136,7 +136,7 @@ class _FastStep:
         for (first, affine), context in zip(self.couplings, (condition.coupling, None), strict=False):
             minus_shift, scale = affine(first(h1, context))
             torch.addcdiv(minus_shift, h2, scale, out=h2)
-        shift, scale, _ = condition.injection
+        shift, scale = condition.injection
         images = by_image(h, shift)
         torch.addcdiv(shift, images, scale, value=-1, out=images)
         return self.affine(h)  # type: ignore[no-any-return]

@@ -20,9 +20,11 @@ class AffineInjector(Bijection):
         self.subnet = subnet
 
     def encode(self, x: Tensor, condition: Affine) -> tuple[Tensor, Tensor]:
-        shift, scale, log_det = condition
-        return ((by_image(x, shift) + shift) * scale).flatten(0, 1), log_det.repeat(len(x) // len(shift))
+        shift, scale = condition
+        log_det = condition.log_det().repeat(len(x) // len(shift))
+        return ((by_image(x, shift) + shift) * scale).flatten(0, 1), log_det
 
     def decode(self, z: Tensor, condition: Affine) -> tuple[Tensor, Tensor]:
-        shift, scale, log_det = condition
-        return (by_image(z, shift) / scale - shift).flatten(0, 1), -log_det.repeat(len(z) // len(shift))
+        shift, scale = condition
+        log_det = condition.log_det().repeat(len(z) // len(shift))
+        return (by_image(z, shift) / scale - shift).flatten(0, 1), -log_det

@@ -134,7 +134,6 @@ def see_together(steps: Sequence[ConditionalStep], seen: Seen, dtype: torch.dtyp
     conditions = []
     for step, injector, coupling in zip(steps, parts, parts, strict=True):
         with torch.autocast(injector.device.type, enabled=False):  # rounded shifts would move the image's local means
-            shift, scale, log_det = step.injector.subnet(None, injector.to(dtype), dtype)
-        shift = channels_last(shift)
-        conditions.append(StepCondition(Affine(shift, scale, log_det), coupling))
+            shift, scale = step.injector.subnet(None, injector.to(dtype), dtype)
+        conditions.append(StepCondition(Affine(channels_last(shift), scale), coupling))
     return conditions

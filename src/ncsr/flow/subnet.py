@@ -25,11 +25,14 @@ ATAN_BOUND = 0.318  # the scale stays within exp(+- ATAN_BOUND pi / 2)
 
 
 class Affine(NamedTuple):
-    """A shift and a positive scale, (N, C, H, W) each, and the log-determinant of the scaling, sum log scale, (N,)."""
+    """A shift and a positive scale, (N, C, H, W) each."""
 
     shift: Tensor
     scale: Tensor
-    log_det: Tensor
+
+    def log_det(self) -> Tensor:
+        """The log-determinant of the scaling, sum log scale, (N,)."""
+        return sum_pixels(self.scale.log())
 
 
 class NormedConv(nn.Module):
@@ -126,7 +129,5 @@ class Subnet(nn.Module):
         y = self.last(y).to(dtype)
         shift, raw = y[:, 0::2], y[:, 1::2]  # even channels shift, odd ones scale
         if self.bound == "sigmoid":
-            scale = torch.sigmoid(raw + 2) + 1e-4
-            return Affine(shift, scale, sum_pixels(scale.log()))
-        log_scale = ATAN_BOUND * torch.atan(2 * raw)
-        return Affine(shift, log_scale.exp(), sum_pixels(log_scale))
+            return Affine(shift, torch.sigmoid(raw + 2) + 1e-4)
+        return Affine(shift, torch.exp(ATAN_BOUND * torch.atan(2 * raw)))

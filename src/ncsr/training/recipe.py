@@ -40,6 +40,8 @@ class Recipe(BaseModel):
     """Side of the square HR crops, in pixels."""
     rotations: bool = True
     """Rotate crops by multiples of 90 degrees (paper, section 4.2); without, they are only flipped (published code)."""
+    strange: float = Field(0.0, ge=0, le=1)
+    """The share of crops that are mixed with coarse or fine noise, so that images like no photograph stay in bounds."""
     noise: float = Field(0.0, ge=0)
     """M: the largest standard deviation of the training noise (paper, section 3.3); 0 trains without."""
     noise_on: Literal["both", "hr"] = "both"

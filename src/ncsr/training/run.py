@@ -166,6 +166,7 @@ class Run:
             stop=recipe.steps,
             noise=recipe.noise,
             rotations=recipe.rotations,
+            strange=recipe.strange,
             dequantise=recipe.dequantise,
             rank=self.fabric.global_rank if shared else 0,
             world=self.fabric.world_size if shared else 1,
