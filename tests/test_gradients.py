@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import ncsr.convolution
 from ncsr import NCSR
 from ncsr.convolution import conv3x3
 from ncsr.encoder import DenseBlock
@@ -18,7 +19,7 @@ from tests.models import enliven, lively_encoder, lively_model
 @pytest.fixture(params=["AVX2", "AVX512"])
 def _processors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weight gradients as both kinds of processors have them."""
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
+    monkeypatch.setattr(ncsr.convolution, "_BY_TAPS", request.param == "AVX2")
 
 
 processors = pytest.mark.usefixtures("_processors")

@@ -19,10 +19,12 @@ from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+_BY_TAPS = not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
 
 def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
     """(B, C, H, W) and (O, C, 3, 3) to (B, O, H, W); where C and O are large, its gradients are fast on a CPU."""
-    if x.device.type != "cpu" or not torch.is_grad_enabled() or not by_taps():
+    if torch.compiler.is_compiling() or x.device.type != "cpu" or not torch.is_grad_enabled() or not by_taps():
         return conv2d(x, weight)
     y: Tensor = _Conv3x3.apply(x, weight)  # type: ignore[no-untyped-call]
     return y
@@ -36,12 +38,13 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     padding = weight.shape[-1] // 2
     if (
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()
+        and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and torch.backends.mkldnn.is_available()
         and torch.backends.mkldnn.enabled
         and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
-        and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
+        and not torch.is_autocast_enabled("cpu")
     ):
         return torch.mkldnn_convolution(x, weight, bias, (padding, padding), (1, 1), (1, 1), 1)
     return F.conv2d(x, weight, bias, padding=padding)
@@ -61,7 +64,7 @@ def channels_last(x: Tensor) -> Tensor:
 
 def by_taps() -> bool:
     """Whether weight gradients are faster as matrix products than by oneDNN here."""
-    return not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return _BY_TAPS
 
 
 def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:

@@ -35,13 +35,13 @@ class ActNorm(Bijection):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) normalised."""
-        return (x + self.bias[:, None, None]) * self.log_scale.exp()[:, None, None]
+        return (x + self.bias.view(-1, 1, 1)) * self.log_scale.exp().view(-1, 1, 1)
 
     def encode(self, x: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
         return self(x), self._log_det(x)
 
     def decode(self, z: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
-        return z * (-self.log_scale).exp()[:, None, None] - self.bias[:, None, None], -self._log_det(z)
+        return z * (-self.log_scale).exp().view(-1, 1, 1) - self.bias.view(-1, 1, 1), -self._log_det(z)
 
     def _log_det(self, x: Tensor) -> Tensor:
         return (x.shape[-2] * x.shape[-1] * self.log_scale.sum()).expand(x.shape[0])

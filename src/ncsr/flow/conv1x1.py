@@ -42,4 +42,4 @@ class Conv1x1(Bijection):
 
 def _convolve(x: Tensor, weight: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
-        return F.conv2d(x, weight[:, :, None, None])
+        return F.conv2d(x, weight.view(*weight.shape, 1, 1))

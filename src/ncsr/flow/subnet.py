@@ -55,27 +55,25 @@ class NormedConv(nn.Module):
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight (outputs, inputs, kernel, kernel) and bias with the actnorm in them."""
-        return self.weight[:, : self.inputs] * self._gain(), self.actnorm.bias * self.actnorm.log_scale.exp()
+        gain = self.actnorm.log_scale.exp()
+        return self.weight[:, : self.inputs] * gain.view(-1, 1, 1, 1), self.actnorm.bias * gain
 
     def context_weight(self) -> Tensor:
         """(outputs, context, kernel, kernel): the folded weights of the context's channels."""
-        return self.weight[:, self.inputs :] * self._gain()
+        return self.weight[:, self.inputs :] * self.actnorm.log_scale.exp().view(-1, 1, 1, 1)
 
     def forward(self, x: Tensor | None, context: Tensor | None = None) -> Tensor:
         """(N, inputs, H, W), or None for none, and the context's convolution (B, outputs, H, W), or None for zero."""
-        weight, bias = self.folded()
         if x is None:
             assert context is not None
-            return context + bias[:, None, None].to(context.dtype)
-        y = conv2d(x, weight, bias)
+            bias = self.actnorm.bias * self.actnorm.log_scale.exp()
+            return context + bias.to(context.dtype).view(-1, 1, 1)
+        y = conv2d(x, *self.folded())
         if context is None:
             return y
         if len(y) == len(context):  # one sample of each image: nothing to broadcast, so no views
             return y + context
         return (by_image(y, context) + context).flatten(0, 1)
-
-    def _gain(self) -> Tensor:
-        return self.actnorm.log_scale.exp()[:, None, None, None]
 
 
 class ZeroConv(nn.Module):
@@ -99,7 +97,7 @@ class ZeroConv(nn.Module):
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias with the gain in them."""
         gain = (3 * self.log_gain).exp()
-        return self.weight * gain[:, None, None, None], self.bias * gain
+        return self.weight * gain.view(-1, 1, 1, 1), self.bias * gain
 
 
 class Subnet(nn.Module):

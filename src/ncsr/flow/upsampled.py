@@ -112,7 +112,10 @@ class _Interleave(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, values: Tensor, rows: Tensor, columns: Tensor, both: Tensor) -> Tensor:
-        ctx.mark_dirty(y)
+        if torch.compiler.is_compiling():  # it cannot follow, and copies nothing in the end
+            y = y.clone()
+        else:
+            ctx.mark_dirty(y)
         for differences, product in zip(_DIFFERENCES, (values, rows, columns, both), strict=True):
             _interleave(_phases(y), product, *differences)
         return y
