@@ -1,9 +1,8 @@
 """Published checkpoints: their key names, and the architecture that keys and shapes tell.
 
 NCSR and SRFlow files hold the encoder as `RRDB.*` and the flow as `flowUpsamplerNet.layers.N.*`, N counting, per
-level, the squeeze (no
-keys), the transition steps, the conditional steps and the split. RRDB, ESRGAN and ESRGAN+ files come in three key
-styles.
+level, the squeeze (no keys), the transition steps, the conditional steps and the split. RRDB, ESRGAN and ESRGAN+ files
+come in three key styles.
 """
 
 from __future__ import annotations

@@ -3,10 +3,9 @@
     conv3x3 -> actnorm -> ReLU -> conv1x1 -> actnorm -> ReLU -> conv3x3, times exp(3 c) per channel
 
 Its input is a concatenation cat(h, u). A convolution of a concatenation is a sum of convolutions, conv(cat(h, u)) =
-conv_h(h) +
-conv_u(u), and only the first term depends on the sample. So the caller hands the second one in, as `context`, computed
-once for all samples (and for many subnets at a time). Actnorms and exp(3 c) act per output channel: they are folded
-into the weights of the convolutions that they follow.
+conv_h(h) + conv_u(u), and only the first term depends on the sample. So the caller hands the second one in, as
+`context`, computed once for all samples (and for many subnets at a time). Actnorms and exp(3 c) act per output channel:
+they are folded into the weights of the convolutions that they follow.
 """
 
 from __future__ import annotations
@@ -108,9 +107,8 @@ class Subnet(nn.Module):
         context: channels of the context image.
         outputs: channels of the shift, and of the scale.
         hidden: channels between.
-        bound: how the raw scale becomes a positive one: `sigmoid(raw + 2) + 1e-4` (published weights) or `exp(0.318
-            atan(2 raw))`.
-            The paper writes exp(raw).
+        bound: how the raw scale becomes a positive one: `sigmoid(raw + 2) + 1e-4` (published weights) or
+            `exp(0.318 atan(2 raw))`. The paper writes exp(raw).
     """
 
     def __init__(self, inputs: int, context: int, outputs: int, hidden: int, bound: ScaleBound) -> None:
