@@ -128,7 +128,7 @@ class _FastStep:
         by_injector, by_coupling = self.seeing
         shift, scale = self.injector(seen.convolve(by_injector, self.injector.exact).relu_())
         injection = Affine(channels_last(shift), channels_last(scale))
-        return StepCondition(injection, seen.convolve(by_coupling, self.dtype))
+        return StepCondition(injection, seen.convolve(by_coupling, self.injector.exact).to(self.dtype))
 
     def decode(self, h: Tensor, condition: StepCondition) -> Tensor:
         h1, h2 = h.chunk(2, 1)

@@ -56,12 +56,15 @@ class Seen:
 
         Args:
             convolutions: with the kernels of `split_kernel`, in its order.
-            dtype: to sum in; the result has it.
+            dtype: to sum in, if there is a sum; adding numbers of another type would take twice as long.
         """
         first, *others = convolutions
-        y = first(self.up).to(dtype)
-        for differences, convolve, x in zip(_DIFFERENCES, others, self.small, strict=bool(others)):
-            _interleave(_phases(y), convolve(x).permute(0, 2, 3, 1), *differences)
+        y = first(self.up)
+        if not others:
+            return y
+        y = y.to(dtype)
+        for differences, convolve, x in zip(_DIFFERENCES, others, self.small, strict=True):
+            _interleave(_phases(y), convolve(x).to(dtype).permute(0, 2, 3, 1), *differences)
         return y
 
 
