@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
-from torch.nn.grad import conv2d_input, conv2d_weight
 
 _BY_TAPS = not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
@@ -50,11 +49,15 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.conv2d(x, weight, bias, padding=padding)
 
 
-def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
-    """dL/dx (B, C, H, W) from dL/dy (B, O, H, W)."""
-    shape = (len(grad), weight.shape[1], *grad.shape[-2:])
-    gradient: Tensor = conv2d_input(shape, weight.to(grad.dtype), grad, padding=1)
-    return gradient
+def gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, *, parameters: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """dL/dx (B, C, H, W), and dL/dW (O, C, 3, 3) and dL/db (O,) if wanted, from dL/dy (B, O, H, W) of their type."""
+    wanted, ones, bias = [True, parameters, parameters], [1, 1], [len(weight)]
+    found: tuple[Tensor, Tensor | None, Tensor | None] = torch.ops.aten.convolution_backward(
+        grad, x, weight, bias, ones, ones, ones, False, [0, 0], 1, wanted
+    )
+    return found
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -68,10 +71,7 @@ def by_taps() -> bool:
 
 
 def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """dL/dW (O, C, 3, 3) from x (B, C, H, W) and dL/dy (B, O, H, W), both best channels-last."""
-    if not by_taps():
-        whole: Tensor = conv2d_weight(x, (grad.shape[1], x.shape[1], 3, 3), grad, padding=1)
-        return whole
+    """dL/dW (O, C, 3, 3) by taps, from x (B, C, H, W) and dL/dy (B, O, H, W), both best channels-last."""
     row = x.shape[-1] + 2
     pixels = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).flatten(0, 2)
     grads = F.pad(grad.permute(0, 2, 3, 1), (0, 0, 0, 2, 0, 2)).flatten(0, 2)  # zeros where a row or an image ends
@@ -92,8 +92,8 @@ class _Conv3x3(torch.autograd.Function):
     @staticmethod
     @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
+        x, weight = (saved.to(grad.dtype) for saved in ctx.saved_tensors)
         return (
-            input_gradient(grad, weight) if ctx.needs_input_grad[0] else None,
+            gradients(grad, x, weight, parameters=False)[0] if ctx.needs_input_grad[0] else None,
             weight_gradient(x, grad) if ctx.needs_input_grad[1] else None,
         )
