@@ -42,7 +42,7 @@ def sampling(yardstick: Yardstick, repeats: int, rates: Rates) -> None:
     jobs: dict[str, Callable[[], object]] = {"yardstick": lambda: [yardstick.sample(lr, 0.8) for _ in range(SAMPLES)]}
     arithmetic = {}
     for precision in rates:
-        model = package_model(yardstick, precision)
+        model = package_model(yardstick, precision).requires_grad_(False)
         space = model.space(lr)
         assert isinstance(space, FlowSpace)
         jobs[precision] = lambda model=model: model.space(lr).sample(SAMPLES, 0.8, seed=0)  # type: ignore[misc]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
+import threading
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncsr import NCSR
+from ncsr import NCSR, InputError
 from ncsr.fixed import FixedConv
 from ncsr.timing import gigaflops
 from tests.models import lively_encoder, lively_model
@@ -53,7 +55,7 @@ def sample(model: NCSR) -> Tensor:
 
 
 def test_is_kept() -> None:
-    model = lively_model(dtype=torch.float32)
+    model = lively_model(dtype=torch.float32).requires_grad_(False)
     known, first = model.frozen(low=False), sample(model)
     assert model.frozen(low=False) is known
     assert torch.equal(sample(model), first)
@@ -61,12 +63,15 @@ def test_is_kept() -> None:
     assert torch.equal(sample(model), first)
 
 
+@pytest.mark.parametrize("by", ["model", "space"])
 @pytest.mark.parametrize("fused", [True, False])
-def test_follows_a_step(fused: bool) -> None:
-    model = lively_model(dtype=torch.float32)
+def test_follows_a_step(fused: bool, by: str) -> None:
+    model, hr = lively_model(dtype=torch.float32), torch.rand(1, 3, 24, 28)
     first = sample(model)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)  # PyTorch does not count a fused one's steps
-    model(torch.rand(1, 3, 24, 28), LR).backward()
+    loss = model(hr, LR) if by == "model" else model.space(LR).bits_per_dim(hr)
+    loss.backward()
+    sample(model)  # before the step
     optimiser.step()
     assert not torch.equal(sample(model), first)
     assert torch.equal(sample(model), sample(copy.deepcopy(model)))
@@ -95,6 +100,42 @@ def test_follows_another_type() -> None:
     single = sample(model)
     assert sample(model.double()).dtype == torch.float64
     torch.testing.assert_close(sample(model).float(), single, rtol=0, atol=1e-4)
+
+
+def test_densities_of_weights_that_have_changed_are_refused() -> None:
+    model, hr = lively_model(dtype=torch.float32).requires_grad_(False), torch.rand(1, 3, 24, 28)
+    space = model.space(LR)
+    latents = space.encode(hr)
+    model.encoder.first.weight.mul_(1.01)
+    for call in (lambda: space.log_prob(hr), lambda: space.encode(hr), lambda: space.decode(latents)):
+        with pytest.raises(InputError, match=r"the weights have changed since this space was made: make a new one"):
+            call()
+    assert model.space(LR).log_prob(hr).isfinite().all()
+
+
+def test_a_space_has_as_many_backward_passes_as_are_asked_for() -> None:
+    model, hr = lively_model(dtype=torch.float32), torch.rand(1, 3, 24, 28)
+    space, gradients = model.space(LR), []
+    for _ in range(2):
+        model.zero_grad()
+        space.log_prob(hr).sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert gradients[0]
+    for first, second in zip(*gradients, strict=True):
+        assert torch.equal(first, second)
+
+
+def test_hooks_are_not_copied() -> None:
+    model, seen = lively_model(dtype=torch.float32), []
+    before = sample(model)
+
+    def hook(lock: threading.Lock, *_: object) -> None:
+        with lock:  # which nothing can copy
+            seen.append(1)
+
+    model.encoder.first.register_forward_hook(functools.partial(hook, threading.Lock()))
+    assert torch.equal(sample(model), before)
+    assert not seen
 
 
 @pytest.mark.parametrize("model", [lively_model(dtype=torch.float32), lively_encoder("esrgan+", torch.float32)])

@@ -22,6 +22,7 @@ from ncsr.errors import InputError
 from ncsr.flow.actnorm import ActNorm
 from ncsr.training.checkpoints import FORMAT, checkpoints, read_newest, write_checkpoint
 from ncsr.training.doctor import diagnose
+from ncsr.training.journal import Journal
 from ncsr.training.objective import Objective, noisy
 from ncsr.training.recipe import Recipe, load_recipe, recipe_names
 from ncsr.training.run import Diverged, Run, differences
@@ -420,6 +421,36 @@ def test_run_folder(fabric: Fabric, tmp_path: Path) -> None:
         _run(_recipe(validate_every=2, learning_rate=1e-3, clip=1.0), folder, fabric).resume()
 
 
+def test_resuming_makes_the_model_of_the_checkpoint(fabric: Fabric, tmp_path: Path) -> None:
+    """As after a kill, or a full disk, between the last checkpoint and its model."""
+    run = _run(_recipe(), tmp_path, fabric)
+    run.begin()
+    first = ncsr.load(tmp_path / "model").state_dict()
+    run.train()
+    last = ncsr.load(tmp_path / "model").state_dict()
+    run.trainer.restore(torch.load(checkpoints(tmp_path)[-1], weights_only=True))
+    run.trainer.result().save(tmp_path / "model")
+    again = _run(_recipe(), tmp_path, fabric)
+    again.resume()
+    again.train()
+    found = ncsr.load(tmp_path / "model").state_dict()
+    name = "encoder.first.weight"
+    assert torch.equal(found[name], last[name])
+    assert not torch.equal(found[name], first[name])
+
+
+def test_resuming_a_run_from_before_a_key_was_there(fabric: Fabric, tmp_path: Path) -> None:
+    run = _run(_recipe(), tmp_path, fabric)
+    run.begin()
+    newest = checkpoints(tmp_path)[0]
+    state = torch.load(newest, weights_only=True)
+    del state["recipe"]["strange"]
+    torch.save(state, newest)
+    assert _run(_recipe(), tmp_path, fabric).resume() == []
+    with pytest.raises(InputError, match=r"another recipe \(strange: 0\.0 -> 0\.5\)"):
+        _run(_recipe(strange=0.5), tmp_path, fabric).resume()
+
+
 def test_validation_is_logged_and_drawn(fabric: Fabric, tmp_path: Path) -> None:
     run = _run(_recipe(validate_every=2, validate_temperatures=(0.0, 0.9)), tmp_path, fabric, held_out=_photos(72))
     run.begin()
@@ -444,6 +475,43 @@ def test_validation_measures_what_it_says(tiny_model: ncsr.NCSR) -> None:
     expected = tiny_model.space(lr[None].float() / 255).sample(1, 0.0)[0, 0]
     assert result.figures["PSNR"] == pytest.approx(ncsr.metrics.luma_psnr(expected, hr, 4).item())
     assert result.score == -result.figures["bits per dimension"]
+
+
+class _Broken:
+    """A photograph whose header is all that can be read."""
+
+    shape = (3, 72, 80)
+
+    def __getitem__(self, window: object) -> Tensor:
+        raise InputError("cannot read photo.png")
+
+
+def test_broken_photographs_are_left_out_of_validation(tiny_model: ncsr.NCSR) -> None:
+    recipe = _recipe(validate_images=3)
+    whole = validate(tiny_model, _photos(72), recipe)
+    assert validate(tiny_model, [_Broken(), *_photos(72), _Broken()], recipe).figures == whole.figures
+    nothing = validate(tiny_model, [_Broken()], recipe)
+    assert nothing.figures == {}
+    assert nothing.picture is None
+    assert math.isnan(nothing.score)
+
+
+@pytest.mark.parametrize("changes", [{}, _L1])
+def test_validation_of_a_model_that_went_astray(changes: dict[str, Any], fabric: Fabric, tmp_path: Path) -> None:
+    recipe = _recipe(validate_every=2, **changes)
+    run = _run(recipe, tmp_path, fabric, held_out=_photos(72))
+    run.begin()
+    with torch.no_grad():
+        run.trainer.model.encoder.last.bias.fill_(math.nan)
+        run.trainer.model.encoder.first.bias.fill_(math.nan)
+    run.trainer.model.train()
+    result = validate(run.trainer.model, _photos(72), recipe)
+    assert math.isnan(result.figures["PSNR"])
+    assert math.isnan(result.score)
+    assert run.trainer.model.training
+    with Journal(tmp_path, recipe, 0) as journal:
+        journal.event(0, "validation", result.figures)
+    assert _events(tmp_path)[-1]["PSNR"] is None  # not NaN, which is no JSON
 
 
 @pytest.mark.parametrize("changes", [{}, _L1, {"average": 0.5}])
@@ -591,6 +659,12 @@ def test_inheritance_merges_and_overrides_win(tmp_path: Path) -> None:
         ({"model.encoder.feature": 1}, "unknown key 'model.encoder.feature': the nearest known one is 'features'"),
         ({"model.flow.noise_step": 1}, "unknown key 'model.flow.noise_step': the nearest known one is 'noise_steps'"),
         ({"steps": 0}, "steps: Input should be greater than or equal to 1, got 0"),
+        ({"noise": math.inf}, "noise: Input should be a finite number"),
+        ({"learning_rate": math.inf}, "learning_rate: Input should be a finite number"),
+        ({"betas": [1.5, 0.9]}, "betas.0: Input should be less than 1"),
+        ({"seed": 2**64}, "seed: Input should be less than"),
+        ({"validate_temperatures": [-1]}, "validate_temperatures.0: Input should be greater than or equal to 0"),
+        ({"halve_at": [-1, 0.5]}, "halve_at.0: Input should be greater than or equal to 0"),
         ({"steps": "many"}, "steps: Input should be a valid integer"),
         ({"objective": "l2"}, "objective: Input should be 'l1' or 'likelihood', got 'l2'"),
         ({"model": 3}, "model: "),

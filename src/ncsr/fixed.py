@@ -10,7 +10,9 @@ missing, in float64 and on GPUs, three calls do the same.
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from collections import OrderedDict
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from ncsr.convolution import channels_last
 from ncsr.flow.bijection import by_image
 
+_Module = TypeVar("_Module", bound=nn.Module)
 _FEW_PIXELS = 2**14  # where laying out a weight takes more than a percent of convolving with it
 
 
@@ -85,6 +88,12 @@ class FixedConv(nn.Module):
         elif not own and shape[0] * shape[2] * shape[3] <= _FEW_PIXELS:
             convert: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
             self.weight = convert(self.weight.to_mkldnn(), *self.geometry, shape)
+
+
+def copy_of(module: _Module) -> _Module:
+    """A deep copy without the hooks: these would be called with no one to hear them, and may be no thing to copy."""
+    hooks = (hooks for part in module.modules() for hooks in (part._forward_pre_hooks, part._forward_hooks))
+    return copy.deepcopy(module, {id(each): OrderedDict() for each in hooks})
 
 
 def _fuses(weight: Tensor) -> bool:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from ncsr.encoder import Encoder
-from ncsr.fixed import FixedConv
+from ncsr.fixed import FixedConv, copy_of
 from ncsr.flow.fast import FastFlow
 from ncsr.flow.flow import Flow
 
@@ -28,10 +26,8 @@ class Frozen:
 
     def __init__(self, encoder: Encoder, flow: Flow | None, dtype: torch.dtype) -> None:
         self._seen = _state(encoder, flow)
-        self.encoder = copy.deepcopy(encoder).requires_grad_(False)
+        self.encoder = copy_of(encoder).requires_grad_(False)
         for parent in list(self.encoder.modules()):
-            parent._forward_pre_hooks.clear()  # copies of hooks would be called with no one to hear them
-            parent._forward_hooks.clear()
             for name, child in parent.named_children():
                 if isinstance(child, nn.Conv2d):
                     exact = child is self.encoder.first
@@ -41,16 +37,20 @@ class Frozen:
                     setattr(parent, name, convolution)
         self.flow = None if flow is None else FastFlow(flow, dtype)
 
-    def is_of(self, encoder: Encoder, flow: Flow | None) -> bool:
-        """Whether no weight has changed since, as far as PyTorch counts.
+    def outdated(self, encoder: Encoder, flow: Flow | None) -> bool:
+        """Whether a weight has changed since, as far as PyTorch counts.
 
         It does not count what fused optimisers write, nor what is written to a tensor's `.data`.
         """
         before, now = self._seen, _state(encoder, flow)
-        return len(before) == len(now) and all(
-            old.data_ptr() == new.data_ptr() and was == version >= 0
+        return len(before) != len(now) or any(
+            old.data_ptr() != new.data_ptr() or was != version
             for (old, was), (new, version) in zip(before, now, strict=True)
         )
+
+    def is_of(self, encoder: Encoder, flow: Flow | None) -> bool:
+        """Whether PyTorch counts the changes of every weight, and there were none."""
+        return all(was >= 0 for _, was in self._seen) and not self.outdated(encoder, flow)
 
 
 def _state(encoder: Encoder, flow: Flow | None) -> list[tuple[Tensor, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +30,15 @@ class NCSR(nn.Module):
         config: the architecture; the weights start at random. `ncsr.load` gives a trained model.
         precision: of the encoder and the subnets. `auto` samples in bfloat16 where the machine gains by it and does
             all else in float32. The flow variable, scales and log-determinants are never below float32.
+
+    Raises:
+        InputError: no such precision.
     """
 
     def __init__(self, config: ModelConfig, precision: Precision = "auto") -> None:
         super().__init__()
+        if precision not in get_args(Precision):
+            raise InputError(f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}")
         self.config = config
         self.precision = precision
         self.encoder = Encoder(config.encoder, config.scale)
@@ -41,7 +46,7 @@ class NCSR(nn.Module):
         self._frozen: dict[torch.dtype, Frozen] = {}
 
     def train(self, mode: bool = True) -> NCSR:
-        """As of every module. Constants of weights that may be trained are not kept."""
+        """As of every module. In training no constants are kept."""
         self._frozen.clear()
         return super().train(mode)
 
@@ -87,7 +92,9 @@ class NCSR(nn.Module):
             origin: (top, left) of these LR pixels in the whole image, even numbers: samples of tiles of one image
                 agree.
 
-        Samples keep the weights as they are now. Modules are not called for them, so hooks on these see nothing.
+        Samples keep the weights as they are now; after a change make a new space. Modules are not called for samples,
+        so hooks on these see nothing. Of weights without gradients, as `ncsr.load` gives them, constants are kept
+        between spaces until PyTorch counts a change: what is written to a tensor's `.data` it does not count.
 
         Raises:
             InputError: not such a tensor.
@@ -106,8 +113,6 @@ class NCSR(nn.Module):
 
     def training_space(self, lr: Tensor) -> Space:
         """`space` for training: y+ leaves [0, 1]; nothing is computed before it is asked for, and by the layers."""
-        if torch.is_grad_enabled():  # what follows may be a step that PyTorch does not count
-            self._frozen.clear()
         return self._space(lr, (0, 0), training=True)
 
     def _space(self, lr: Tensor, origin: tuple[int, int], *, training: bool) -> Space:
@@ -119,13 +124,14 @@ class NCSR(nn.Module):
     def frozen(self, *, low: bool) -> Frozen:
         """What the weights alone decide, in bfloat16 or as they are.
 
-        In eval mode it is kept until a weight changes (`Frozen.is_of`) or a loss is computed.
+        In eval mode it is kept until a weight changes (`Frozen.is_of`), if none requires gradients: what fused
+        optimisers write, PyTorch does not count.
         """
         dtype = torch.bfloat16 if low else self.dtype
         known = self._frozen.get(dtype)
         if known is None or not known.is_of(self.encoder, self.flow):
             known = Frozen(self.encoder, self.flow, dtype)
-        if not self.training:
+        if not (self.training or any(p.requires_grad for p in self.parameters())):
             self._frozen[dtype] = known
         return known
 

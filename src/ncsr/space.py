@@ -22,6 +22,7 @@ from ncsr.errors import InputError
 from ncsr.flow.bijection import sum_pixels
 from ncsr.flow.fast import FastDecoder
 from ncsr.flow.flow import Conditions, Flow
+from ncsr.frozen import Frozen
 from ncsr.latents import Window, draw_latent, draw_latents
 from ncsr.projection import project
 
@@ -183,7 +184,7 @@ class FlowSpace(Space):
         super().__init__(model, lr, origin)
         self.flow, self.training = flow, training
         self._padded = _pad_even(lr, 1)
-        self._known: dict[tuple[bool, bool], Conditions] = {}
+        self._frozen: dict[bool, Frozen] = {}
         self._decoders: dict[bool, FastDecoder] = {}
 
     @property
@@ -213,7 +214,7 @@ class FlowSpace(Space):
             noise: the noise image v (B, 3, s h, s w), or (B,) standard deviations for the std variant; None is zero.
 
         Raises:
-            InputError: a shape that does not fit these LR images or this variant.
+            InputError: a shape that does not fit these LR images or this variant; weights that have changed.
         """
         density, log_det = self.log_prob_parts(hr, noise)
         return density + log_det
@@ -237,7 +238,7 @@ class FlowSpace(Space):
         """The HR images (n B, 3, s h, s w) of latents (n B, C, H, W): the exact inverse of `encode`, not clamped.
 
         Raises:
-            InputError: latents that do not fit these LR images.
+            InputError: latents that do not fit these LR images; weights that have changed.
         """
         shapes = self.flow.latent_shapes(*(self.scale * side for side in self._padded.shape[-2:]))
         given = [tuple(z.shape) for z in latents]
@@ -271,18 +272,18 @@ class FlowSpace(Space):
         """Those for densities and latents."""
         wanted = self.lr.requires_grad or any(p.requires_grad for p in self.model.parameters())
         differentiable = wanted and torch.is_grad_enabled()
-        if not (differentiable or self.training):
-            return self._fast(low).conditions
-        how = (low, differentiable)  # what was known without gradients has none to give
-        if how not in self._known:
+        if differentiable or self.training:  # each time anew: a graph has one backward pass
             with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
-                self._known[how] = self.flow.see(self._features(self.model.encoder), self.lr.dtype)
-        return self._known[how]
+                return self.flow.see(self._features(self.model.encoder), self.lr.dtype)
+        conditions = self._fast(low).conditions
+        if self._frozen[low].outdated(self.model.encoder, self.flow):
+            raise InputError("the weights have changed since this space was made: make a new one, model.space(lr)")
+        return conditions
 
     def _fast(self, low: bool) -> FastDecoder:
         """Sampling, and the conditions without gradients, from constants."""
         if low not in self._decoders:
-            frozen = self.model.frozen(low=low)
+            frozen = self._frozen[low] = self.model.frozen(low=low)
             assert frozen.flow is not None
             with torch.no_grad(), torch.autocast(self.lr.device.type, enabled=False):
                 conditions = frozen.flow.see(self._features(frozen.encoder))

@@ -13,7 +13,6 @@ convolutions stays in the processor's cache.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from ncsr.convolution import channels_last
 from ncsr.encoder import Features
-from ncsr.fixed import FixedConv
+from ncsr.fixed import FixedConv, copy_of
 from ncsr.flow.bijection import by_image
 from ncsr.flow.flow import Flow
 from ncsr.flow.level import Level
@@ -44,7 +43,7 @@ class FastFlow:
 
     @torch.no_grad()
     def __init__(self, flow: Flow, dtype: torch.dtype) -> None:
-        self.sights, self.splits = flow.sights, copy.deepcopy(flow.splits)
+        self.sights, self.splits = flow.sights, [copy_of(split) for split in flow.splits]
         self.levels = [
             _FastLevel(level, flow.scale >> (i + 1) > 1, dtype)  # the stack has the LR size, or half of it
             for i, level in enumerate(flow.levels)

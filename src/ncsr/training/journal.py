@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -69,7 +70,7 @@ class Journal:
     def step(self, step: int, outcome: Outcome) -> None:
         """Note one step; `step` counts from 1."""
         figures = outcome._asdict()
-        self._log.write(json.dumps({"step": step, **figures}) + "\n")
+        self._write({"step": step, **figures})
         for name in ("loss", "norm", "rate") if self._recipe.objective == "l1" else outcome._fields:
             if name != "taken":
                 self._board.add_scalar(f"training/{name}", figures[name], step)
@@ -93,12 +94,17 @@ class Journal:
 
     def event(self, step: int, kind: str, figures: Mapping[str, float | str]) -> None:
         """Note what happens now and then: a validation, a skipped step, a return to a checkpoint."""
-        self._log.write(json.dumps({"step": step, "event": kind, **figures}) + "\n")
+        self._write({"step": step, "event": kind, **figures})
         for name, value in figures.items():
             if isinstance(value, float):
                 self._board.add_scalar(f"{kind}/{name}", value, step)
         shown = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k}: {v}" for k, v in figures.items())
         self.say(f"step {step}: {kind}: {shown}")
+
+    def _write(self, line: Mapping[str, object]) -> None:
+        """JSON knows no number that is not finite: it becomes null."""
+        known = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}
+        self._log.write(json.dumps(known, allow_nan=False) + "\n")
 
     def picture(self, step: int, name: str, picture: object) -> None:
         """Show a PIL image in TensorBoard."""

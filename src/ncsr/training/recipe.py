@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ncsr.config import ModelConfig
 from ncsr.errors import InputError
 
+Share = Annotated[float, Field(ge=0, lt=1)]
+Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 RECIPES = Path(__file__).parent.parent / "recipes"
 
 
@@ -28,7 +30,7 @@ class Recipe(BaseModel):
     """`l1`: the encoder's own super-resolution (RRDB); `likelihood`: the flow and its encoder."""
     model: ModelConfig
     steps: int = Field(ge=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
 
     batch: int = Field(16, ge=1)
     """Crops per step, over all processes."""
@@ -42,24 +44,24 @@ class Recipe(BaseModel):
     """Rotate crops by multiples of 90 degrees (paper, section 4.2); without, they are only flipped (published code)."""
     strange: float = Field(0.0, ge=0, le=1)
     """The share of crops that are mixed with coarse or fine noise, so that images like no photograph stay in bounds."""
-    noise: float = Field(0.0, ge=0)
+    noise: float = Field(0.0, ge=0, allow_inf_nan=False)
     """M: the largest standard deviation of the training noise (paper, section 3.3); 0 trains without."""
     noise_on: Literal["both", "hr"] = "both"
     """`both`: x+ and y+ (paper, section 3.3); `hr`: x+ alone, y stays clean (section 3.2)."""
     dequantise: bool = False
     """Add uniform noise of width 1/32 to HR crops, as SRFlow's paper asks for."""
 
-    learning_rate: float = Field(2e-4, gt=0)
-    encoder_rate: float = Field(1.0, ge=0)
+    learning_rate: float = Field(2e-4, gt=0, allow_inf_nan=False)
+    encoder_rate: float = Field(1.0, ge=0, allow_inf_nan=False)
     """The encoder's learning rate as a fraction of `learning_rate`; 0 freezes it."""
     encoder_frozen: float = Field(0.0, ge=0, le=1)
     """The fraction of the run, from its start, in which the encoder is not trained."""
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Share, Share] = (0.9, 0.99)
     warmup: int = Field(0, ge=0)
     """Steps over which the learning rate rises linearly from zero."""
     schedule: Literal["constant", "halve", "cosine", "restarts"] = "halve"
     """`cosine`: half a period down to zero over the run; `restarts`: one down to 1e-7 every `restart_every` steps."""
-    halve_at: tuple[float, ...] = (0.5, 0.75)
+    halve_at: tuple[Share, ...] = (0.5, 0.75)
     """Fractions of the run after which `halve` halves the learning rate."""
     restart_every: int = Field(50_000, ge=1)
     clip: float = Field(float("inf"), gt=0)
@@ -80,7 +82,7 @@ class Recipe(BaseModel):
     validate_every: int = Field(1000, ge=1)
     validate_images: int = Field(8, ge=1)
     """How many of the validation photographs are measured, the first by name."""
-    validate_temperatures: tuple[float, ...] = (0.0, 0.5, 0.8, 0.9, 1.0)
+    validate_temperatures: tuple[Temperature, ...] = (0.0, 0.5, 0.8, 0.9, 1.0)
     """Of the picture grid."""
     patience: int = Field(10, ge=1)
     """Steps that may be skipped, of the last thousand, because loss or gradient is not finite."""

@@ -11,6 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 import yaml
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from pydantic import ValidationError
 
 from ncsr.data.crops import Photographs
 from ncsr.data.loader import Batch, batches
@@ -36,6 +38,7 @@ from ncsr.training.validation import validate
 
 RECIPE = "recipe.yaml"
 _START_CROPS = 16  # crops that actnorms start from
+_MAKE_ROOM = "make room there, then resume the run"
 
 
 class Diverged(RuntimeError):
@@ -87,30 +90,31 @@ class Run:
         count = min(self.recipe.batch, _START_CROPS)
         self.trainer.start(next(self._batches(self.trainer.step, count=count, shared=False)))
         if self.fabric.is_global_zero:
-            try:
+            with self._writing("choose another -o"):
                 with atomic_path(make_folder(self.folder) / RECIPE) as path:
                     text = yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False)
                     path.write_text(text, encoding="utf-8")
-            except OSError as error:
-                reason = f"cannot write to the run folder {self.folder}: {error.strerror}; choose another -o"
-                raise InputError(reason) from None
-            self._save()
+            with self._writing(_MAKE_ROOM):
+                self._save()
         self.fabric.barrier()
 
     def resume(self) -> list[str]:
         """Take up the newest whole checkpoint; returns a sentence for each damaged one.
 
         Raises:
-            InputError: there is none, or it belongs to another recipe.
+            InputError: there is none, it belongs to another recipe, or the model cannot be written.
         """
         state, damaged = read_newest(self.folder)
-        changed = differences(state["recipe"], self.recipe.model_dump(mode="json"))
+        changed = differences(_as_of_now(state["recipe"]), self.recipe.model_dump(mode="json"))
         if changed:
             raise InputError(
                 f"{self.folder} was trained with another recipe ({'; '.join(changed)}): resume with the same one"
             )
         self.trainer.restore(state)
         self.best = state["best"]
+        if self.fabric.is_global_zero:  # the process may have ended between the checkpoint and the model
+            with self._writing(_MAKE_ROOM):
+                self._save_model()
         return damaged
 
     def train(self) -> Path:
@@ -119,9 +123,9 @@ class Run:
         Raises:
             Interrupted: by SIGTERM or Ctrl-C; everything is saved.
             Diverged: after every return to the last checkpoint.
-            InputError: a checkpoint cannot be written.
+            InputError: the run's files cannot be written.
         """
-        with stoppable() as stop:
+        with self._writing(_MAKE_ROOM), stoppable() as stop:
             journal = Journal(self.folder, self.recipe, self.trainer.step) if self.fabric.is_global_zero else None
             try:
                 while self.trainer.step < self.recipe.steps and not self._agreed(stop.signal):
@@ -138,11 +142,12 @@ class Run:
                             break
                         stopping = self._agreed(stop.signal)
                         last = step == self.recipe.steps
-                        if self.held_out and (step % self.recipe.validate_every == 0 or last):
-                            last |= self._validate(journal)
                         # Not after a skipped step: if the weights are to blame, an earlier checkpoint is wanted.
                         due = step % self.recipe.checkpoint_every == 0 and outcome.taken
                         if due or last or stopping:
+                            self._save()
+                        validates = self.held_out and (step % self.recipe.validate_every == 0 or last)
+                        if validates and self._validate(journal):
                             self._save()
                         if stopping:
                             break
@@ -185,10 +190,19 @@ class Run:
             state = {"recipe": self.recipe.model_dump(mode="json"), "best": self.best, **self.trainer.state()}
             best = None if self.best is None else int(self.best["step"])
             write_checkpoint(self.folder, state, self.recipe.keep, best)
-            try:
-                self.trainer.result().save(self.folder / "model")
-            except OSError as error:
-                raise InputError(f"cannot write {self.folder / 'model'}: {error.strerror}; make room, resume") from None
+            self._save_model()
+
+    def _save_model(self) -> None:
+        self.trainer.result().save(self.folder / "model")
+
+    @contextmanager
+    def _writing(self, remedy: str) -> Iterator[None]:
+        """Say in a sentence what the system says of the run's files."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise InputError(f"cannot write to the run folder {self.folder}: {reason}; {remedy}") from None
 
     def _validate(self, journal: Journal | None) -> bool:
         """Measure on the held-out photographs; whether this is the best model so far."""
@@ -197,9 +211,10 @@ class Run:
         step = self.trainer.step
         result = validate(self.trainer.result(), self.held_out, self.recipe)
         journal.event(step, "validation", result.figures)
-        journal.picture(step, "validation", result.picture)
-        with atomic_path(make_folder(self.folder / "validation") / f"step-{step:08}.png") as path:
-            result.picture.save(path)
+        if result.picture is not None:
+            journal.picture(step, "validation", result.picture)
+            with atomic_path(make_folder(self.folder / "validation") / f"step-{step:08}.png") as path:
+                result.picture.save(path)
         if not math.isfinite(result.score) or (self.best is not None and result.score <= self.best["score"]):
             return False
         self.best = {"step": float(step), "score": result.score}
@@ -295,6 +310,14 @@ def launch(device: str) -> Fabric:
 
 def _smallest_held_out(recipe: Recipe) -> int:
     return 16 * recipe.model.scale
+
+
+def _as_of_now(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A stored recipe with the defaults of keys that came later; as it is, if it is none for this version."""
+    try:
+        return Recipe.model_validate(recipe).model_dump(mode="json")
+    except ValidationError:
+        return recipe
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ncsr.data.crops import Photograph, Photographs
+from ncsr.errors import InputError
 from ncsr.metrics import dequantised, lr_psnr, luma_psnr
 from ncsr.model import NCSR
 from ncsr.resize import imresize
@@ -21,11 +23,14 @@ _SAMPLES = 2
 
 
 class Validation(NamedTuple):
-    """Means over the photographs, the score (higher is better) that the best model is chosen by, and a picture."""
+    """Means over the photographs, the score (higher is better) that the best model is chosen by, and a picture.
+
+    Of no photograph that can be read there are neither means nor a picture, and the score is not a number.
+    """
 
     figures: dict[str, float]
     score: float
-    picture: Image.Image
+    picture: Image.Image | None
 
 
 @torch.no_grad()
@@ -45,16 +50,21 @@ def validate(model: NCSR, photos: Photographs, recipe: Recipe) -> Validation:
     model.eval()
     gathered: dict[str, list[float]] = {}
     panels: list[tuple[str, Image.Image]] = []
-    for index in range(min(recipe.validate_images, len(photos))):
-        hr = _middle(photos[index], 2 * recipe.model.scale)
-        figures, sampled = _measure(model, hr, recipe, with_panels=index == 0)
-        panels += sampled
-        for name, value in figures.items():
-            gathered.setdefault(name, []).append(value)
-    model.train(training)
+    try:
+        for index in range(min(recipe.validate_images, len(photos))):
+            try:
+                hr = _middle(photos[index], 2 * recipe.model.scale)
+            except InputError:  # a broken one is reported by whoever reads it
+                continue
+            figures, sampled = _measure(model, hr, recipe, with_panels=not panels)
+            panels += sampled
+            for name, value in figures.items():
+                gathered.setdefault(name, []).append(value)
+    finally:
+        model.train(training)
     means = {name: sum(values) / len(values) for name, values in gathered.items()}
-    score = -means["bits per dimension"] if "bits per dimension" in means else means["PSNR"]
-    return Validation(means, score, contact_sheet(panels))
+    score = means.get("PSNR", math.nan) if model.flow is None else -means.get("bits per dimension", math.nan)
+    return Validation(means, score, contact_sheet(panels) if panels else None)
 
 
 def _measure(
@@ -63,8 +73,9 @@ def _measure(
     scale = recipe.model.scale
     lr = imresize(hr, 1 / scale)
     space = model.space(lr[None].float() / 255)
-    expected = space.sample(1, 0.0, seed=0)[0, 0].cpu()
-    figures = {"PSNR": luma_psnr(expected, hr, scale).item()}
+    expected = space.draw([0], 0.0, 0)[0, 0].cpu().clamp(0, 1)
+    astray = not bool(expected.isfinite().all())
+    figures = {"PSNR": math.nan if astray else luma_psnr(expected, hr, scale).item()}
     panels = [("photograph", _picture(hr)), ("bicubic", _picture(imresize(lr, scale)))]
     if model.flow is None:
         return figures, [*panels, ("model", _picture(expected))] if with_panels else []
@@ -95,5 +106,5 @@ def _middle(photo: Photograph, unit: int) -> Tensor:
 
 
 def _picture(image: Tensor) -> Image.Image:
-    levels = image if image.dtype == torch.uint8 else (image.clamp(0, 1) * 255).round().byte()
+    levels = image if image.dtype == torch.uint8 else (image.nan_to_num().clamp(0, 1) * 255).round().byte()
     return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
