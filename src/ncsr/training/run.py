@@ -90,10 +90,9 @@ class Run:
         count = min(self.recipe.batch, _START_CROPS)
         self.trainer.start(next(self._batches(self.trainer.step, count=count, shared=False)))
         if self.fabric.is_global_zero:
-            with self._writing("choose another -o"):
-                with atomic_path(make_folder(self.folder) / RECIPE) as path:
-                    text = yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False)
-                    path.write_text(text, encoding="utf-8")
+            with self._writing("choose another -o"), atomic_path(make_folder(self.folder) / RECIPE) as path:
+                text = yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False)
+                path.write_text(text, encoding="utf-8")
             with self._writing(_MAKE_ROOM):
                 self._save()
         self.fabric.barrier()
