@@ -208,6 +208,22 @@ def test_killed_save_leaves_the_old_model_or_the_new_one(model: NCSR, replaced: 
     assert same(load(tmp_path, device="cpu"), model)
 
 
+def test_a_bundled_name_goes_before_a_folder_of_that_name(
+    model: NCSR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a run's folder that was named by its recipe."""
+    monkeypatch.chdir(tmp_path)
+    model.save("x4-small")
+    assert ncsr.load("x4-small", "cpu").config != model.config
+    for own in ("./x4-small", Path("x4-small")):
+        assert ncsr.load(own, "cpu").config == model.config
+
+
+def test_unknown_precision(model: NCSR) -> None:
+    with pytest.raises(InputError, match="precision must be one of auto, float32, bfloat16, got 'half'"):
+        NCSR(model.config, "half")  # type: ignore[arg-type]
+
+
 def test_unknown_names() -> None:
     with pytest.raises(InputError, match="no model 'x5-small'"):
         ncsr.load("x5-small")

@@ -493,6 +493,7 @@ def test_photographs_are_not_replaced(upscale: Command, tmp_path: Path, monkeypa
         (("--tile", "big"), "--tile must be auto or a number of input pixels, got 'big'"),
         (("-s", 8), r"-s 8 does not match the model .*, which enlarges by 4"),
         (("-s", 0), r"-s 0 does not match the model"),
+        (("--device", "meta"), "no device 'meta' on this machine"),
         (("--device", "abacus"), "no device 'abacus' on this machine"),
         (("--precision", "float8"), "precision must be auto, float32 or bfloat16, got 'float8'"),
         (("--std", "-n", 1), "--std needs samples that differ"),
@@ -888,5 +889,12 @@ def test_plan(ncsr_: Command, tiny_model_folder: Path, large: Path, photo: Path)
     assert f"scratch {(2 + 1) * 160 * 192 * 3 * 2 / 2**20:.0f} MiB" in tiled
     assert re.search(r"^all 2: \d", tiled, re.MULTILINE)
     ncsr_("plan", large, *how, "--tile", 8).failed("tile must be at least 16")
+    broken = large.with_name("broken.png")
+    broken.write_bytes(b"")
+    some = ncsr_("plan", broken, photo, *how)
+    assert some.code == 1
+    assert "8 x 6 -> 32 x 24" in some.out
+    assert re.fullmatch(r"ncsr: .*broken\.png.*\n", some.err)
+    ncsr_("plan", "http://x/y.png", *how).failed("http://x/y.png is a URL: plan is for files of this machine")
     ncsr_("plan", large.with_name("none.png"), *how).failed("no such file")
     ncsr_("plan", large, *how, "-n", 0).failed("at least 1, got 0")

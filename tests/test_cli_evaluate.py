@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
@@ -264,7 +265,7 @@ def test_other_kernels_and_broken_files_are_named(ncsr_: Command, hr: Path, tmp_
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["bicubic"], "scale must be 4 or 8, got None: name it with -s"),
+        (["bicubic"], "bicubic alone has no scale: give one, -s 4 or -s 8, or name a model"),
         (["x5-large"], "no model 'x5-large'"),
         (["bicubic", "-s", 4, "-n", 0], "at least 1"),
         (["bicubic", "-s", 4, "-t", -1], "temperature"),
@@ -272,6 +273,25 @@ def test_other_kernels_and_broken_files_are_named(ncsr_: Command, hr: Path, tmp_
 )
 def test_wrong_arguments(ncsr_: Command, hr: Path, tmp_path: Path, arguments: list[object], words: str) -> None:
     ncsr_("evaluate", *arguments, "--hr", hr, "-o", tmp_path / "out").failed(words)
+
+
+def test_models_of_two_scales(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path) -> None:
+    ncsr_("evaluate", tiny_model_folder, "x8-small", "--hr", hr, "-o", tmp_path / "out").failed(
+        "x8-small enlarges by 8, the model before it by 4: a report is of one scale, so evaluate them apart"
+    )
+
+
+def test_full_disk(
+    ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("ncsr.evaluation.records.Records._write", full)
+    result = ncsr_("evaluate", tiny_model_folder, "--hr", hr, "-o", tmp_path / "out", "-n", 1)
+    assert result.code == 2
+    assert "No space left on device; make room there, then start again: it goes on" in result.err
+    assert "Traceback" not in result.err
 
 
 def test_missing_extras(

@@ -118,6 +118,7 @@ def test_train_with_wrong_input(ncsr_: Command, recipe: Path, tmp_path: Path) ->
     data, run = tmp_path / "data", tmp_path / "run"
     train = ("train", recipe, "--data", data, "-o")
     ncsr_("train", "x4-smal", "--data", data, "-o", run).failed(r"no recipe 'x4-smal': did you mean x4-small\?")
+    ncsr_(*train, run, "--cache", "inf").failed("the cache must be a finite number of GiB, got inf")
     ncsr_("train", recipe).failed(r"training needs --data \(photographs\) and -o")
     ncsr_(*train, run, "--set", "stepz=3").failed(r"unknown key 'stepz': the nearest known one is 'steps'")
     ncsr_(*train, run, "--set", "model.encoder.block=3").failed(r"nearest known one is 'blocks'")

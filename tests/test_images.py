@@ -145,6 +145,14 @@ def test_reads_16_bit_tiff(tmp_path: Path, order: str, layout: str, channels: in
     np.testing.assert_array_equal(to_array(photo, np.uint16), stored)
 
 
+def test_arrays_of_the_other_byte_order() -> None:
+    stored = _noise(3, np.uint16)
+    swapped = stored.astype(stored.dtype.newbyteorder())
+    back = to_array(photo_from_array(swapped), swapped.dtype)
+    np.testing.assert_array_equal(back, stored)
+    assert back.dtype == np.uint16
+
+
 def test_reads_bigtiff_and_the_first_page_only(tmp_path: Path) -> None:
     pages = np.stack([_noise(1)[..., 0], _noise(1, seed=1)[..., 0]])
     tifffile.imwrite(tmp_path / "photo.tif", pages, photometric="minisblack", bigtiff=True)

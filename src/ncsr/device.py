@@ -24,7 +24,7 @@ def pick_device(name: str) -> torch.device:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).tolist()  # "meta" has tensors without numbers
     except (RuntimeError, AssertionError, NotImplementedError):
         raise InputError(f"no device {name!r} on this machine: use 'auto' or 'cpu'") from None
     return device

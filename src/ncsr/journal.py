@@ -89,9 +89,9 @@ class Journal:
 
 
 def begun_with(path: Path) -> dict[str, Any] | None:
-    """The settings that a journal was begun with; None if there is no journal."""
+    """The settings that a journal was begun with; None if there is no journal, or a file that is none."""
     lines = _lines(path)
-    return lines[0] if lines else None
+    return lines[0] if lines and isinstance(lines[0], dict) and isinstance(lines[0].get("seed"), int) else None
 
 
 def _lines(path: Path | None) -> list[dict[str, Any]]:

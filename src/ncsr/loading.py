@@ -25,7 +25,7 @@ def load(model: str | os.PathLike[str] = "x4-small", device: str = "auto", preci
 
     Args:
         model: a bundled name, a model folder, its `.safetensors` file, or the id of a repository on the Hugging Face
-            hub.
+            hub. As text, a bundled name goes before a folder of that name, which `./x4-small` names.
         device: `auto` (the first accelerator, else the CPU) or a torch device name.
         precision: of the encoder and the subnets: `float32`, `bfloat16`, or `auto`: bfloat16 for sampling where this
             machine gains by it, float32 otherwise.
@@ -51,11 +51,11 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: there is none of this name.
     """
-    path = Path(model)
-    if path.exists():
+    path, name = Path(model), os.fspath(model)
+    bundled = name in bundled_models()
+    if path.exists() and not (bundled and isinstance(model, str)):  # a run may have its recipe's name
         return path
-    name = os.fspath(model)
-    if name in bundled_models():
+    if bundled:
         return BUNDLED / name
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         try:

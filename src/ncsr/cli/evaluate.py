@@ -97,15 +97,23 @@ def evaluate(
             place, precision = "cpu", workers.precision(precision)
         contestants: list[Contestant] = [who.Bicubic()]
         notes: list[str] = []
+        asked = scale
         for argument in dict.fromkeys(models):
             if argument == who.BICUBIC:
                 continue
-            model, note = load_contestant(argument, scale, place, precision)
+            model, note = load_contestant(argument, asked, place, precision)
             notes += note
+            if scale not in (None, model.config.scale):
+                raise InputError(
+                    f"{argument} enlarges by {model.config.scale}, the model before it by {scale}: "
+                    "a report is of one scale, so evaluate them apart"
+                )
             scale = model.config.scale
             contestants += who.rows_of(argument, model, samples, temperatures or [], who.Drawing(seed, tile))
+        if scale is None:
+            raise InputError("bicubic alone has no scale: give one, -s 4 or -s 8, or name a model")
         if scale not in (4, 8):
-            raise InputError(f"the scale must be 4 or 8, got {scale}: name it with -s, or name a model")
+            raise InputError(f"the scale must be 4 or 8, got {scale}")
         pairs, problems = find_pairs(hr, lr, scale, limit)
         lpips, words = find_lpips(lpips_weights, place, processes)
         how = protocol(

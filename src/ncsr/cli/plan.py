@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,17 +21,20 @@ from ncsr.cli.options import (
     load_model,
     parse_tile,
 )
+from ncsr.errors import InputError
 from ncsr.images import MAX_PIXELS, find_photos, open_photo
+from ncsr.job import sentence
 from ncsr.memory import available
 from ncsr.plan import Plan
 from ncsr.plan import plan as make_plan
+from ncsr.remote import Remote, place
 from ncsr.space import check_sampling
 from ncsr.tiles import Drawing
 
 
 def plan(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT", help="Photographs, or folders of them.", show_default=False)
+        list[str], typer.Argument(metavar="INPUT", help="Photographs, or folders of them.", show_default=False)
     ],
     model: ModelName = None,
     scale: Scale = None,
@@ -44,19 +49,36 @@ def plan(
     check_sampling(samples, 0.0, 0)
     network = load_model(model, scale, device, precision)
     drawing = Drawing(samples, network.config.temperature, 0, parse_tile(tile))
-    paths = [path for given in inputs for path in (find_photos(given) if given.is_dir() else [given])]
-    total = 0.0
-    for path in paths:
-        source = open_photo(path, max_pixels=max_pixels)
-        suffix = ".png" if consistent and path.suffix.lower() in (".jpg", ".jpeg") else path.suffix
-        made = make_plan(source, network, drawing, suffix, consistent=consistent)
-        total += made.seconds
+    seconds, failures = [], []
+    for path in _photographs(inputs):
+        try:
+            source = open_photo(path, max_pixels=max_pixels)
+            suffix = ".png" if consistent and path.suffix.lower() in (".jpg", ".jpeg") else path.suffix
+            made = make_plan(source, network, drawing, suffix, consistent=consistent)
+        except InputError as error:
+            failures.append(sentence(path, path, error))
+            continue
+        seconds.append(made.seconds)
         print("\n".join(_lines(path, source.size, network.config.scale, samples, made)))
         free = available(network.device)
         if made.memory > free:
             print(f"  that is more than the {_size(free)} that are free")
-    if len(paths) > 1:
-        print(f"all {len(paths)}: {_duration(total)}")
+    if len(seconds) > 1:
+        print(f"all {len(seconds)}: {_duration(sum(seconds))}")
+    for failure in failures:
+        print(f"ncsr: {failure}", file=sys.stderr)
+    if failures:
+        raise typer.Exit(1 if seconds else 2)
+
+
+def _photographs(inputs: Sequence[str]) -> list[Path]:
+    """The files that are named, and those in the folders that are."""
+    found: list[Path] = []
+    for given in map(place, inputs):
+        if isinstance(given, Remote):
+            raise InputError(f"{given} is a URL: plan is for files of this machine")
+        found += find_photos(given) if given.is_dir() else [given]
+    return found
 
 
 def _lines(path: Path, size: tuple[int, int], scale: int, samples: int, made: Plan) -> list[str]:

@@ -61,7 +61,19 @@ class Records:
                 self._merge(states)
 
     def add(self, name: str, fingerprint: str, record: Record, fragment: str, panels: dict[str, Tensor]) -> None:
-        """Write all that is known of a photograph, after `measures` took it in."""
+        """Write all that is known of a photograph, after `measures` took it in.
+
+        Raises:
+            InputError: it cannot be written, as on a full disk; what was measured before stays.
+        """
+        try:
+            self._write(name, fingerprint, record, fragment, panels)
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {self.folder}: {error.strerror}; make room there, then start again: it goes on"
+            ) from None
+
+    def _write(self, name: str, fingerprint: str, record: Record, fragment: str, panels: dict[str, Tensor]) -> None:
         with atomic_path(self.folder / f"{name}.json") as path:
             path.write_text(json.dumps(record) + "\n", encoding="utf-8")
         with atomic_path(self.folder / f"{name}.html") as path:

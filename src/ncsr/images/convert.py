@@ -64,7 +64,8 @@ def to_array(photo: Photo, dtype: DTypeLike = np.uint8, *, flat_gray: bool = Tru
 
     Args:
         photo: a gray one gives the mean of its three channels.
-        dtype: uint8 or uint16 (rounded to nearest and clipped), or a floating-point type (values as they are).
+        dtype: uint8 or uint16 (rounded to nearest and clipped), or a floating-point type (values as they are); the
+            result has this machine's byte order.
         flat_gray: give gray without alpha as (H, W).
 
     Raises:
@@ -72,15 +73,15 @@ def to_array(photo: Photo, dtype: DTypeLike = np.uint8, *, flat_gray: bool = Tru
     """
     rgb = photo.rgb.mean(0, keepdim=True) if photo.gray else photo.rgb
     values = torch.cat([rgb] if photo.alpha is None else [rgb, photo.alpha]).detach().cpu()
-    dtype = np.dtype(dtype)
-    if dtype in (np.uint8, np.uint16):
+    kind = np.dtype(dtype).newbyteorder("=")
+    if kind in (np.uint8, np.uint16):
         if not values.isfinite().all():
             raise InputError("the image holds values that are not finite: it cannot be stored as integers")
-        top = np.iinfo(dtype).max
+        top = np.iinfo(kind).max
         values = (values * top).round_().clamp_(0, top)
-    elif dtype.kind != "f":
-        raise InputError(f"an image array can be uint8, uint16 or floating point, got {dtype}")
-    array = np.ascontiguousarray(np.moveaxis(values.numpy(), 0, -1), dtype=dtype)
+    elif kind.kind != "f":
+        raise InputError(f"an image array can be uint8, uint16 or floating point, got {kind}")
+    array = np.ascontiguousarray(np.moveaxis(values.numpy(), 0, -1), dtype=kind)
     return array[..., 0] if flat_gray and array.shape[2] == 1 else array
 
 

@@ -277,6 +277,8 @@ def train(
         raise InputError(f"{run} holds a run already: give --resume to go on with it, or another -o")
     if len(data) < recipe.folders:
         raise InputError(f"this recipe trains on {recipe.folders} sources of photographs, got {len(data)}: add --data")
+    if not 0 <= cache < math.inf:
+        raise InputError(f"the cache must be a finite number of GiB, got {cache}")
     photos, left_out = open_photos(data, recipe.crop, budget=int(cache * 2**30))
     held, too_small = open_photos([held_out], _smallest_held_out(recipe), budget=0) if held_out else ((), [])
     notices = [f"left out: {reason}" for reason in [*left_out, *too_small]]
@@ -299,6 +301,8 @@ def launch(device: str) -> Fabric:
         InputError: no such device here.
     """
     kind = pick_device(device).type
+    if kind not in ("cpu", "cuda", "mps"):
+        raise InputError(f"training runs on cpu, cuda or mps, got {device!r}")
     local, nodes = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("GROUP_WORLD_SIZE", 1))
     # The encoder's own SR head takes no part in a likelihood, nor does a frozen encoder.
     strategy = DDPStrategy(find_unused_parameters=True) if local * nodes > 1 else "auto"
