@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import math
 from collections.abc import Iterator
@@ -392,6 +393,21 @@ def test_resuming_is_exact(fabric: Fabric, tmp_path: Path, changes: dict[str, An
     _assert_same(straight.trainer.state(), second.trainer.state())
     assert _events(tmp_path / "straight") == _events(tmp_path / "again")
     assert [e["step"] for e in _events(tmp_path / "again")] == list(range(1, 9))
+
+
+@pytest.mark.parametrize("place", ["journal.Journal.step", "run.Run._save_model"])
+def test_files_that_cannot_be_written(
+    place: str, fabric: Fabric, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _run(_recipe(), tmp_path, fabric)
+    run.begin()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"ncsr.training.{place}", full)
+    with pytest.raises(InputError, match=r"run folder .*: No space left on device; make room there, then resume"):
+        run.train()
 
 
 def test_run_folder(fabric: Fabric, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ from ncsr.tiles import Drawing, choose_side
 from ncsr.upscaling import JOURNAL
 
 _LOSSY = {".jpg", ".jpeg"}
+_OTHER_IMAGES = {".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".svg"}
 _Place: TypeAlias = Path | Remote
 
 
@@ -142,6 +143,10 @@ def _plan(
         if len(inputs) > 1 or inputs[0].is_dir():
             raise InputError(f"-o {output} names one file, but there may be several photographs: give a folder")
         return [(inputs[0], output)], []
+    if output.suffix.lower() in _OTHER_IMAGES and not output.is_dir():
+        raise InputError(
+            f"-o {output}: results are written as {' '.join(sorted(SUFFIXES))}; for a folder, make it first"
+        )
     targets: dict[_Place, _Place] = {}
     problems = []
     for given in inputs:
