@@ -77,6 +77,24 @@ def test_follows_a_step(fused: bool, by: str) -> None:
     assert torch.equal(sample(model), sample(copy.deepcopy(model)))
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_follows_steps_of_weights_that_were_fixed_before(whole: bool) -> None:
+    """Fine-tuning in eval mode: constants are known, then weights get gradients, and maybe lose them again."""
+    model, hr = lively_model(dtype=torch.float32).requires_grad_(False), torch.rand(1, 3, 24, 28)
+    first = sample(model)
+    if whole:
+        model.requires_grad_(True)
+    else:
+        for parameter in model.parameters():
+            parameter.requires_grad = True
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    model(hr, LR).backward()
+    optimiser.step()
+    changed = model.requires_grad_(False) if whole else model
+    assert not torch.equal(sample(changed), first)
+    assert torch.equal(sample(changed), sample(copy.deepcopy(model)))
+
+
 def test_follows_new_weights() -> None:
     model, other = lively_model(dtype=torch.float32), lively_model(dtype=torch.float32)
     first = sample(model)

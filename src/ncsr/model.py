@@ -50,6 +50,11 @@ class NCSR(nn.Module):
         self._frozen.clear()
         return super().train(mode)
 
+    def requires_grad_(self, requires_grad: bool = True) -> NCSR:
+        """As of every module. What was known of fixed weights is forgotten."""
+        self._frozen.clear()
+        return super().requires_grad_(requires_grad)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NCSR:
         self._frozen.clear()  # of another device or type
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
@@ -128,11 +133,12 @@ class NCSR(nn.Module):
         optimisers write, PyTorch does not count.
         """
         dtype = torch.bfloat16 if low else self.dtype
+        if self.training or any(p.requires_grad for p in self.parameters()):
+            self._frozen.clear()
+            return Frozen(self.encoder, self.flow, dtype)
         known = self._frozen.get(dtype)
         if known is None or not known.is_of(self.encoder, self.flow):
-            known = Frozen(self.encoder, self.flow, dtype)
-        if not (self.training or any(p.requires_grad for p in self.parameters())):
-            self._frozen[dtype] = known
+            known = self._frozen[dtype] = Frozen(self.encoder, self.flow, dtype)
         return known
 
     def forward(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> Tensor:
