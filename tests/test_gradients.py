@@ -75,6 +75,17 @@ def test_dense_block() -> None:
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-11)
 
 
+@processors
+@pytest.mark.parametrize("kind", ["weight", "bias"])
+def test_dense_block_of_which_a_part_is_trained(kind: str) -> None:
+    block, x = lively_block(4, 2).double(), drawn(1, 4, 3, 3)
+    for name, parameter in block.named_parameters():
+        parameter.requires_grad_(name.endswith(kind))
+    trained = [p for p in block.parameters() if p.requires_grad]
+    gradients = [torch.autograd.grad(y.square().sum(), trained) for y in (block(x), plain_dense_block(block, x))]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-11)
+
+
 def test_frozen_dense_block() -> None:
     block, x = DenseBlock(4, 2).requires_grad_(False), drawn(1, 4, 3, 3, dtype=torch.float32).requires_grad_()
     block(x).sum().backward()

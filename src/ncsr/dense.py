@@ -2,7 +2,7 @@
 
 With k = (x, x1, ..., x4) all that the block's five convolutions read, each a leading part of it, the weight gradients
 of all five are corners of one, that of a convolution from k to all five outputs: one large product where products are
-what is fast (`convolution.by_taps`). Autograd alone would save every part of k, and would round the weights twice.
+what is fast (`convolution.by_taps`). Autograd alone would save every part of k.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _DenseBlock(torch.autograd.Function):
     @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         known, *weights = ctx.saved_tensors
-        trained = any(ctx.needs_input_grad[1:6])
+        trained = any(ctx.needs_input_grad[1:])
         one_product = trained and by_taps()
 
         def back(g: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
