@@ -18,11 +18,11 @@ import numpy as np
 from benchmarks.timing import machine
 from ncsr.evaluation.pairs import Files, find_pairs, read_pair
 from ncsr.images import photo_from_array, read_photo, source_of, write_pixels
-from ncsr.loading import load
 from ncsr.metrics import lr_psnr
 from ncsr.model import NCSR
-from ncsr.tiles import Drawing
-from ncsr.upscaling import enlarge
+from ncsr.pretrained.load import load
+from ncsr.upscaling.image import enlarge
+from ncsr.upscaling.tiling import Drawing
 
 
 def measure(model: NCSR, files: Files, n: int, temperature: float, folder: Path) -> tuple[list[float], list[float]]:

@@ -15,9 +15,9 @@ from typing import get_args
 import torch
 
 from benchmarks.timing import machine
-from ncsr.device import Precision
 from ncsr.evaluation.pairs import find_pairs, read_pair
-from ncsr.loading import load
+from ncsr.pretrained.load import load
+from ncsr.runtime.device import Precision
 
 _TOGETHER = 10
 

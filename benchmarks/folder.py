@@ -23,7 +23,7 @@ from benchmarks.timing import machine
 from ncsr.cli.options import load_model
 from ncsr.cli.upscale import upscale
 from ncsr.images import find_photos, read_photo, write_photo
-from ncsr.upscaling import upscale_photo
+from ncsr.upscaling.api import upscale_photo
 
 PHOTOGRAPH = Path(__file__).parent.parent / "examples" / "cat.png"
 _SIZES = ((32, 32), (48, 32), (32, 48), (48, 48), (64, 48), (64, 64))  # width, height

@@ -22,9 +22,9 @@ from ncsr.data.listing import large_enough, list_photos
 from ncsr.data.loader import Batch, batches
 from ncsr.data.packing import pack_photos
 from ncsr.data.photos import Photos, open_photos
-from ncsr.device import bfloat16_pays
 from ncsr.model import NCSR
-from ncsr.resize import imresize
+from ncsr.ops.resize import imresize
+from ncsr.runtime.device import bfloat16_pays
 from ncsr.training.recipe import Recipe, load_recipe
 
 

@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from benchmarks.speed import CROP, package_model, step
 from benchmarks.timing import machine
 from benchmarks.yardstick import full_x4
-from ncsr.device import keep_freed_memory
+from ncsr.runtime.device import keep_freed_memory
 
 
 class Cost(NamedTuple):

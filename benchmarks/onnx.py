@@ -16,8 +16,8 @@ import torch
 
 import ncsr
 from benchmarks.timing import compare, machine, ratios
-from ncsr.device import keep_freed_memory
-from ncsr.export import draw, export
+from ncsr.pretrained.onnx import draw, export
+from ncsr.runtime.device import keep_freed_memory
 
 
 @torch.no_grad()

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from benchmarks.timing import machine
 from ncsr.evaluation.pairs import find_pairs, read_pair
-from ncsr.loading import load
 from ncsr.metrics import lr_psnr
+from ncsr.pretrained.load import load
 
 
 def main() -> None:

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from benchmarks.timing import Seconds, compare, convolution_rate, machine, ratios
 from benchmarks.yardstick import Yardstick, full_x4, training_step
-from ncsr.device import Precision, bfloat16_pays, keep_freed_memory
 from ncsr.model import NCSR
-from ncsr.reference import convert
+from ncsr.pretrained.published import convert
+from ncsr.runtime.device import Precision, bfloat16_pays, keep_freed_memory
+from ncsr.runtime.timing import gigaflops
 from ncsr.space import FlowSpace
-from ncsr.timing import gigaflops
 
 SAMPLES, LR_SIDE, CROP, CLIP = 10, 64, 160, 100.0
 Rates = dict[Precision, float]

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from benchmarks.timing import machine
 from benchmarks.yardstick import full_x4
-from ncsr.device import Precision
 from ncsr.images import photo_from_array, read_photo
-from ncsr.loading import load
 from ncsr.model import NCSR
-from ncsr.reference import convert
-from ncsr.tiles import OVERLAP
+from ncsr.pretrained.load import load
+from ncsr.pretrained.published import convert
+from ncsr.runtime.device import Precision
+from ncsr.upscaling.tile_size import OVERLAP
 
 OVERLAPS = (2, 4, 8, 12, 16, 24, 32, 40)
 PHOTOGRAPH = Path(__file__).parent.parent / "examples" / "cat.png"

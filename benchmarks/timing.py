@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ncsr.timing import convolution_rate, machine
+from ncsr.runtime.timing import convolution_rate, machine
 
 __all__ = ["Seconds", "compare", "convolution_rate", "machine", "ratios"]
 

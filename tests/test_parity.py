@@ -9,7 +9,7 @@ import torch
 
 from ncsr import NCSR
 from ncsr.flow.bijection import sum_pixels
-from ncsr.reference import convert, reference_names
+from ncsr.pretrained.published import convert, reference_names
 from tests.parity import (
     CASES,
     ENCODER_CASES,

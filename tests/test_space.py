@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import ncsr
-import ncsr.flow.fast
 import ncsr.model
+import ncsr.sampling.folded_flow
 from ncsr import NCSR, InputError, SamplingError
 from ncsr.config import Condition
-from ncsr.latents import BLOCK, Window, draw_latent, draw_latents
+from ncsr.sampling.latents import BLOCK, Window, draw_latent, draw_latents
 from ncsr.space import ATTEMPTS, FlowSpace, Space
 from tests.models import lively_encoder, lively_model
 
@@ -200,7 +200,7 @@ def test_sample_of_a_seed_is_the_same_whatever_their_number(monkeypatch: pytest.
     three = model.space(lr).sample(3, seed=0)
     close(model.space(lr).sample(1, seed=0), three[:1])
     close(model.space(lr).sample(5, seed=0)[:3], three)
-    monkeypatch.setattr(ncsr.flow.fast, "_CACHE_BYTES", 1)  # one sample at a time
+    monkeypatch.setattr(ncsr.sampling.folded_flow, "_CACHE_BYTES", 1)  # one sample at a time
     close(model.space(lr).sample(3, seed=0), three)
     assert three[0].sub(three[1]).abs().mean() > 0.01
     assert model.space(lr).sample(1, seed=1)[0].sub(three[0]).abs().mean() > 0.01

@@ -5,11 +5,11 @@ workshops 2021).
 """
 
 from ncsr.config import EncoderConfig, FlowConfig, ModelConfig
-from ncsr.errors import InputError
-from ncsr.loading import load
+from ncsr.errors import InputError, SamplingError
 from ncsr.model import NCSR
-from ncsr.space import SamplingError, Space
-from ncsr.upscaling import upscale
+from ncsr.pretrained.load import load
+from ncsr.space import Space
+from ncsr.upscaling.api import upscale
 
 __version__ = "0.1.0"
 

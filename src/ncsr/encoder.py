@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ncsr.config import EncoderConfig
-from ncsr.convolution import conv2d
-from ncsr.dense import SLOPE, dense_block
-from ncsr.recompute import run
+from ncsr.ops.checkpointing import run
+from ncsr.ops.conv import conv2d
+from ncsr.ops.dense_block import SLOPE, dense_block
 
 Noise: TypeAlias = Iterator[Tensor]
 """Fields of standard normal numbers, each (nf, h, w)."""

@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints it and exits with code 2; it never shows a traceback.
     """
+
+
+class SamplingError(RuntimeError):
+    """A sample was not finite in every draw."""

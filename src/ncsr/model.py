@@ -10,14 +10,14 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from ncsr.checkpoint import write_model
 from ncsr.config import ModelConfig
-from ncsr.device import Precision, bfloat16_pays
 from ncsr.encoder import Encoder
 from ncsr.errors import InputError
 from ncsr.flow.actnorm import start_actnorms
 from ncsr.flow.flow import Flow
-from ncsr.frozen import Frozen
+from ncsr.runtime.device import Precision, bfloat16_pays
+from ncsr.sampling.folded_model import Frozen
+from ncsr.serialization import write_model
 from ncsr.space import EncoderSpace, FlowSpace, Space
 
 

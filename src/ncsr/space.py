@@ -18,22 +18,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncsr.encoder import Encoder, Features, Noise
-from ncsr.errors import InputError
+from ncsr.errors import InputError, SamplingError
 from ncsr.flow.bijection import sum_pixels
-from ncsr.flow.fast import FastDecoder
 from ncsr.flow.flow import Conditions, Flow
-from ncsr.frozen import Frozen
-from ncsr.latents import Window, draw_latent, draw_latents
-from ncsr.projection import project
+from ncsr.ops.projection import project
+from ncsr.sampling.folded_flow import FastDecoder
+from ncsr.sampling.folded_model import Frozen
+from ncsr.sampling.latents import Window, draw_latent, draw_latents
 
 if TYPE_CHECKING:
     from ncsr.model import NCSR
 
 ATTEMPTS = 3  # draws of a sample before it is given up as not finite
-
-
-class SamplingError(RuntimeError):
-    """A sample was not finite in every draw."""
 
 
 class Space:
@@ -91,7 +87,7 @@ class Space:
 
     @torch.no_grad()
     def project(self, sr: Tensor, bits: Literal[8, 16] | None = None) -> Tensor:
-        """The nearest images in [0, 1] whose reduction is the LR image (`ncsr.projection`).
+        """The nearest images in [0, 1] whose reduction is the LR image (`ncsr.ops.projection`).
 
         Args:
             sr: (..., B, 3, s h, s w), as `sample` gives them.

@@ -8,10 +8,10 @@ import torch
 import typer
 
 from ncsr.cli.options import Device, ModelName, Samples, load_model
-from ncsr.device import Precision, keep_freed_memory
 from ncsr.errors import InputError
 from ncsr.model import NCSR
-from ncsr.timing import convolution_rate, gigaflops, machine, seconds_of
+from ncsr.runtime.device import Precision, keep_freed_memory
+from ncsr.runtime.timing import convolution_rate, gigaflops, machine, seconds_of
 
 
 def bench(

@@ -8,8 +8,8 @@ from typing import Annotated, Literal, cast
 import typer
 
 from ncsr.errors import InputError
-from ncsr.reference import convert as convert_weights
-from ncsr.reference import read_checkpoint
+from ncsr.pretrained.published import convert as convert_weights
+from ncsr.serialization import read_checkpoint
 
 
 def convert(

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from ncsr.cli.options import Device, PrecisionName, RayAddress, load_model
-from ncsr.cluster import workers_at
-from ncsr.device import pick_device
 from ncsr.errors import InputError
 from ncsr.model import NCSR
+from ncsr.runtime.device import pick_device
+from ncsr.runtime.ray_pool import workers_at
 from ncsr.space import check_sampling
-from ncsr.tiles import SMALLEST
+from ncsr.upscaling.tile_size import SMALLEST
 
 if TYPE_CHECKING:
-    from ncsr.evaluation.contestants import Contestant
+    from ncsr.evaluation.methods import Contestant
 
 HR: TypeAlias = Annotated[Path, typer.Option("--hr", metavar="DIR", help="Folder of photographs, the ground truth.")]
 LR: TypeAlias = Annotated[
@@ -34,7 +34,7 @@ Pictures: TypeAlias = Annotated[int, typer.Option(min=0, help="How many photogra
 
 def load_contestant(argument: str, scale: int | None, device: str, precision: str) -> tuple[NCSR, list[str]]:
     """A model, or with :encoder behind its name its encoder alone, and what a reader must know of it."""
-    from ncsr.evaluation import contestants as who
+    from ncsr.evaluation import methods as who
 
     model = load_model(argument.removesuffix(who.ENCODER), scale, device, precision)
     if not argument.endswith(who.ENCODER):
@@ -82,11 +82,11 @@ def evaluate(
     A run that was stopped goes on where it was when it is started again.
     Several processes: torchrun --nproc-per-node N -m ncsr evaluate ...
     """
-    from ncsr.evaluation import contestants as who
+    from ncsr.cli.reporting import conclude, find_lpips, work_of
+    from ncsr.evaluation import methods as who
     from ncsr.evaluation.pairs import find_pairs
-    from ncsr.evaluation.processes import Processes
     from ncsr.evaluation.protocol import protocol
-    from ncsr.evaluation.reporting import conclude, find_lpips, work_of
+    from ncsr.runtime.torchrun import Processes
 
     for temperature in temperatures or [0.0]:
         check_sampling(samples, temperature, seed)

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ncsr.export import export as write
-from ncsr.loading import load
+from ncsr.pretrained.load import load
+from ncsr.pretrained.onnx import export as write
 
 
 def export(

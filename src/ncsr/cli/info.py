@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ncsr.loading import find_model, load
+from ncsr.pretrained.load import find_model, load
 
 
 def info(

@@ -11,7 +11,7 @@ from ncsr.cli.evaluate import HR, LR, LpipsWeights, Output, Pictures
 from ncsr.errors import InputError
 
 if TYPE_CHECKING:
-    from ncsr.evaluation.contestants import Contestant
+    from ncsr.evaluation.methods import Contestant
 
 
 def measure(
@@ -31,11 +31,11 @@ def measure(
     Names: 000000_sample00000.png, ... (NTIRE: the number counts the sorted photographs), or the photograph's name with
     _s0, _s1, ... or nothing behind it. Bicubic is measured as well.
     """
-    from ncsr.evaluation import contestants as who
+    from ncsr.cli.reporting import conclude, find_lpips, work_of
+    from ncsr.evaluation import methods as who
     from ncsr.evaluation.pairs import find_pairs, match_samples
-    from ncsr.evaluation.processes import Processes
     from ncsr.evaluation.protocol import protocol
-    from ncsr.evaluation.reporting import conclude, find_lpips, work_of
+    from ncsr.runtime.torchrun import Processes
 
     if scale not in (4, 8):
         raise InputError(f"the scale must be 4 or 8, got {scale}")

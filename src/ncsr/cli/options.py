@@ -6,10 +6,10 @@ from typing import Annotated, TypeAlias, cast, get_args
 
 import typer
 
-from ncsr.device import Precision
 from ncsr.errors import InputError
-from ncsr.loading import bundled_models, load
 from ncsr.model import NCSR
+from ncsr.pretrained.load import bundled_models, load
+from ncsr.runtime.device import Precision
 
 ModelName: TypeAlias = Annotated[
     str | None,

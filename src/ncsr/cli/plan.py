@@ -23,13 +23,13 @@ from ncsr.cli.options import (
 )
 from ncsr.errors import InputError
 from ncsr.images import MAX_PIXELS, find_photos, open_photo
-from ncsr.job import sentence
-from ncsr.memory import available
-from ncsr.plan import Plan
-from ncsr.plan import plan as make_plan
-from ncsr.remote import Remote, place
+from ncsr.runtime.memory import available
+from ncsr.runtime.remote import Remote, place
 from ncsr.space import check_sampling
-from ncsr.tiles import Drawing
+from ncsr.upscaling.estimate import Plan
+from ncsr.upscaling.estimate import plan as make_plan
+from ncsr.upscaling.job import sentence
+from ncsr.upscaling.tiling import Drawing
 
 
 def plan(

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
-from ncsr.data.known import KnownSet, deviations
+from ncsr.data.known_sets import KnownSet, deviations
 from ncsr.data.listing import PhotoFile, find_broken, large_enough, list_photos, nothing_left
 from ncsr.data.packing import SIDE, pack_photos
 from ncsr.errors import InputError

@@ -10,16 +10,16 @@ import typer
 
 from ncsr.cli.evaluate import LR, LpipsWeights, Output, load_contestant
 from ncsr.cli.options import Device, PrecisionName
-from ncsr.device import pick_device
 from ncsr.errors import InputError
+from ncsr.runtime.device import pick_device
 from ncsr.space import check_sampling
-from ncsr.tiles import SMALLEST
+from ncsr.upscaling.tile_size import SMALLEST
 
 if TYPE_CHECKING:
-    from ncsr.evaluation.contestants import Contestant, Drawing
-    from ncsr.evaluation.differences import Cast
+    from ncsr.evaluation.methods import Contestant, Drawing
     from ncsr.evaluation.pairs import Files
-    from ncsr.evaluation.paper import Item, Subject
+    from ncsr.evaluation.paper.differences import Cast
+    from ncsr.evaluation.paper.items import Item, Subject
 
 
 def reproduce(
@@ -70,13 +70,13 @@ def reproduce(
 
     ncsr reproduce table1 --data DIV2K_valid_HR --models NCSR=x4-small RRDB=rrdb/model -o report
     """
-    from ncsr.evaluation.contestants import Drawing
-    from ncsr.evaluation.paper import read_item
+    from ncsr.cli.reporting import conclude, find_lpips, work_of
+    from ncsr.evaluation.methods import Drawing
+    from ncsr.evaluation.paper.items import read_item
+    from ncsr.evaluation.paper.report import addition, stack
     from ncsr.evaluation.plots import check_matplotlib
-    from ncsr.evaluation.processes import Processes
     from ncsr.evaluation.protocol import protocol
-    from ncsr.evaluation.reporting import conclude, find_lpips, work_of
-    from ncsr.evaluation.reproduction import addition, stack
+    from ncsr.runtime.torchrun import Processes
 
     item = read_item(name)
     given = _roles(item, [*(models or []), *(more or [])])
@@ -164,10 +164,10 @@ def _players(
     item: Item, given: dict[str, str], how: _How
 ) -> tuple[list[Contestant], list[Cast], list[str], list[Path]]:
     """Contestants with bicubic first, who plays whom, notes, and the folders of images among them."""
-    from ncsr.checkpoint import WEIGHTS
-    from ncsr.evaluation import contestants as who
-    from ncsr.evaluation.differences import Cast
+    from ncsr.evaluation import methods as who
+    from ncsr.evaluation.paper.differences import Cast
     from ncsr.images import find_photos
+    from ncsr.serialization import WEIGHTS
 
     contestants: list[Contestant] = [who.Bicubic()]
     casts, notes = [], []

@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from ncsr.errors import InputError
-from ncsr.loading import find_model
+from ncsr.pretrained.load import find_model
 
 
 def train(
@@ -52,16 +52,16 @@ def train(
     OUTPUT gets checkpoints, the model, a TensorBoard log and log.jsonl. Ctrl-C and SIGTERM save before they end
     the run. Several processes: torchrun --nproc-per-node N -m ncsr train ...
     """
-    from ncsr.training.recipe import load_recipe, recipe_names  # training needs an extra that enlarging does not
+    from ncsr.training.recipe import load_recipe, recipe_names
 
     if recipe == "list":
         print("\n".join(recipe_names()))
         return
     try:
-        from ncsr.training.rehearsal import rehearse
+        from ncsr.training.dry_run import rehearse
         from ncsr.training.run import Diverged, launch
         from ncsr.training.run import train as run
-        from ncsr.training.stopping import Interrupted
+        from ncsr.training.signals import Interrupted
     except ImportError:
         raise InputError("training needs more packages: pip install 'ncsr[train]'") from None
     resolved = load_recipe(recipe, dict(_override(change) for change in changes or []))

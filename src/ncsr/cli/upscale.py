@@ -29,19 +29,19 @@ from ncsr.cli.options import (
     load_model,
     parse_tile,
 )
-from ncsr.cluster import workers_at
-from ncsr.enlarging import Advance, Say, enlarge_all, look, scratch_folder
 from ncsr.errors import InputError
-from ncsr.files import make_folder
 from ncsr.images import MAX_PIXELS, SUFFIXES, find_photos
-from ncsr.job import Job, Outcome, check_names, settings_of
-from ncsr.journal import begun_with
-from ncsr.record import recorded
-from ncsr.remote import Remote, place
-from ncsr.scaleout import enlarge_by
+from ncsr.runtime.files import make_folder
+from ncsr.runtime.ray_pool import workers_at
+from ncsr.runtime.remote import Remote, place
 from ncsr.space import check_sampling
-from ncsr.tiles import Drawing, choose_side
-from ncsr.upscaling import JOURNAL
+from ncsr.upscaling.job import Job, Outcome, check_names, settings_of
+from ncsr.upscaling.manifest import recorded
+from ncsr.upscaling.on_ray import enlarge_by
+from ncsr.upscaling.pipeline import Advance, Say, enlarge_all, look
+from ncsr.upscaling.resume_log import JOURNAL, begun_with, scratch_folder
+from ncsr.upscaling.tile_size import choose_side
+from ncsr.upscaling.tiling import Drawing
 
 _LOSSY = {".jpg", ".jpeg"}
 _OTHER_IMAGES = {".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".svg"}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.resize import imresize
+from ncsr.ops.resize import imresize
 
 _DRAWS = 100  # photographs in a row that cannot be read: then it is no single bad file
 _GRAINS = (1, 2, 4, 8)  # sides of the squares of one colour that strange crops are mixed with, in pixels

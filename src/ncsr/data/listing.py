@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from ncsr.data.ahead import ahead
 from ncsr.errors import InputError
 from ncsr.images import MAX_PIXELS, find_photos, photo_size, read_photo
+from ncsr.runtime.threads import ahead
 
 _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncsr.data.ahead import ahead
 from ncsr.data.crops import Photographs, crop_batch, random_stream
+from ncsr.data.noise import draw_noise
 from ncsr.errors import InputError
-from ncsr.noise import draw_noise
+from ncsr.runtime.threads import ahead
 
 _NOISE = 1  # offsets the seed, so that noise and crops come from different streams
 _QUANTUM = 1 / 32  # width of the uniform noise that dequantises: SRFlow's

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ncsr.data.ahead import ahead
 from ncsr.data.listing import PhotoFile
 from ncsr.data.pack import FORMAT, INDEX, encode_tile, import_lmdb, tile_key
 from ncsr.errors import InputError
-from ncsr.files import atomic_path, make_folder
+from ncsr.runtime.files import atomic_path, make_folder
+from ncsr.runtime.threads import ahead
 
 SIDE = 128
 """The side of a tile in pixels unless something else is asked for."""

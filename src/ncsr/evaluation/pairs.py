@@ -13,7 +13,7 @@ from ncsr.errors import InputError
 from ncsr.images import find_photos, read_photo
 from ncsr.metrics.fidelity import psnr
 from ncsr.metrics.pixels import crop_to_multiple, eight_bit
-from ncsr.resize import imresize
+from ncsr.ops.resize import imresize
 
 SAME_KERNEL = 45.0
 """dB between an LR image and the bicubic reduction, from which on they count as the same (rounding: 55 and more)."""

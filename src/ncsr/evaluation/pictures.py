@@ -16,8 +16,8 @@ from ncsr.evaluation.pairs import Pair
 from ncsr.evaluation.protocol import Row
 from ncsr.evaluation.results import MEASURES, arrow
 from ncsr.images import picture_of
-from ncsr.resize import imresize
-from ncsr.sheet import FULL_WHITE, deviation_map, fitted
+from ncsr.images.sheet import FULL_WHITE, deviation_map, fitted
+from ncsr.ops.resize import imresize
 
 SIDE = 64  # pixels of a close-up, at most
 _STRIDE = 8  # between places that are looked at: LR pixels stay whole

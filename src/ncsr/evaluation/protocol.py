@@ -19,7 +19,7 @@ class Row(_Frozen):
     model: str
     """As the command names it."""
     fingerprint: str | None = None
-    """Hash of configuration and weights (`ncsr.checkpoint.fingerprint`); None of what is no model."""
+    """Hash of configuration and weights (`ncsr.serialization.fingerprint`); None of what is no model."""
     temperature: float | None = None
     """None where there is none to choose."""
     samples: int | None

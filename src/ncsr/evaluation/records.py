@@ -18,7 +18,7 @@ from torch import Tensor
 from ncsr.errors import InputError
 from ncsr.evaluation.measuring import SetMeasures, State
 from ncsr.evaluation.protocol import Settings
-from ncsr.files import atomic_path, make_folder
+from ncsr.runtime.files import atomic_path, make_folder
 
 _SHARED = "_photographed"  # what the photographs are: the same in all rows, stored with the first
 

@@ -9,21 +9,20 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ncsr.errors import InputError
-from ncsr.evaluation.contestants import Contestant
+from ncsr.errors import InputError, SamplingError
 from ncsr.evaluation.measuring import Bench
+from ncsr.evaluation.methods import Contestant
 from ncsr.evaluation.page import page
 from ncsr.evaluation.pairs import SAME_KERNEL, Files, Pair, read_pair
 from ncsr.evaluation.pictures import Shown, fragment
 from ncsr.evaluation.plots import is_sweep, sweep_png
-from ncsr.evaluation.processes import Processes
 from ncsr.evaluation.protocol import Settings
 from ncsr.evaluation.records import Records
 from ncsr.evaluation.results import Record, Results, csv_text, json_text, markdown_text, summarise
-from ncsr.files import atomic_path
-from ncsr.memory import is_exhaustion
 from ncsr.metrics import LPIPS, eight_bit
-from ncsr.space import SamplingError
+from ncsr.runtime.files import atomic_path
+from ncsr.runtime.memory import is_exhaustion
+from ncsr.runtime.torchrun import Processes
 
 Progress = Callable[[str, float], None]
 """Called with a photograph's name and the photographs done, which need not be whole."""

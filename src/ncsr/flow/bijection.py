@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ncsr.recompute import run
+from ncsr.ops.checkpointing import run
 
 
 class Bijection(nn.Module):
@@ -50,12 +50,6 @@ def decode_chain(chain: Chain, z: Tensor) -> tuple[Tensor, Tensor]:
         z, change = layer.decode(z, condition)
         log_det = log_det + change
     return z, log_det
-
-
-def by_image(samples: Tensor, images: Tensor) -> Tensor:
-    """View samples (n * B, ...) as (n, B, ...), so that what belongs to the B images broadcasts over the n samples."""
-    view: Tensor = samples.unflatten(0, (-1, images.shape[0]))
-    return view
 
 
 def sum_pixels(x: Tensor) -> Tensor:

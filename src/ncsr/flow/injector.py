@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ncsr.flow.bijection import Bijection, by_image
+from ncsr.flow.bijection import Bijection
 from ncsr.flow.subnet import Affine, Subnet
+from ncsr.ops.conv import by_image
 
 
 class AffineInjector(Bijection):

@@ -12,7 +12,7 @@ from ncsr.config import FlowConfig
 from ncsr.flow.bijection import Bijection, Chain, decode_chain, encode_chain
 from ncsr.flow.squeeze import Squeeze
 from ncsr.flow.step import ConditionalStep, StepCondition, TransitionStep, Unseen, see_together
-from ncsr.flow.upsampled import Seen
+from ncsr.ops.upsampled_conv import Seen
 
 _GROUP_STEPS = 4  # whose shares of the features one convolution computes: wide enough to be fast,
 _GROUP_BYTES = 16 * 2**20  # and its output small enough to stay in a cache

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from ncsr.config import ScaleBound
-from ncsr.convolution import channels_last
 from ncsr.flow.actnorm import ActNorm
 from ncsr.flow.bijection import Bijection, Chain, decode_chain, encode_chain
 from ncsr.flow.conv1x1 import Conv1x1
 from ncsr.flow.coupling import AffineCoupling
 from ncsr.flow.injector import AffineInjector
 from ncsr.flow.subnet import Affine, Subnet
-from ncsr.flow.upsampled import Seen
+from ncsr.ops.conv import channels_last
+from ncsr.ops.upsampled_conv import Seen
 
 
 class StepCondition(NamedTuple):

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ncsr.config import ScaleBound
-from ncsr.convolution import conv2d
 from ncsr.flow.actnorm import ActNorm
-from ncsr.flow.bijection import by_image, sum_pixels
+from ncsr.flow.bijection import sum_pixels
+from ncsr.ops.conv import by_image, conv2d
 
 ATAN_BOUND = 0.318  # the scale stays within exp(+- ATAN_BOUND pi / 2)
 

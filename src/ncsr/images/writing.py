@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncsr.errors import InputError
-from ncsr.files import atomic_path
 from ncsr.images import exif, png
 from ncsr.images.convert import EXIF_MARK, picture_of, to_array
 from ncsr.images.photo import Photo
 from ncsr.images.reading import SUFFIXES
 from ncsr.images.tiff import write_tiff
+from ncsr.runtime.files import atomic_path
 
 _PIL_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
 _LONGEST_SIDE = {

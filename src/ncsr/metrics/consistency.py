@@ -15,7 +15,7 @@ from torch import Tensor
 from ncsr.errors import InputError
 from ncsr.metrics.fidelity import psnr
 from ncsr.metrics.pixels import crop_to_multiple, each_sample, eight_bit
-from ncsr.resize import imresize
+from ncsr.ops.resize import imresize
 
 
 class MeanAndWorst(NamedTuple):

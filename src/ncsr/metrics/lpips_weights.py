@@ -19,9 +19,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.files import atomic_path, make_folder
 from ncsr.metrics.lpips import LPIPS, SHAPES
-from ncsr.reference import read_checkpoint
+from ncsr.runtime.files import atomic_path, make_folder
+from ncsr.serialization import read_checkpoint
 
 NAME = "alexnet-owt-7be5be79.pth"
 HASH = "7be5be79"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ncsr.errors import InputError
-from ncsr.files import atomic_path, make_folder
+from ncsr.runtime.files import atomic_path, make_folder
 
 FOLDER = "checkpoints"
 FORMAT = 1

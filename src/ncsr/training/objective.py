@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ncsr.data.loader import Batch
 from ncsr.model import NCSR
-from ncsr.resize import imresize
+from ncsr.ops.resize import imresize
 from ncsr.training.recipe import Recipe
 
 

@@ -24,15 +24,15 @@ from pydantic import ValidationError
 from ncsr.data.crops import Photographs
 from ncsr.data.loader import Batch, batches
 from ncsr.data.photos import open_photos
-from ncsr.device import pick_device
 from ncsr.errors import InputError
-from ncsr.files import atomic_path, make_folder
+from ncsr.runtime.device import pick_device
+from ncsr.runtime.files import atomic_path, make_folder
 from ncsr.training.checkpoints import checkpoints, read_newest, write_checkpoint
-from ncsr.training.doctor import diagnose
-from ncsr.training.journal import Journal
+from ncsr.training.diagnostics import diagnose
+from ncsr.training.log import Journal
 from ncsr.training.objective import noisy
 from ncsr.training.recipe import Recipe
-from ncsr.training.stopping import Interrupted, stoppable
+from ncsr.training.signals import Interrupted, stoppable
 from ncsr.training.trainer import Trainer
 from ncsr.training.validation import validate
 

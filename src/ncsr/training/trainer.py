@@ -10,11 +10,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ncsr.checkpoint import read_model
 from ncsr.data.loader import Batch
-from ncsr.device import bfloat16_pays
 from ncsr.errors import InputError
 from ncsr.model import NCSR
+from ncsr.runtime.device import bfloat16_pays
+from ncsr.serialization import read_model
 from ncsr.training.objective import Objective, noisy
 from ncsr.training.recipe import Recipe
 from ncsr.training.schedule import encoder_trains, learning_rate

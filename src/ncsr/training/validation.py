@@ -10,12 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from ncsr.data.crops import Photograph, Photographs
-from ncsr.errors import InputError
+from ncsr.errors import InputError, SamplingError
+from ncsr.images.sheet import contact_sheet
 from ncsr.metrics import dequantised, lr_psnr, luma_psnr
 from ncsr.model import NCSR
-from ncsr.resize import imresize
-from ncsr.sheet import contact_sheet
-from ncsr.space import SamplingError
+from ncsr.ops.resize import imresize
 from ncsr.training.recipe import Recipe
 
 _SIDE = 256  # HR pixels: larger photographs are measured on their middle

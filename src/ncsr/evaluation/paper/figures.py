@@ -1,0 +1,147 @@
+"""The paper's figures: what is kept of every photograph, and drawing it (matplotlib, the `eval` extra)."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import ImageDraw
+from torch import Tensor
+
+from ncsr.evaluation.pairs import Pair
+from ncsr.evaluation.paper.differences import Cast
+from ncsr.evaluation.paper.items import Item
+from ncsr.evaluation.pictures import Shown, picture
+from ncsr.images.sheet import fitted
+from ncsr.metrics import lr_psnr
+from ncsr.ops.resize import imresize
+
+Panels = dict[str, Tensor]
+"""Pictures (H, W, 3) uint8 by two digits and a label, in order; "place": left, top, side of the close-up in pixels."""
+
+PLACE = "place"
+_LR_SIDE = 32  # LR pixels of a close-up
+_MOST = 5  # samples side by side
+_ACROSS = 4  # photographs side by side
+_FRAME = "#d62728"
+
+
+class _Cell(NamedTuple):
+    """A picture's place in a figure's grid, lines and columns that it spans, and what is written under it."""
+
+    line: int
+    column: int
+    span: int
+    label: str
+    pixels: Any
+
+
+def panels_of(item: Item, casts: list[Cast], pair: Pair, shown: list[Shown]) -> Panels:
+    """What a figure shows of one photograph.
+
+    Args:
+        item: the figure.
+        casts: who is in it.
+        pair: the photograph and its LR image.
+        shown: all rows of the evaluation.
+    """
+    scale = pair.hr.shape[-1] // pair.lr.shape[-1]
+    labels = {c.contestant.row.name: c.subject.label for c in casts}
+    rows = [(labels[s.row.name], s.samples) for s in shown if s.row.name in labels]
+    if item.kind == "worst":
+        found = [(label, samples[int(lr_psnr(samples, pair.lr).argmin())]) for label, samples in rows]
+        return _numbered([(label, _small(image)) for label, image in found])
+    left, top, side = place = find_place(pair.hr, scale)
+
+    def close(image: Tensor) -> Tensor:
+        return image[:, top : top + side, left : left + side].permute(1, 2, 0).contiguous()
+
+    lr = close(pair.lr.repeat_interleave(scale, 1).repeat_interleave(scale, 2))
+    if item.kind == "comparison":
+        crops = [("LR", lr), ("bicubic", close(imresize(pair.lr, scale)))]
+        crops += [(label, close(samples[0])) for label, samples in rows]
+        panels = [("whole", _small(pair.hr, place)), *crops, ("HR", close(pair.hr))]
+    else:
+        samples = [s for _, group in rows for s in group[:_MOST]]
+        panels = [("LR", lr), *((f"sample {k}", close(s)) for k, s in enumerate(samples))]
+    return _numbered(panels) | {PLACE: torch.tensor(place)}
+
+
+def find_place(hr: Tensor, scale: int) -> tuple[int, int, int]:
+    """Where a photograph varies most: left, top and side in pixels; the same whatever the models.
+
+    Args:
+        hr: (3, s h, s w) uint8.
+        scale: the place holds whole LR pixels.
+    """
+    height, width = hr.shape[-2:]
+    side = min(_LR_SIDE * scale, height, width)
+    y = hr.double().mean(0)[None, None]
+    variance = (F.avg_pool2d(y * y, side, scale) - F.avg_pool2d(y, side, scale).square())[0, 0]
+    row, column = divmod(int(variance.argmax()), variance.shape[1])
+    return column * scale, row * scale, side
+
+
+def draw(item: Item, panels: dict[str, Panels], records: list[dict[str, Any]], casts: list[Cast]) -> bytes:
+    """The figure as PNG.
+
+    Args:
+        item: the figure.
+        panels: by the name of the photograph.
+        records: of the photographs.
+        casts: who is in it.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    cells: list[_Cell] = []
+    for i, record in enumerate(records):
+        name, shown = record["name"], _ordered(panels[record["name"]])
+        if item.kind == "worst":
+            (column,), row = item.columns, casts[0].contestant.row.name
+            under = f"{name}\n{column.label}: {record['figures'][row][column.measure]:.2f}"
+            cells.append(_Cell(*divmod(i, _ACROSS), 1, under, shown[0][1]))
+        elif item.kind == "samples":
+            labels = [f"{label}, {name}" if label == "LR" else label for label, _ in shown]
+            cells += [_Cell(i, k, 1, label, p) for k, (label, (_, p)) in enumerate(zip(labels, shown, strict=True))]
+        else:  # the photograph at the left, close-ups in two lines beside it
+            (_, whole), *rest = shown
+            half = math.ceil(len(rest) / 2)
+            cells.append(_Cell(2 * i, 0, 2, name, whole))
+            cells += [_Cell(2 * i + k // half, 2 + k % half, 1, label, p) for k, (label, p) in enumerate(rest)]
+    lines, across = max(c.line + c.span for c in cells), max(c.column + c.span for c in cells)
+    side = 3.2 if item.kind == "worst" else 1.8
+    figure = Figure(figsize=(across * side, lines * (side + 0.2)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(lines, across)
+    for cell in cells:
+        ax = figure.add_subplot(grid[cell.line : cell.line + cell.span, cell.column : cell.column + cell.span])
+        ax.imshow(cell.pixels, interpolation="nearest")
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        ax.set_xlabel(cell.label, fontsize=9, labelpad=3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _ordered(panels: Panels) -> list[tuple[str, Any]]:
+    return [(key[3:], np.asarray(panels[key])) for key in sorted(panels) if key != PLACE]
+
+
+def _numbered(panels: list[tuple[str, Tensor]]) -> Panels:
+    return {f"{i:02d} {label}": image for i, (label, image) in enumerate(panels)}
+
+
+def _small(image: Tensor, place: tuple[int, int, int] | None = None) -> Tensor:
+    """(3, H, W) as (H', W', 3) of at most 512 pixels a side, with a frame around a place."""
+    whole = picture(image)
+    if place:
+        left, top, side = place
+        width = max(2, max(whole.size) // 150)
+        ImageDraw.Draw(whole).rectangle((left, top, left + side - 1, top + side - 1), outline=_FRAME, width=width)
+    return torch.from_numpy(np.array(fitted(whole)))

@@ -1,0 +1,1 @@
+"""Tensor in, tensor out: operations that PyTorch lacks, or has in a slower form."""

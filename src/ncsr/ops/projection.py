@@ -1,0 +1,178 @@
+"""The nearest image whose reduction is the LR image.
+
+R reduces by s as `ncsr.ops.resize` does. Of an SR image x0, this finds the x that minimises
+
+    |x - x0|^2    where    0 <= x <= 1    and    |R x - lr| <= tolerance.
+
+Without the bounds and the tolerance that is x0 + pinv(Rv) (lr - Rv x0 Rh^T) pinv(Rh)^T, a closed form. With them, the
+dual of the problem has one unknown for every LR pixel, and it is solved by projected gradient steps with momentum:
+
+    x(dual) = clip(x0 + R^T dual),    dual <- shrink(dual + s^2 (lr - R x(dual)), s^2 tolerance).
+
+1 / s^2 is the largest eigenvalue of R R^T and about four times the smallest, so few steps do. Nothing but x0 has the
+size of the enlarged image, and that is looked at in strips.
+
+What files of 8 or 16 bits add: their reduction clips after each of its two passes, so R then does; where lr is 0 or 1
+the unclipped reduction may lie beyond; and rounding the pixels and the first pass moves the reduction by about 0.15
+levels. A tolerance of a quarter of a level leaves room for that: nearly every pixel still rounds to the LR image's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ncsr.ops.resize import resize_matrix
+
+Rows: TypeAlias = Callable[[int, int], Tensor]
+"""Gives rows first to last (exclusive) of an enlarged image, (..., rows, s w) in [0, 1]."""
+
+_HALO = 2  # LR pixels: a row of R has 4 s taps, over 5 blocks of s
+_STEPS = 60  # 5 to 30 do, where there is a solution
+_STRIP = 2**22  # HR values looked at together
+BYTES = 10 * 4 * _STRIP
+"""What a strip takes."""
+
+
+def project(sr: Tensor, lr: Tensor, bits: int | None = None) -> Tensor:
+    """The nearest images in [0, 1] whose reduction is the LR image.
+
+    Args:
+        sr: (..., s H, s W) floating point.
+        lr: (..., H, W), of the same dtype, broadcast against `sr`.
+        bits: 8 or 16 gives images of 2^bits levels, whose reduction rounds to the LR image (LR-PSNR at 8 bits over 60
+            dB); None makes the reduction equal.
+
+    Returns:
+        As `sr`. Where no such image exists, a near miss.
+    """
+    scale, height = sr.shape[-1] // lr.shape[-1], sr.shape[-2]
+
+    def rows(first: int, last: int) -> Tensor:
+        return sr[..., first:last, :]
+
+    dual = solve(rows, lr.expand(*sr.shape[:-2], *lr.shape[-2:]), scale, bits)
+    image = moved(rows, dual, scale)(0, height)
+    if bits is None:
+        return image
+    top = 2**bits - 1
+    return image.mul_(top).round_().div_(top)
+
+
+def solve(rows: Rows, lr: Tensor, scale: int, bits: int | None) -> Tensor:
+    """The dual of the projection, of the shape of `lr`; `moved` applies it. Each (H, W) plane is solved by itself."""
+    tolerance = 0.0 if bits is None else 0.25 / (2**bits - 1)
+    good_enough = 1e-6 if bits is None else tolerance / 10
+    clips, step = bits is not None, float(scale**2)
+    lowest = torch.where(lr >= 1, 0.0, -math.inf) if clips else None
+    highest = torch.where(lr <= 0, 0.0, math.inf) if clips else None
+
+    def shrink(dual: Tensor, by: float) -> Tensor:
+        shrunk = dual.sign() * (dual.abs() - by).clamp_(min=0)
+        return shrunk.clamp_(lowest, highest) if clips else shrunk
+
+    dual = ahead = torch.zeros_like(lr)
+    momentum = lr.new_ones(*lr.shape[:-2], 1, 1)
+    for _ in range(_STEPS):
+        gap = lr - _reduced(moved(rows, ahead, scale), lr, scale, 1.0 if clips else None)
+        missing = shrink(gap, tolerance).square().mean((-2, -1), keepdim=True).sqrt() > good_enough
+        if not missing.any():
+            break
+        new = shrink(ahead + step * gap, step * tolerance)
+        astray = ((ahead - new) * (new - dual)).sum((-2, -1), keepdim=True) > 0
+        momentum = momentum.masked_fill(astray, 1)  # started anew
+        grown = (1 + (1 + 4 * momentum**2).sqrt()) / 2
+        further = new + (momentum - 1) / grown * (new - dual)
+        dual, ahead = torch.where(missing, new, ahead), torch.where(missing, further, ahead)
+        momentum = grown
+    return torch.where(missing, dual, ahead)
+
+
+def moved(rows: Rows, dual: Tensor, scale: int) -> Rows:
+    """The rows of clip(x0 + R^T dual), first and last multiples of s, from those of x0."""
+
+    def image(first: int, last: int) -> Tensor:
+        near = _mirrored(dual, first // scale - _HALO, last // scale + _HALO, -2)
+        near = _mirrored(near, -_HALO, dual.shape[-1] + _HALO, -1)
+        return (rows(first, last) + _adjoint(_adjoint(near, scale, -1), scale, -2)).clamp_(0, 1)
+
+    return image
+
+
+def reduced(rows: Rows, lr: Tensor, scale: int, top: int) -> Tensor:
+    """The reduction of an image of levels 0 to `top`, of the shape of `lr`: 8 bits are rounded after each pass."""
+
+    def levels(first: int, last: int) -> Tensor:
+        return (rows(first, last).double() * top).round_()  # whole numbers, so that ties are ties
+
+    return _reduced(levels, lr, scale, top, rounds=top == 255) / top
+
+
+def strips(lr: Tensor, scale: int) -> Iterator[tuple[int, int]]:
+    """Ranges of LR rows whose enlargements are looked at together."""
+    height = lr.shape[-2]
+    step = max(8, _STRIP // (scale**2 * max(1, lr.numel() // height)))
+    for first in range(0, height, step):
+        yield first, min(first + step, height)
+
+
+def _reduced(rows: Rows, lr: Tensor, scale: int, top: float | None, *, rounds: bool = False) -> Tensor:
+    """R of the image that has these rows, of the shape of `lr`; each pass clips to 0 to `top`, if there is one."""
+    height, width = lr.shape[-2:]
+    parts = []
+    for first, last in strips(lr, scale):
+        begin, end = max(first - _HALO, 0), min(last + _HALO, height)
+        image = rows(scale * begin, scale * end)
+        image = _mirrored(image, scale * (first - _HALO - begin), scale * (last + _HALO - begin), -2)
+        image = _settled(_reduce(image, scale, -2), top, rounds)
+        image = _mirrored(image, -scale * _HALO, scale * (width + _HALO), -1)
+        parts.append(_settled(_reduce(image, scale, -1), top, rounds))
+    return torch.cat(parts, -2)
+
+
+def _settled(image: Tensor, top: float | None, rounds: bool) -> Tensor:
+    """What a pass of the reduction does to its values in the end."""
+    image = image.round_() if rounds else image
+    return image if top is None else image.clamp_(0, top)
+
+
+def _mirrored(image: Tensor, first: int, last: int, axis: int) -> Tensor:
+    """Rows or columns first to last of an image that goes on symmetrically beyond its border (1 0 | 0 1)."""
+    length = image.shape[axis]
+    if first == 0 and last == length:
+        return image
+    index = torch.arange(first, last, device=image.device) % (2 * length)
+    return image.index_select(axis, torch.minimum(index, 2 * length - 1 - index))
+
+
+def _reduce(image: Tensor, scale: int, axis: int) -> Tensor:
+    """One axis reduced, without the `_HALO` LR pixels at either end."""
+    kernel, stride = _kernel(scale, axis, image)
+    planes = F.conv2d(image.reshape(-1, 1, *image.shape[-2:]), kernel, stride=stride)
+    return planes.reshape(*image.shape[:-2], *planes.shape[-2:])
+
+
+def _adjoint(image: Tensor, scale: int, axis: int) -> Tensor:
+    """The transpose of the reduction along one axis, without the `_HALO` LR pixels at either end."""
+    kernel, stride = _kernel(scale, axis, image)
+    planes = F.conv_transpose2d(image.reshape(-1, 1, *image.shape[-2:]), kernel, stride=stride)
+    planes = planes.narrow(axis, 2 * _HALO * scale, planes.shape[axis] - 4 * _HALO * scale)
+    return planes.reshape(*image.shape[:-2], *planes.shape[-2:])
+
+
+def _kernel(scale: int, axis: int, like: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """The weights of one LR pixel over 5 s HR pixels, as a convolution along an axis, and its stride."""
+    weights = _taps(scale).to(like.device, like.dtype)
+    return (weights.view(1, 1, -1, 1), (scale, 1)) if axis == -2 else (weights.view(1, 1, 1, -1), (1, scale))
+
+
+@lru_cache
+def _taps(scale: int) -> Tensor:
+    """The middle row of a small reduction, which reaches over no border."""
+    return resize_matrix((2 * _HALO + 1) * scale, 1 / scale)[_HALO]

@@ -1,0 +1,1 @@
+"""Models from files: bundled ones, published checkpoints, and out again as ONNX."""

@@ -1,0 +1,72 @@
+"""From a model's name to the model."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from textwrap import shorten
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+from ncsr.errors import InputError
+from ncsr.model import NCSR
+from ncsr.runtime.device import Precision, pick_device
+from ncsr.serialization import CONFIG, WEIGHTS, read_model
+
+BUNDLED = Path(__file__).parents[1] / "weights"
+
+
+def load(model: str | os.PathLike[str] = "x4-small", device: str = "auto", precision: Precision = "auto") -> NCSR:
+    """Open a model, in eval mode, its parameters without gradients (gradients still flow to latents and images).
+
+    Args:
+        model: a bundled name, a model folder, its `.safetensors` file, or the id of a repository on the Hugging Face
+            hub. As text, a bundled name goes before a folder of that name, which `./x4-small` names.
+        device: `auto` (the first accelerator, else the CPU) or a torch device name.
+        precision: of the encoder and the subnets: `float32`, `bfloat16`, or `auto`: bfloat16 for sampling where this
+            machine gains by it, float32 otherwise.
+
+    Raises:
+        InputError: no such model or device; a damaged file; weights that do not fit their configuration.
+    """
+    source = find_model(model)
+    config, weights = read_model(source)
+    network = NCSR(config, precision)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        problem = shorten(str(error), 200, placeholder=" ...")
+        raise InputError(f"the weights in {source} do not fit their configuration: {problem}") from None
+    network.requires_grad_(False).eval()
+    return network.to(device=pick_device(device), memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def find_model(model: str | os.PathLike[str]) -> Path:
+    """The folder or file of a model; one on the hub is fetched.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    path, name = Path(model), os.fspath(model)
+    bundled = name in bundled_models()
+    if path.exists() and not (bundled and isinstance(model, str)):  # a run may have its recipe's name
+        return path
+    if bundled:
+        return BUNDLED / name
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        try:
+            return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError):
+            raise InputError(f"no model {name!r}: no such folder or file here, and the hub did not give it") from None
+    close = difflib.get_close_matches(name, bundled_models(), 1)
+    hint = f"did you mean {close[0]}?" if close else f"bundled models: {', '.join(bundled_models())}"
+    raise InputError(f"no model {name!r}, neither bundled nor a folder or file: {hint}")
+
+
+def bundled_models() -> list[str]:
+    """The names of the models that come with the package."""
+    return sorted(folder.parent.name for folder in BUNDLED.glob(f"*/{WEIGHTS}"))

@@ -1,0 +1,216 @@
+"""The sampler as one ONNX file: an LR image and latents in, HR images out, of any size.
+
+The file computes `FlowSpace.decode` in float32, clamped to [0, 1], from the same layers. Three things have another form
+there, not other values: the inverses of the 1x1 convolutions are constants, since ONNX inverts no matrices; an odd side
+is padded by an index that the latents' size tells; and what a level sees is enlarged before it is convolved.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ncsr.errors import InputError
+from ncsr.flow.bijection import Bijection
+from ncsr.flow.conv1x1 import Conv1x1
+from ncsr.flow.flow import Conditions
+from ncsr.flow.level import LevelCondition
+from ncsr.flow.step import see_together
+from ncsr.model import NCSR
+from ncsr.ops.upsampled_conv import Seen
+from ncsr.runtime.files import atomic_path
+from ncsr.serialization import fingerprint
+
+TOLERANCE = 1e-4  # of the file's images, checked when it is made
+_TRACED = (3, 7, 9)  # samples, LR rows and columns: odd, so that no side is a multiple of another
+_CHECKED = ((1, 7, 10), (3, 12, 5))  # samples, LR rows and columns
+
+
+class Sampler(nn.Module):
+    """`FlowSpace.decode`, clamped, as a function of an LR image and latents that ONNX can express.
+
+    Args:
+        model: with a flow, in float32; it is copied.
+    """
+
+    def __init__(self, model: NCSR) -> None:
+        super().__init__()
+        model = copy.deepcopy(model)
+        assert model.flow is not None
+        assert model.config.flow is not None
+        self.encoder, self.flow, self.stacked = model.encoder, model.flow, model.config.flow.stacked_blocks
+        for parent in list(self.flow.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, Conv1x1):
+                    setattr(parent, name, _Inverted(child))
+
+    def forward(self, lr: Tensor, latents: Sequence[Tensor]) -> Tensor:
+        """(1, 3, h, w) in [0, 1] and latents (n, C, H, W), fine to coarse, to (n, 3, s h, s w) in [0, 1]."""
+        scale, (height, width) = self.flow.scale, lr.shape[-2:]
+        cell = 2 ** len(self.flow.levels)
+        rows, columns = (side * cell // scale for side in latents[-1].shape[-2:])
+        padded = lr.index_select(-2, _reflected(rows, height)).index_select(-1, _reflected(columns, width))
+        image, _ = self.flow.decode(latents, self._conditions(padded))
+        return image[..., : scale * height, : scale * width].clamp(0, 1)
+
+    def _conditions(self, lr: Tensor) -> Conditions:
+        """`Flow.see`."""
+        features = self.encoder.features(lr, stacked=self.stacked, largest=self.flow.scale // 2)
+        stack = torch.cat(features.blocks, 1)
+        conditions: list[LevelCondition] = []
+        for index, level in enumerate(self.flow.levels):
+            factor = self.flow.scale // 2 ** (index + 1)
+            up = features.ups[factor] if factor else F.avg_pool2d(features.ups[1], 2)  # bilinear, by two
+            near = stack if factor == 1 else F.interpolate(stack, up.shape[-2:], mode="nearest")
+            u = torch.cat((up, near), 1)
+            conditions.append(see_together(level.steps, Seen(u, u[:, :0]), u.dtype))
+        return conditions
+
+
+class _Picture(nn.Module):
+    """The image of an encoder-only model."""
+
+    def __init__(self, model: NCSR) -> None:
+        super().__init__()
+        self.encoder = model.encoder
+
+    def forward(self, lr: Tensor) -> Tensor:
+        image: Tensor = self.encoder(lr)
+        return image.clamp(0, 1)
+
+
+class _Inverted(Bijection):
+    """A 1x1 convolution that can only be decoded, without its log-determinant."""
+
+    weight: Tensor
+
+    def __init__(self, layer: Conv1x1) -> None:
+        super().__init__()
+        self.register_buffer("weight", layer.inverse().to(layer.weight)[:, :, None, None])
+
+    def decode(self, z: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
+        return F.conv2d(z, self.weight), z.new_zeros(z.shape[0])
+
+
+@torch.no_grad()
+def export(model: NCSR, path: str | os.PathLike[str]) -> float:
+    """Write the sampler of a model, or the image of an encoder-only one, as an ONNX file, and check it.
+
+    Inputs `lr` (1, 3, h, w) and `latent_0`, ... (n, C, H, W), fine to coarse, output `hr` (n, 3, s h, s w) in [0, 1],
+    (1, 3, s h, s w) of an encoder; n, h and w are free. The file's metadata holds scale, temperature (the model's
+    default), cells (HR pixels along the side of a cell of each latent), model (`ncsr.serialization.fingerprint`)
+    and version.
+
+    Args:
+        model: on the CPU, in float32.
+        path: of the file, ending in .onnx; it appears when it is whole and checked.
+
+    Returns:
+        The largest difference from the package's images that onnxruntime found, on a few small made ones.
+
+    Raises:
+        InputError: another name, no such folder, packages that are not installed, a difference above `TOLERANCE`.
+    """
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise InputError(f"the exported file must be named *.onnx, got {path}")
+    if not path.parent.is_dir():
+        raise InputError(f"no folder {path.parent} to write {path.name} into: make it, or name another")
+    _runtime()
+    program = _program(model)
+    program.model.metadata_props.update(_facts(model))
+    try:
+        with atomic_path(path) as temporary:
+            program.save(temporary)
+            difference = check(model, temporary)
+            if not difference <= TOLERANCE:
+                raise InputError(
+                    f"the exported model gave images that differ by {difference:.1e}, more than {TOLERANCE:.0e}: "
+                    "nothing was written; its numbers need more than float32"
+                )
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
+    return difference
+
+
+@torch.no_grad()
+def check(model: NCSR, path: Path) -> float:
+    """The largest difference of an exported file's images from those of `model`, on small made ones."""
+    session = _runtime().InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    worst = 0.0
+    for samples, height, width in _CHECKED:
+        corners = torch.rand(1, 3, 2, 2, generator=generator)  # noise as input would make any network loud
+        lr = F.interpolate(corners, (height, width), mode="bilinear", align_corners=True)
+        latents = draw(model, samples, height, width, generator)
+        space = model.space(lr)
+        expected = space.decode(latents) if latents else space.sample(1, 0.0, 0)[0]
+        named = {"lr": lr, **{f"latent_{i}": z for i, z in enumerate(latents)}}
+        (actual,) = session.run(None, {name: value.numpy() for name, value in named.items()})
+        worst = max(worst, (torch.from_numpy(actual) - expected.clamp(0, 1)).abs().max().item())
+    return worst
+
+
+def draw(model: NCSR, samples: int, height: int, width: int, generator: torch.Generator) -> list[Tensor]:
+    """Latents (n, C, H, W) at the model's temperature, of an LR image's size; none of an encoder alone."""
+    even = (model.config.scale * (side + side % 2) for side in (height, width))
+    shapes = [] if model.flow is None else model.flow.latent_shapes(*even)
+    return [model.config.temperature * torch.randn(samples, *shape, generator=generator) for shape in shapes]
+
+
+def _runtime() -> Any:
+    """onnxruntime; InputError where it or what writes ONNX is missing."""
+    try:
+        import onnxruntime  # type: ignore[import-untyped]
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise InputError("exporting needs more packages: pip install 'ncsr[onnx]'") from None
+    return onnxruntime
+
+
+def _program(model: NCSR) -> Any:
+    """The ONNX program, in memory."""
+    samples, rows, columns = _TRACED
+    free = torch.export.Dim.AUTO
+    arguments: tuple[Any, ...] = (torch.rand(1, 3, rows, columns),)
+    latents = draw(model, samples, rows, columns, torch.Generator())
+    shapes: tuple[Any, ...] = ({2: free, 3: free},)
+    if latents:
+        arguments, shapes = (*arguments, latents), (*shapes, [{0: free, 2: free, 3: free}] * len(latents))
+    traced = torch.export.export(
+        Sampler(model) if latents else _Picture(model),
+        arguments,
+        dynamic_shapes=shapes,
+        prefer_deferred_runtime_asserts_over_guards=True,
+    )
+    names = ["lr", *(f"latent_{i}" for i in range(len(latents)))]
+    return torch.onnx.export(traced, dynamo=True, input_names=names, output_names=["hr"], verbose=False)
+
+
+def _facts(model: NCSR) -> dict[str, str]:
+    """What the file says about itself."""
+    from ncsr import __version__
+
+    flow = model.flow
+    cells = [] if flow is None else [*(2 ** (i + 1) for i in range(len(flow.splits))), 2 ** len(flow.levels)]
+    return {
+        "scale": str(model.config.scale),
+        "temperature": str(model.config.temperature),
+        "cells": json.dumps(cells),
+        "model": fingerprint(model.config, model.state_dict()),
+        "version": __version__,
+    }
+
+
+def _reflected(length: int, size: int) -> Tensor:
+    """Indices of `length` pixels, as many as the `size` that there are or one more, which is reflected."""
+    index = torch.arange(length)
+    return torch.minimum(index, 2 * (size - 1) - index)

@@ -1,0 +1,77 @@
+"""Work done ahead of its use."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from types import TracebackType
+from typing import Generic, TypeVar
+
+_WAITING = 4  # pieces of work that may wait for the thread
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def ahead(work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> Iterator[_Result]:
+    """`map(work, items)`, in this order, by `workers` threads that keep two results per thread ready.
+
+    Threads and not processes: decoders, random numbers and tensor arithmetic let go of Python's lock, photographs in
+    memory need not be copied or sent, and there is nothing to fork or spawn.
+
+    Args:
+        work: called from several threads at once.
+        items: taken one by one, never far ahead, so they may be endless.
+        workers: 0 does the work where the result is asked for.
+
+    Raises:
+        Exception: of `work`, when its result is due.
+    """
+    if workers == 0:
+        yield from map(work, items)
+        return
+    items = iter(items)
+    with_threads = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
+    try:
+        waiting = deque(with_threads.submit(work, item) for item in islice(items, 2 * workers))
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(with_threads.submit(work, item) for item in islice(items, 1))
+            yield result
+    finally:  # also when the caller stops in the middle
+        with_threads.shutdown(cancel_futures=True)
+
+
+class Behind(Generic[_Result]):
+    """Work that a thread does behind its caller, in order; at most a few pieces are kept waiting.
+
+    Left by an exception, what has not begun is not done; left otherwise, all of it has been.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="behind")
+        self._waiting: deque[Future[_Result]] = deque()
+
+    def do(self, work: Callable[[], _Result]) -> Iterator[_Result]:
+        """Hand work over; yields the results that are ready, waiting for some if too many are not.
+
+        Raises:
+            Exception: of work handed over before.
+        """
+        self._waiting.append(self._thread.submit(work))
+        while self._waiting and (self._waiting[0].done() or len(self._waiting) > _WAITING):
+            yield self._waiting.popleft().result()
+
+    def rest(self) -> Iterator[_Result]:
+        """The results that were not yielded yet."""
+        while self._waiting:
+            yield self._waiting.popleft().result()
+
+    def __enter__(self) -> Behind[_Result]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(cancel_futures=kind is not None)

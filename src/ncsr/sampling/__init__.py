@@ -1,0 +1,1 @@
+"""Sampling: what depends on the weights alone, folded; latents by position."""

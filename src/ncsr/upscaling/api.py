@@ -1,0 +1,88 @@
+"""One photograph in, several plausible ones out: `ncsr.upscale`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ncsr.images import Photo, photo_from_array, photo_from_pil, read_photo, source_of, to_array, to_pil
+from ncsr.model import NCSR
+from ncsr.pretrained.load import load
+from ncsr.space import check_sampling
+from ncsr.upscaling.image import enlarge
+from ncsr.upscaling.tiling import Drawing
+
+
+def upscale(
+    photo: str | os.PathLike[str] | Image.Image | NDArray[Any],
+    model: str | os.PathLike[str] | NCSR = "x4-small",
+    samples: int = 4,
+    *,
+    temperature: float | None = None,
+    seed: int | None = None,
+    tile: int | None = None,
+    consistent: bool = False,
+    device: str = "auto",
+) -> list[Any]:
+    """Enlarge a photograph into several plausible ones.
+
+    Args:
+        photo: a path, a PIL image, or an array (H, W) or (H, W, C) of uint8, uint16 or floating point in [0, 1].
+        model: a loaded model, or what `ncsr.load` takes.
+        samples: how many.
+        temperature: 0 is the model's single most probable image, higher is more varied; None the model's default.
+        seed: sample k of a seed is always the same image; None draws a fresh seed.
+        tile: side of the tiles in LR pixels; None chooses by memory.
+        consistent: change each sample as little as it takes for its reduction to be the photograph.
+        device: where to load the model, if it is not loaded.
+
+    Returns:
+        The samples, of the kind that came in: arrays of the same dtype and layout, or PIL images (also for a path).
+
+    Raises:
+        InputError: a photograph that cannot be read or is too small; what `ncsr.load` or `Space.sample` refuse.
+    """
+    if isinstance(photo, np.ndarray):
+        source = photo_from_array(photo)
+    else:
+        source = photo_from_pil(photo) if isinstance(photo, Image.Image) else read_photo(photo)
+    network = model if isinstance(model, NCSR) else load(model, device)
+    photos = upscale_photo(
+        source, network, samples, temperature=temperature, seed=seed, tile=tile, consistent=consistent
+    )
+    if isinstance(photo, np.ndarray):
+        return [to_array(p, photo.dtype, flat_gray=photo.ndim == 2) for p in photos]
+    return [to_pil(p) for p in photos]
+
+
+def upscale_photo(
+    photo: Photo,
+    model: NCSR,
+    samples: int,
+    *,
+    temperature: float | None = None,
+    seed: int | None = None,
+    tile: int | None = None,
+    consistent: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Photo]:
+    """`upscale` for a `Photo`: gray, bit depth, profile, EXIF and format are kept; alpha is enlarged by bicubic."""
+    temperature = model.config.temperature if temperature is None else temperature
+    drawing = Drawing(samples, temperature, check_sampling(samples, temperature, seed), tile)
+    canvas = enlarge(source_of(photo), model, drawing, np.float32, consistent=consistent, progress=progress).canvas
+    height = canvas.shape[1]
+    images = [canvas.rows(k, 0, height) for k in range(samples)]
+    return [
+        replace(
+            photo,
+            rgb=image[:3] if len(image) > 2 else image[:1].expand(3, -1, -1).contiguous(),
+            alpha=None if photo.alpha is None else image[-1:],
+        )
+        for image in images
+    ]

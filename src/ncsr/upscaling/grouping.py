@@ -1,0 +1,39 @@
+"""What many photographs allow: those of one size are gathered, and files are written while the next are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+
+
+def gathered(
+    items: Iterable[_Item], key: Callable[[_Item], Hashable], most: Callable[[_Item], int], window: int
+) -> Iterator[list[_Item]]:
+    """Items with equal keys together, among every `window` of them; a group comes when it is full, or after the last.
+
+    So what is together depends on these items alone: another machine that has only them finds the same groups.
+
+    Args:
+        items: taken one by one.
+        key: tells what belongs together; None is alone, and not kept waiting.
+        most: the size of the group that this item may be in.
+        window: of how many items in a row.
+    """
+    items = iter(items)
+    count = window
+    while count == window:
+        groups: dict[Hashable, list[_Item]] = {}
+        count = 0
+        for item in islice(items, window):
+            count += 1
+            name = key(item)
+            if name is None:
+                yield [item]
+                continue
+            groups.setdefault(name, []).append(item)
+            if len(groups[name]) >= most(item):
+                yield groups.pop(name)
+        yield from groups.values()

@@ -1,0 +1,103 @@
+"""How large the tiles are: as large as the memory allows."""
+
+from __future__ import annotations
+
+from ncsr.config import ModelConfig
+from ncsr.errors import InputError
+from ncsr.model import NCSR
+from ncsr.runtime.memory import available
+
+OVERLAP = 16  # LR pixels around a tile
+SMALLEST = 16  # LR pixels
+LARGEST = 256  # LR pixels, of tiles that are chosen: larger ones are hardly faster
+_SHARE = 0.5  # of the available memory that a tile may take
+_SCATTERED = 1.4  # more memory when tile follows tile: what one leaves does not quite fit the next
+_FIXED_BYTES = 2**25  # of a tile, however small
+AT_A_TIME = 2**14  # LR pixels of samples that are decoded together; progress is told in between
+
+
+def tile_bytes(config: ModelConfig, pixels: int, low: bool) -> int:
+    """Memory that computing a window takes at its worst, beside the model (measured: up to a quarter less).
+
+    Args:
+        config: its widths tell what a pixel takes.
+        pixels: of the window, LR.
+        low: whether in bfloat16.
+    """
+    encoder, flow, s = config.encoder, config.flow, config.scale
+    size = 2 if low else 4
+    if flow is None:
+        return _FIXED_BYTES + pixels * 3 * encoder.features * s**2 * size
+    channels, held = 3, 0.0
+    for level in range(1, flow.levels + 1):
+        channels *= 4
+        step = flow.hidden * size + 3 * channels * 4  # the coupling's context; shift, scale and its logarithm
+        held += flow.steps * step * (s / 2**level) ** 2
+        channels //= 2 if level + 1 < flow.levels else 1
+    making = size * (3 * encoder.features * (s // 2) ** 2 + 2 * (encoder.features + 4 * encoder.growth))
+    drawing = 64 * s**2 * max(pixels, AT_A_TIME)
+    return _FIXED_BYTES + int(pixels * (1.1 * held + making)) + drawing
+
+
+def tiles_bytes(model: NCSR, height: int, width: int, side: int) -> int:
+    """Memory that all tiles of an image take at their worst, one after the other, beside the model."""
+    window = _longest(height, side) * _longest(width, side)
+    one = tile_bytes(model.config, window, model.low_precision(sampling=True))
+    return one if side >= max(height, width) else int(_SCATTERED * one)
+
+
+def choose_side(model: NCSR, height: int, width: int, tile: int | None) -> int:
+    """The side of the tiles: the one asked for, or one whose computing fits into half of the available memory.
+
+    Args:
+        model: its widths tell what a pixel's space takes, its device where.
+        height: of the image, LR pixels.
+        width: of the image, LR pixels.
+        tile: asked for; None chooses.
+
+    Raises:
+        InputError: a tile below 16 LR pixels asked for; no memory even for that.
+    """
+    if tile is not None:
+        if tile < SMALLEST:
+            raise InputError(f"a tile must be at least {SMALLEST} LR pixels, got {tile}")
+        return tile + tile % 2
+    free, longer = available(model.device), max(height, width)
+
+    def taken(side: int) -> int:
+        return tiles_bytes(model, height, width, side)
+
+    for parts in range(-(-longer // LARGEST), longer // SMALLEST + 1):
+        if taken(_side(longer, parts)) <= _SHARE * free:
+            return _side(longer, parts)
+    if taken(SMALLEST) > free:
+        raise out_of_memory(model, SMALLEST)
+    return SMALLEST
+
+
+def out_of_memory(model: NCSR, side: int) -> InputError:
+    """The error for a tile that there is no memory for."""
+    needed = tile_bytes(model.config, (side + 2 * OVERLAP) ** 2, model.low_precision(sampling=True))
+    remedy = (
+        f"choose a smaller --tile than {side}" if side > SMALLEST else "close other programs or take a smaller model"
+    )
+    return InputError(
+        f"not enough memory for tiles of {side} LR pixels: about {_mebibytes(needed)} are needed, "
+        f"{_mebibytes(available(model.device))} are free; {remedy}"
+    )
+
+
+def _longest(length: int, side: int) -> int:
+    """The longest window along a length that is cut into tiles of `side`."""
+    if length <= side:
+        return length
+    return min(length, side + OVERLAP * (1 if length <= 2 * side else 2))
+
+
+def _side(longer: int, parts: int) -> int:
+    """The side of tiles that cut a length into so many parts: a multiple of 4, so that half of it nests in it."""
+    return max(SMALLEST, -(-longer // (4 * parts)) * 4)
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"

@@ -1,0 +1,347 @@
+"""`ncsr evaluate` and `ncsr measure`: what is written, repeated, gone on with, and said of wrong input."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from PIL import Image
+
+import ncsr
+from ncsr.evaluation import run
+from ncsr.metrics import luma_psnr
+from ncsr.metrics.lpips import SHAPES
+from ncsr.ops.resize import imresize
+from tests.conftest import Command, scene8
+
+pytest.importorskip("torchmetrics")
+pytestmark = pytest.mark.usefixtures("quick_measures")
+REPORT = ["index.html", "images.csv", "results.json", "table.md"]
+
+
+@pytest.fixture
+def hr(tmp_path: Path) -> Path:
+    for i, (height, width) in enumerate([(64, 72), (66, 65)]):
+        save(tmp_path / "hr" / f"080{i + 1}.png", height, width, i)
+    return tmp_path / "hr"
+
+
+def save(path: Path, height: int, width: int, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(scene8(height, width, seed=seed)).save(path)
+    return path
+
+
+def read(path: Path) -> Any:
+    return json.loads((path / "results.json").read_text())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def close(value: float | None, tolerance: float) -> Any:
+    """Nothing is close to None but None."""
+    return value if value is None else pytest.approx(value, rel=tolerance)
+
+
+def rows(folder: Path) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row["figures"] for row in read(folder)["rows"]}
+
+
+def test_report(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path) -> None:
+    out, model = tmp_path / "out", tiny_model_folder
+    result = ncsr_("evaluate", model, f"{model}:encoder", "bicubic", "--hr", hr, "-o", out, "-n", 2, "--device", "cpu")
+    assert result.code == 0
+    assert result.paths == [out / name for name in REPORT]
+    said = result.err.splitlines()
+    assert len(said) == 2
+    assert re.match("ncsr: LPIPS and the diversity on it are not measured: LPIPS needs AlexNet", said[0])
+    assert re.match(r"ncsr: .*:encoder is the encoder as the flow's training left it", said[1])
+
+    found = read(out)
+    assert [row["name"] for row in found["rows"]] == ["bicubic", "tiny, t = 0", "tiny, t = 0.8", "tiny:encoder"]
+    assert found["command"].startswith(f"ncsr evaluate {model} ")
+    assert found["ncsr"] == ncsr.__version__
+    protocol = found["protocol"]
+    assert (protocol["scale"], protocol["seed"], protocol["shave"], protocol["precision"]) == (4, 0, 4, "float32")
+    assert "MATLAB" in protocol["lr_images"]
+    assert protocol["lpips"].startswith("not measured: LPIPS needs AlexNet")
+    assert all(row["fingerprint"] for row in found["rows"][1:])
+    assert {name for name, row in rows(out).items() if "bits_per_dim" in row} == {"tiny, t = 0", "tiny, t = 0.8"}
+
+    photographs = [
+        torch.from_numpy(scene8(*size, seed=i)).permute(2, 0, 1) for i, size in enumerate([(64, 72), (66, 65)])
+    ]
+    expected = []
+    for photograph in photographs:
+        cropped = photograph[:, :64, : photograph.shape[2] // 4 * 4]
+        expected.append(luma_psnr(imresize(imresize(cropped, 0.25), 4), cropped, 4).item())
+    bicubic = rows(out)["bicubic"]["luma_psnr"]
+    assert bicubic["mean"] == pytest.approx(sum(expected) / 2)
+    assert bicubic["ci95"] == pytest.approx(12.706 * abs(expected[0] - expected[1]) / 2, rel=1e-6)
+    with (out / "images.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["image"], line["row"]) for line in lines][:2] == [
+        ("0801.png", "bicubic"),
+        ("0801.png", "tiny, t = 0"),
+    ]
+    assert len(lines) == 8
+    assert float(lines[0]["luma_psnr"]) == pytest.approx(expected[0])
+    assert "| tiny, t = 0.8 |" in (out / "table.md").read_text()
+    html = (out / "index.html").read_text()
+    assert html.count("<section>") == 2
+    assert "sample 1" in html
+    assert "LPIPS needs AlexNet" in html
+    assert not re.search(r"(?:src|href)=\"(?!data:)", html)
+
+
+def test_repeats_bit_for_bit(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path) -> None:
+    command = ("evaluate", tiny_model_folder, "--hr", hr, "-o", tmp_path / "out", "-n", 2, "-t", 0.5, "-t", 0.9)
+    assert ncsr_(*command).paths[-1] == tmp_path / "out" / "sweep.png"
+    before = contents(tmp_path / "out")
+    assert set(before) == {*REPORT, "sweep.png"}
+    (tmp_path / "out").rename(tmp_path / "first")
+    ncsr_(*command)
+    assert contents(tmp_path / "out") == before
+
+
+def test_goes_on_where_it_was_stopped(
+    ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("evaluate", tiny_model_folder, "--hr", hr, "-o", tmp_path / "out", "-n", 2)
+    ncsr_(*command)
+    before = contents(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "first")
+    measured: list[str] = []
+    measure = run.Bench
+
+    def stopping(pair: Any, *rest: Any) -> Any:
+        measured.append(pair.files.name)
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return measure(pair, *rest)
+
+    monkeypatch.setattr(run, "Bench", stopping)
+    assert ncsr_(*command).code == 130
+    assert contents(tmp_path / "out") == {}
+    assert ncsr_(*command).code == 0
+    assert measured == ["0801.png", "0802.png", "0802.png"]
+    assert contents(tmp_path / "out") == before
+    ncsr_(*command)
+    assert len(measured) == 3  # nothing is left to do
+    save(hr / "0801.png", 64, 64, seed=9)
+    ncsr_(*command)
+    assert len(measured) == 5  # another photograph: the set as a whole is measured anew
+    assert ncsr_(*command, "--seed", 1).code == 0
+    assert len(measured) == 7
+
+
+def test_ranks_share_the_photographs(
+    ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One rank after the other, in this process; the slow test below has real ones."""
+
+    def alone(values: list[Any], value: Any) -> None:
+        values[:] = [value] * len(values)
+
+    for name, function in (("init_process_group", None), ("destroy_process_group", None), ("all_gather_object", alone)):
+        monkeypatch.setattr(dist, name, function or (lambda *rest, **how: None))
+    command = ("evaluate", tiny_model_folder, "--hr", hr, "-n", 2, "-o")
+    ncsr_(*command, tmp_path / "one")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    result = ncsr_(*command, tmp_path / "out")
+    assert (result.code, result.out, result.err) == (0, "", "")
+    monkeypatch.setenv("RANK", "0")
+    assert ncsr_(*command, tmp_path / "out").code == 0
+    states = sorted(path.name for path in (tmp_path / "out").glob(".ncsr-*/set-*"))
+    assert states == ["set-0-of-2.safetensors", "set-1-of-2.safetensors"]
+    assert (tmp_path / "out/images.csv").read_bytes() == (tmp_path / "one/images.csv").read_bytes()
+    for name, row in rows(tmp_path / "one").items():
+        for measure, value in row.items():
+            assert rows(tmp_path / "out")[name][measure]["mean"] == close(value["mean"], 1e-9), measure
+
+
+@pytest.mark.slow
+def test_several_processes_share_the_photographs(
+    ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path
+) -> None:
+    save(hr / "0803.png", 64, 64, seed=5)
+    arguments = [
+        "evaluate",
+        tiny_model_folder,
+        "--hr",
+        hr,
+        "-o",
+        "out",
+        "-n",
+        "2",
+        "--pictures",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(ncsr.__file__).parents[1]),
+        "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29655",
+        "WORLD_SIZE": "2",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "ncsr", *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    printed = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert [text.split() for text in printed] == [[f"out/{name}" for name in REPORT], []]
+    assert len(list((tmp_path / "out").glob(".ncsr-*/set-*"))) == 2
+    ncsr_(*arguments[:5], tmp_path / "one", *arguments[6:])
+    for name, row in rows(tmp_path / "one").items():
+        for measure, value in row.items():
+            if measure == "texture_distance":  # of more patches there
+                continue
+            assert rows(tmp_path / "out")[name][measure]["mean"] == close(value["mean"], 1e-4), measure
+
+
+def test_lpips_with_weights(ncsr_: Command, hr: Path, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for layer, shape in zip((0, 3, 6, 8, 10), SHAPES, strict=True):
+        state[f"features.{layer}.weight"] = torch.randn(shape, generator=generator) / (shape[1] * shape[2] ** 2) ** 0.5
+        state[f"features.{layer}.bias"] = torch.zeros(shape[0])
+    torch.save(state, tmp_path / "made.pth")
+    how = ("--lpips-weights", tmp_path / "made.pth")
+    result = ncsr_("evaluate", "bicubic", "-s", 4, "--hr", hr, "-o", tmp_path / "out", *how)
+    assert (result.code, result.err) == (0, "")
+    bicubic = rows(tmp_path / "out")["bicubic"]
+    assert bicubic["lpips"]["mean"] > 0
+    assert bicubic["diversity"]["mean"] == 0
+    assert "other weights, SHA-256" in read(tmp_path / "out")["protocol"]["lpips"]
+    result = ncsr_("evaluate", "bicubic", "-s", 4, "--hr", hr, "-o", tmp_path / "out", "--lpips-weights", "nothing.pth")
+    result.failed("no file")
+
+
+def test_other_kernels_and_broken_files_are_named(ncsr_: Command, hr: Path, tmp_path: Path) -> None:
+    for name in ("0801", "0802"):
+        picture = Image.open(hr / f"{name}.png")
+        width, height = (side // 4 for side in picture.size)
+        (tmp_path / "lr").mkdir(exist_ok=True)
+        picture.resize((width, height), Image.Resampling.NEAREST).save(tmp_path / "lr" / f"{name}.png")
+    command = ("evaluate", "bicubic", "-s", 4, "--hr", hr, "--lr", tmp_path / "lr", "-o", tmp_path / "out")
+    result = ncsr_(*command)
+    assert result.code == 0
+    assert "2 of 2 LR images given are not the bicubic reduction" in result.err
+    assert read(tmp_path / "out")["protocol"]["lr_images"] == "as given"
+    (hr / "0802.png").write_bytes(b"broken")
+    result = ncsr_(*command)
+    assert result.code == 1
+    assert "0802.png" in result.err.splitlines()[-1]
+    assert [image["name"] for image in read(tmp_path / "out")["images"]] == ["0801.png"]
+    assert "0802.png" in " ".join(read(tmp_path / "out")["notes"])
+    (hr / "0801.png").write_bytes(b"broken")
+    result = ncsr_(*command[:-1], tmp_path / "none")
+    assert (result.code, result.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bicubic"], "bicubic alone has no scale: give one, -s 4 or -s 8, or name a model"),
+        (["x5-large"], "no model 'x5-large'"),
+        (["bicubic", "-s", 4, "-n", 0], "at least 1"),
+        (["bicubic", "-s", 4, "-t", -1], "temperature"),
+    ],
+)
+def test_wrong_arguments(ncsr_: Command, hr: Path, tmp_path: Path, arguments: list[object], words: str) -> None:
+    ncsr_("evaluate", *arguments, "--hr", hr, "-o", tmp_path / "out").failed(words)
+
+
+def test_models_of_two_scales(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path) -> None:
+    ncsr_("evaluate", tiny_model_folder, "x8-small", "--hr", hr, "-o", tmp_path / "out").failed(
+        "x8-small enlarges by 8, the model before it by 4: a report is of one scale, so evaluate them apart"
+    )
+
+
+def test_full_disk(
+    ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("ncsr.evaluation.records.Records._write", full)
+    result = ncsr_("evaluate", tiny_model_folder, "--hr", hr, "-o", tmp_path / "out", "-n", 1)
+    assert result.code == 2
+    assert "No space left on device; make room there, then start again: it goes on" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_missing_extras(
+    ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("evaluate", tiny_model_folder, "--hr", hr, "-o", tmp_path / "out", "-t", 0.5, "-t", 0.9)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ncsr_(*command).failed(r"matplotlib: pip install 'ncsr\[eval\]'")
+    for name in [name for name in sys.modules if name.startswith(("ncsr.evaluation", "ncsr.metrics.streaming"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torchmetrics", None)
+    ncsr_(*command).failed(r"torchmetrics: pip install 'ncsr\[eval\]'")
+
+
+def test_measure_agrees_with_evaluate(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path) -> None:
+    """Samples saved by `ncsr upscale` measure as `ncsr evaluate` measures the model."""
+    ncsr_("evaluate", tiny_model_folder, "--hr", hr, "-o", tmp_path / "direct", "-n", 2, "--seed", 3)
+    for path in hr.iterdir():
+        photograph = torch.from_numpy(scene8(*reversed(Image.open(path).size), seed=int(path.stem[-1]) - 1))
+        photograph = photograph.permute(2, 0, 1)[:, :64, : photograph.shape[1] // 4 * 4]
+        picture = Image.fromarray(imresize(photograph, 0.25).permute(1, 2, 0).numpy())
+        (tmp_path / "lr").mkdir(exist_ok=True)
+        picture.save(tmp_path / "lr" / path.name)
+    how = ("-n", 2, "--seed", 3, "-m", tiny_model_folder, "--precision", "float32", "--device", "cpu")
+    assert ncsr_("upscale", tmp_path / "lr", "-o", tmp_path / "sr", *how).code == 0
+    result = ncsr_("measure", "--hr", hr, "--sr", tmp_path / "sr", "--scale", 4, "-o", tmp_path / "out")
+    assert result.code == 0
+    assert result.paths == [tmp_path / "out" / name for name in REPORT]
+    direct, measured = rows(tmp_path / "direct")["tiny, t = 0.8"], rows(tmp_path / "out")[str(tmp_path / "sr")]
+    assert set(direct) - set(measured) == {"bits_per_dim"}
+    for name, value in measured.items():
+        assert value["mean"] == close(direct[name]["mean"], 1e-6), name
+
+
+def test_measure_names_what_is_wrong(ncsr_: Command, hr: Path, tmp_path: Path) -> None:
+    sr = tmp_path / "sr"
+    save(sr / "000000_sample00000.png", 64, 72)
+    save(sr / "000001_sample00000.png", 66, 65)
+    save(sr / "readme.png", 8, 8)
+    command = ("measure", "--hr", hr, "--sr", sr, "--scale", 4, "-o", tmp_path / "out")
+    result = ncsr_(*command)
+    assert result.code == 1
+    assert "readme.png belongs to no photograph" in result.err
+    assert (
+        "000001_sample00000.png is 65 x 66 pixels: 0802.png, cropped to a multiple of the scale, is 64 x 64"
+        in result.err
+    )
+    assert "pixel_deviation" not in rows(tmp_path / "out")[str(sr)]
+    assert rows(tmp_path / "out")[str(sr)]["luma_psnr"]["images"] == 1
+    (sr / "000000_sample00000.png").unlink()
+    result = ncsr_(*command)
+    assert (result.code, result.out) == (2, "")
+    assert "no image of 0801.png" in result.err

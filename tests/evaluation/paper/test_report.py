@@ -1,0 +1,377 @@
+"""`ncsr reproduce`: the paper's figures as they are printed, and its tables and figures made again."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import ncsr
+from ncsr.evaluation import run
+from ncsr.evaluation.paper.figures import find_place
+from ncsr.evaluation.paper.items import Item, items, read_item
+from ncsr.evaluation.results import MEASURES
+from ncsr.metrics.lpips import SHAPES
+from ncsr.training.recipe import load_recipe
+from tests.conftest import Command, scene8
+from tests.models import lively_encoder, tiny_config
+
+pytest.importorskip("torchmetrics")
+pytestmark = pytest.mark.usefixtures("quick_measures")
+REPORT = ["images.csv", "index.html", "results.json", "table.md"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for i, name in enumerate(("0801", "0828")):
+        Image.fromarray(scene8(64, 72, seed=i)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def x8_folder(tmp_path: Path) -> Path:
+    model = ncsr.NCSR(tiny_config(8, bound="atan"), "float32")
+    hr = torch.stack([torch.from_numpy(scene8(64, 64, seed=i)) for i in range(4)]).permute(0, 3, 1, 2) / 255
+    model.start_actnorms(hr, torch.nn.functional.avg_pool2d(hr, 8), torch.zeros_like(hr))
+    model.save(tmp_path / "eight")
+    return tmp_path / "eight"
+
+
+@pytest.fixture
+def encoder_folder(tmp_path: Path) -> Path:
+    lively_encoder(dtype=torch.float32).save(tmp_path / "plain" / "model")
+    return tmp_path / "plain" / "model"
+
+
+@pytest.fixture
+def made_weights(tmp_path: Path) -> Path:
+    generator, state = torch.Generator().manual_seed(0), {}
+    for layer, shape in zip((0, 3, 6, 8, 10), SHAPES, strict=True):
+        state[f"features.{layer}.weight"] = torch.randn(shape, generator=generator) / (shape[1] * shape[2] ** 2) ** 0.5
+        state[f"features.{layer}.bias"] = torch.zeros(shape[0])
+    torch.save(state, tmp_path / "made.pth")
+    return tmp_path / "made.pth"
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def printed(item: Item, *measures: str) -> list[tuple[str, ...]]:
+    return [(s.role, *(s.figures[m] for m in measures)) for s in item.subjects]
+
+
+# the paper's figures
+
+
+def test_tables_1_and_2() -> None:
+    order = ("lpips", "lr_psnr_mean", "diversity")
+    assert printed(read_item("table1"), *order) == [
+        ("RRDB", "0.253", "49.20", "0"),
+        ("ESRGAN", "0.124", "39.03", "0"),
+        ("ESRGAN+", "0.279", "35.45", "22.13"),
+        ("SRFlow", "0.120", "49.97", "25.26"),
+        ("NCSR", "0.119", "50.75", "26.72"),
+        ("NCSR-extra", "0.118", "50.88", "26.79"),
+    ]
+    assert printed(read_item("table2"), *order) == [
+        ("RRDB", "0.419", "45.43", "0"),
+        ("ESRGAN", "0.277", "31.35", "0"),
+        ("SRFlow", "0.272", "50.00", "25.31"),
+        ("NCSR", "0.278", "44.55", "26.8"),
+        ("NCSR-extra", "0.253", "49.97", "25.7"),
+    ]
+
+
+def test_tables_3_and_4() -> None:
+    order = ("lpips", "ntire_lr_psnr_mean", "diversity")
+    third, fourth = printed(read_item("table3"), *order), printed(read_item("table4"), *order)
+    assert third[-4:] == [
+        ("CIPLAB", "0.121", "50.70", "23.091"),
+        ("BeWater", "0.137", "49.59", "23.948"),
+        ("njtech-seu", "0.149", "46.74", "26.924"),
+        ("Deepest", "0.117", "50.54", "26.041"),
+    ]
+    assert fourth[-4:] == [
+        ("CIPLAB", "0.266", "50.86", "23.320"),
+        ("BeWater", "0.297", "49.63", "23.700"),
+        ("njtech-seu", "0.366", "29.65", "28.193"),
+        ("Deepest", "0.259", "48.64", "26.941"),
+    ]
+    assert (len(third), len(fourth)) == (11, 10)
+    assert {line[0] for line in third} - {line[0] for line in fourth} == {"nanbeihuishi"}
+    places = []
+    for lines in (third, fourth):  # section 5: among teams over 45 dB
+        reached = [line for line in lines if float(line[2]) >= 45]
+        by_lpips = sorted(reached, key=lambda line: float(line[1]))
+        by_diversity = sorted(reached, key=lambda line: -float(line[3]))
+        places.append([[line[0] for line in order].index("Deepest") + 1 for order in (by_lpips, by_diversity)])
+    assert places == [[1, 2], [1, 1]]
+
+
+def test_ablations_and_figure_2() -> None:
+    assert printed(read_item("table5"), "diversity", "lpips", "lr_psnr_mean", "lr_psnr_worst") == [
+        ("no-layer", "25.38", "0.1228", "50.08", "47.32"),
+        ("NCSR", "26.72", "0.1193", "50.75", "49.14"),
+    ]
+    sixth = read_item("table6")
+    assert printed(sixth, "lr_psnr_worst") == [
+        ("no-layer", "47.32"),
+        ("std", "45.78"),
+        ("all-levels", "49.01"),
+        ("NCSR", "49.14"),
+        ("NCSR-extra", "50.13"),
+    ]
+    marks = ["".join("X✓"[mark] for mark in s.marks.values()) for s in sixth.subjects]
+    assert marks == ["XXXX", "X✓✓X", "✓XXX", "✓X✓X", "✓X✓✓"]
+    assert read_item("figure2").photographs == {"0828": "21.53", "0873": "24.11"}
+
+
+@pytest.mark.parametrize("name", items())
+def test_every_item_is_whole(name: str) -> None:
+    item = read_item(name)
+    assert item.title == f"{name[:-1].capitalize()} {name[-1]}"
+    measures = [column.measure for column in item.columns]
+    assert set(measures) <= {m.name for m in MEASURES}
+    for subject in item.subjects:
+        assert set(subject.figures) == (set(measures) if item.kind == "table" else set())
+        assert not re.search(r"[&* ]", subject.role)  # to be typed into a shell
+        if subject.recipe:
+            model = load_recipe(subject.recipe).model
+            assert (model.scale, model.flow is not None) == (item.scale_of(subject), subject.flow)
+            assert subject.temperature in (None, model.temperature)
+    assert len(items()) == 10
+
+
+# tables
+
+
+def test_table(
+    ncsr_: Command, tiny_model_folder: Path, encoder_folder: Path, data: Path, made_weights: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    (encoder_folder.parent / "recipe.yaml").write_text("steps: 12\nbatch: 3\ncrop: 32\n")
+    roles = (f"rrdb={encoder_folder}", f"NCSR={tiny_model_folder}")
+    how = ("-n", 2, "--lpips-weights", made_weights, "--device", "cpu")
+    result = ncsr_("reproduce", "table1", "--data", data, "--models", *roles, "-o", out, *how)
+    assert (result.code, result.err) == (0, "")
+    files = ["table1.csv", "table1.json", "table1.md"]
+    assert sorted(path.name for path in result.paths) == sorted([*REPORT, *files])
+
+    results, found = read(out / "results.json"), read(out / "table1.json")
+    rows = {row["name"].partition(":")[0]: row for row in results["rows"]}
+    assert list(rows) == ["bicubic", "RRDB", "NCSR"]
+    assert (rows["NCSR"]["temperature"], rows["NCSR"]["samples"], rows["RRDB"]["samples"]) == (0.9, 2, 1)
+    subjects = {s["role"]: s for s in found["subjects"]}
+    assert subjects["NCSR"]["paper"] == {"diversity": 26.72, "lpips": 0.119, "lr_psnr_mean": 50.75}
+    for role in ("RRDB", "NCSR"):
+        for measure, value in subjects[role]["here"]["figures"].items():
+            assert value == rows[role]["figures"][measure], (role, measure)
+        assert subjects[role]["here"]["fingerprint"] == rows[role]["fingerprint"]
+    assert set(subjects["NCSR"]["here"]["figures"]) == {"diversity", "lpips", "lr_psnr_mean"}
+    assert subjects["SRFlow"]["here"] is None
+    assert found["results"]["sha256"] == hashlib.sha256((out / "results.json").read_bytes()).hexdigest()
+    assert found["command"].startswith("ncsr reproduce table1 ")
+    assert (found["protocol"]["seed"], found["ncsr"]) == (0, ncsr.__version__)
+    assert "truncated" in found["protocol"]["rounding"]
+
+    said = "\n".join(found["differences"])
+    for words in (
+        "Photographs: 2 of data; the paper: the 100 validation images of DIV2K.",
+        "Samples of each photograph: 2; the paper: 10.",
+        "temperature 0.9, as in the paper; the model's own is 0.8.",
+        "encoder.blocks 2 (paper 23)",
+        "flow.steps 2 (paper 16)",
+        "trained by the recipe beside it (steps 12, batch 3, crop 32",
+        "The paper (rrdb-x4): 1000000 steps of 16 crops of 160 pixels.",
+        "how it was trained is not recorded beside it. The paper (ncsr-x4): 220000 steps of 18 crops of 160 pixels on "
+        "DF2K.",
+        "other weights, SHA-256",
+        "No model was given for ESRGAN, ESRGAN+, SRFlow, NCSR-extra.",
+    ):
+        assert words in said, words
+
+    text = (out / "table1.md").read_text(encoding="utf-8")
+    lpips, lr = (rows["NCSR"]["figures"][n] for n in ("lpips", "lr_psnr_mean"))
+    diversity = rows["NCSR"]["figures"]["diversity"]
+    assert (
+        "| NCSR | 26.72 | {:.2f} ± {:.2f} | 0.119 | {:.4f} ± {:.4f} | 50.75 | {:.2f} ± {:.2f} |".format(
+            *(value[key] for value in (diversity, lpips, lr) for key in ("mean", "ci95"))
+        )
+        in text
+    )
+    assert "| NCSR* | 26.79 | – | 0.118 | – | 50.88 | – |" in text
+    assert "| | Diversity\N{NO-BREAK SPACE}↑, paper | here | LPIPS\N{NO-BREAK SPACE}↓, paper | here |" in text
+    assert re.search(r"\| bicubic \| – \| 0\.00 .*\| – \| \d", text)
+    with (out / "table1.csv").open(encoding="utf-8") as file:
+        lines = {line["role"]: line for line in csv.DictReader(file)}
+    assert (lines["SRFlow"]["lpips_paper"], lines["SRFlow"]["lpips_here"]) == ("0.120", "")
+    assert float(lines["NCSR"]["lpips_here"]) == lpips["mean"]
+    assert (lines["NCSR"]["seed"], lines["NCSR"]["photographs"]) == ("0", "2")
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "<h2>Table 1 of the paper</h2>" in page
+    assert "encoder.blocks 2 (paper 23)" in page
+
+
+def test_without_lpips_the_rest_is_there(
+    ncsr_: Command, tiny_model_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And running it again, or going on where it was stopped, gives the same files."""
+    model = tiny_model_folder
+    command = ("reproduce", "table5", f"NCSR={model}", f"no-layer={model}", "--data", data, "-n", 2, "-t", 0.7)
+    result = ncsr_(*command, "-o", tmp_path / "out")
+    assert result.code == 0
+    assert re.match("ncsr: LPIPS and the diversity on it are not measured: LPIPS needs AlexNet", result.err)
+    text = (tmp_path / "out/table5.md").read_text(encoding="utf-8")
+    assert "| LPIPS\N{NO-BREAK SPACE}↓ | 0.1228 | – | 0.1193 | – |" in text
+    assert re.search(r"\| LR PSNR-worst[^|]*\| 47.32 \| \d+\.\d\d ± \S+ \| 49.14 \| \d+\.\d\d ± \S+ \|", text)
+    assert "LPIPS and the diversity on it are not measured: LPIPS needs AlexNet" in text
+    assert "temperature 0.7; the paper: 0.9; the model's own is 0.8." in text
+    assert "flow.condition noise (paper none)" in text
+    before = contents(tmp_path / "out")
+    assert set(before) == {*REPORT, "table5.csv", "table5.json", "table5.md"}
+    (tmp_path / "out").rename(tmp_path / "first")
+
+    measured: list[str] = []
+    bench = run.Bench
+
+    def stopping(pair: Any, *rest: Any) -> Any:
+        measured.append(pair.files.name)
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return bench(pair, *rest)
+
+    monkeypatch.setattr(run, "Bench", stopping)
+    assert ncsr_(*command, "-o", tmp_path / "out").code == 130
+    assert ncsr_(*command, "-o", tmp_path / "out").code == 0
+    assert measured == ["0801.png", "0828.png", "0828.png"]
+    assert contents(tmp_path / "out") == before
+
+
+def test_marks_and_the_challenge(ncsr_: Command, tiny_model_folder: Path, data: Path, tmp_path: Path) -> None:
+    """Images that anything made may play a line, too."""
+    how = ("--data", data, "-n", 1, "--limit", 1, "-o", tmp_path / "out")
+    assert ncsr_("reproduce", "table6", *how, f"std={tiny_model_folder}").code == 0
+    text = (tmp_path / "out/table6.md").read_text(encoding="utf-8")
+    assert "| Noise-free block | ✗ |  | ✓ |  | ✗ |  | ✓ |  | ✓ |  |" in text
+    assert re.search(r"\| LR-PSNR worst[^|]*\| 47.32 \| – \| 45.78 \| \d+\.\d\d \| 49.01 \| – \|", text)
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    Image.open(data / "0801.png").save(ours / "0801_s0.png")
+    result = ncsr_("reproduce", "table3", *how, "-m", f"Deepest={tiny_model_folder}", "-m", f"SSS={ours}")
+    assert result.code == 0, result.err
+    text = (tmp_path / "out/table3.md").read_text(encoding="utf-8")
+    assert "LR PSNR ≥ 45, paper | here |" in text
+    assert re.search(r"\| SSS \| 0.110 \| – \| 44.70 \| (inf|\d+\.\d\d) \| 13.285 \| – \| no \| yes \|", text)
+    assert re.search(r"\| Deepest \(NCSR\) \| .* \| 50.54 \| .* \| yes \| no \|", text)
+    assert "| CIPLAB | 0.121 | – | 50.70 | – | 23.091 | – | yes | – |" in text
+    assert "images that were given, nothing is known of how they were made" in text
+
+
+# figures
+
+
+def test_comparison(ncsr_: Command, tiny_model_folder: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ("reproduce", "figure1", "--data", data, "--models", f"NCSR={tiny_model_folder}", "-n", 2, "-o", out)
+    assert ncsr_(*command).code == 0
+    before = contents(out)
+    assert set(before) == {*REPORT, "figure1.json", "figure1.md", "figure1.png"}
+    picture = Image.open(out / "figure1.png")
+    assert min(picture.size) > 300
+    assert torch.tensor(picture.convert("L").getextrema()).diff() > 200
+    found = read(out / "figure1.json")
+    assert [p["name"] for p in found["photographs"]] == ["0801.png"]  # 0831 is not there: as many as the paper shows
+    hr = torch.from_numpy(scene8(64, 72, seed=0)).permute(2, 0, 1)
+    assert found["photographs"][0]["place"] == list(find_place(hr, 4))
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert '<img class="plot" alt="Figure 1" src="data:image/png;base64,' in page
+    assert "| 0801.png, NCSR | – |" in (out / "figure1.md").read_text(encoding="utf-8")
+    assert ncsr_(*command).code == 0
+    assert contents(out) == before
+
+
+def test_place_is_where_the_photograph_varies() -> None:
+    hr = torch.full((3, 256, 320), 100, dtype=torch.uint8)
+    noise = torch.randint(256, (1, 120, 120), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    hr[:, 64:184, 128:248] = noise
+    left, top, side = find_place(hr, 4)
+    assert side == 128
+    assert abs(left - 124) <= 4
+    assert abs(top - 60) <= 4
+    assert find_place(hr[:, :40, :60], 4)[2] == 40
+
+
+def test_worst_samples(ncsr_: Command, tiny_model_folder: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    model = f"no-layer={tiny_model_folder}"
+    assert ncsr_("reproduce", "figure2", "--data", data, "--models", model, "-n", 3, "-o", out).code == 0
+    found = read(out / "figure2.json")
+    (photograph,) = found["photographs"]
+    assert photograph["name"] == "0828.png"  # the other one that the paper shows is not there
+    worst = photograph["figures"]["no-layer"]["lr_psnr_worst"]
+    text = (out / "figure2.md").read_text(encoding="utf-8")
+    assert f"| 0828.png, without the layer | 21.53 | {worst:.2f} |" in text
+    assert "| 0873 of DIV2K | 24.11 | – |" in text
+
+
+def test_both_scales(ncsr_: Command, tiny_model_folder: Path, x8_folder: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    models = (f"NCSR-x4={tiny_model_folder}", f"NCSR-x8={x8_folder}")
+    result = ncsr_("reproduce", "figure7", "--data", data, "--models", *models, "-n", 2, "-o", out)
+    assert result.code == 0, result.err
+    assert result.paths[-1] == out / "figure7.png"
+    upper, lower, both = (
+        Image.open(path) for path in (out / "x4/figure7.png", out / "x8/figure7.png", out / "figure7.png")
+    )
+    assert both.height == upper.height + lower.height
+    assert [read(out / part / "figure7.json")["protocol"]["scale"] for part in ("x4", "x8")] == [4, 8]
+    temperatures = [row["temperature"] for row in read(out / "x8/results.json")["rows"]]
+    assert temperatures == [None, 0.85]
+
+
+# wrong input
+
+
+def test_wrong_arguments(
+    ncsr_: Command,
+    tiny_model_folder: Path,
+    encoder_folder: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, how = tiny_model_folder, ("-o", tmp_path / "out", "--data", data)
+    role = f"NCSR={model}"
+    ncsr_("reproduce", "table7", role, *how).failed(
+        "cannot reproduce 'table7': did you mean table6.*There are table1, .*"
+    )
+    ncsr_("reproduce", "table1", *how).failed("table1 needs at least one model: .* RRDB, ESRGAN, .*NCSR-extra")
+    ncsr_("reproduce", "table1", "x4-small", *how).failed("--models takes ROLE=MODEL, got 'x4-small'; the roles of")
+    ncsr_("reproduce", "table1", f"EDSR={model}", *how).failed("table1 has no 'EDSR': its roles are RRDB, ESRGAN")
+    ncsr_("reproduce", "table1", role, f"ncsr={model}", *how).failed("two models are given for NCSR")
+    ncsr_("reproduce", "table2", role, *how).failed("NCSR of table2 enlarges by 8, the model .*tiny by 4")
+    ncsr_("reproduce", "table1", f"RRDB={model}", *how).failed("an encoder alone, the model .* a flow: .*:encoder is")
+    ncsr_("reproduce", "table1", f"NCSR={encoder_folder}", *how).failed("is a flow, the model .* an encoder alone$")
+    ncsr_("reproduce", "table1", "NCSR=x5-large", *how).failed("no model 'x5-large'")
+    ncsr_("reproduce", "table1", role, *how, "-n", 0).failed("at least 1")
+    ncsr_("reproduce", "table1", role, *how, "-t", -1).failed("temperature")
+    (tmp_path / "empty").mkdir()
+    ncsr_("reproduce", "table1", role, *how[:2], "--data", tmp_path / "empty").failed("holds no photographs")
+    ncsr_("reproduce", "table1", f"NCSR={tmp_path / 'empty'}", *how).failed("empty holds neither a model nor images")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ncsr_("reproduce", "figure1", role, *how).failed(r"matplotlib: pip install 'ncsr\[eval\]'")

@@ -1,0 +1,207 @@
+"""What weights alone decide is computed once, and again when they change."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import pickle
+import threading
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ncsr import NCSR, InputError
+from ncsr.ops.prepacked_conv import FixedConv
+from ncsr.runtime.timing import gigaflops
+from tests.models import lively_encoder, lively_model
+
+LR = torch.rand(1, 3, 6, 7, generator=torch.Generator().manual_seed(0))
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("slope", [0, 0.2, 1])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("onednn", [True, False])
+@torch.no_grad()
+def test_convolution(
+    dtype: torch.dtype, slope: float, kernel: int, onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", onednn)
+    weight, bias = drawn(8, 5, kernel, kernel), drawn(8)
+    layer = FixedConv(weight, bias, dtype, slope)
+    for side in (6, 6, 6, 9, 9, 9, 6, 1):  # every size alone, again, and after another
+        wide = drawn(4, 7, side, side + 1, seed=side)
+        given = wide.clone()
+        expected = F.conv2d(wide[:, 1:6].to(dtype), weight.to(dtype), bias.to(dtype), padding=kernel // 2).float()
+        for addends in (0, 2, 4):  # for each of two images, two samples; for each sample
+            addend = drawn(addends, 8, side, side + 1, seed=1).to(dtype)
+            actual = layer(wide[:, 1:6], addend) if addends else layer(wide[:, 1:6])
+            total = expected + addend.float().repeat(4 // addends, 1, 1, 1) if addends else expected
+            assert actual.dtype == dtype
+            assert actual.is_contiguous(memory_format=torch.channels_last)
+            tolerance = 0.03 if dtype == torch.bfloat16 else 1e-5
+            torch.testing.assert_close(actual.float(), F.leaky_relu(total, slope), rtol=tolerance, atol=tolerance)
+        assert torch.equal(wide, given)
+
+
+def sample(model: NCSR) -> Tensor:
+    return model.space(LR.to(model.dtype)).sample(1, 0.5, seed=0)
+
+
+def test_is_kept() -> None:
+    model = lively_model(dtype=torch.float32).requires_grad_(False)
+    known, first = model.frozen(low=False), sample(model)
+    assert model.frozen(low=False) is known
+    assert torch.equal(sample(model), first)
+    assert model.train().frozen(low=False) is not model.frozen(low=False)  # in training nothing is kept
+    assert torch.equal(sample(model), first)
+
+
+@pytest.mark.parametrize("by", ["model", "space"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_follows_a_step(fused: bool, by: str) -> None:
+    model, hr = lively_model(dtype=torch.float32), torch.rand(1, 3, 24, 28)
+    first = sample(model)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)  # PyTorch does not count a fused one's steps
+    loss = model(hr, LR) if by == "model" else model.space(LR).bits_per_dim(hr)
+    loss.backward()
+    sample(model)  # before the step
+    optimiser.step()
+    assert not torch.equal(sample(model), first)
+    assert torch.equal(sample(model), sample(copy.deepcopy(model)))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_follows_steps_of_weights_that_were_fixed_before(whole: bool) -> None:
+    """Fine-tuning in eval mode: constants are known, then weights get gradients, and maybe lose them again."""
+    model, hr = lively_model(dtype=torch.float32).requires_grad_(False), torch.rand(1, 3, 24, 28)
+    first = sample(model)
+    if whole:
+        model.requires_grad_(True)
+    else:
+        for parameter in model.parameters():
+            parameter.requires_grad = True
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    model(hr, LR).backward()
+    optimiser.step()
+    changed = model.requires_grad_(False) if whole else model
+    assert not torch.equal(sample(changed), first)
+    assert torch.equal(sample(changed), sample(copy.deepcopy(model)))
+
+
+def test_follows_new_weights() -> None:
+    model, other = lively_model(dtype=torch.float32), lively_model(dtype=torch.float32)
+    first = sample(model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.01)
+    changed = sample(other)
+    assert not torch.equal(first, changed)
+    model.load_state_dict(other.state_dict())
+    assert torch.equal(sample(model), changed)
+    with torch.inference_mode():
+        assert torch.equal(sample(model), changed)
+    weight = model.encoder.first.weight
+    weight.data = 2 * weight.data
+    assert not torch.equal(sample(model), changed)
+    assert not torch.equal(sample(other.half().float()), changed)
+
+
+def test_follows_another_type() -> None:
+    model = lively_model(dtype=torch.float32)
+    single = sample(model)
+    assert sample(model.double()).dtype == torch.float64
+    torch.testing.assert_close(sample(model).float(), single, rtol=0, atol=1e-4)
+
+
+def test_densities_of_weights_that_have_changed_are_refused() -> None:
+    model, hr = lively_model(dtype=torch.float32).requires_grad_(False), torch.rand(1, 3, 24, 28)
+    space = model.space(LR)
+    latents = space.encode(hr)
+    model.encoder.first.weight.mul_(1.01)
+    for call in (lambda: space.log_prob(hr), lambda: space.encode(hr), lambda: space.decode(latents)):
+        with pytest.raises(InputError, match=r"the weights have changed since this space was made: make a new one"):
+            call()
+    assert model.space(LR).log_prob(hr).isfinite().all()
+
+
+def test_a_space_has_as_many_backward_passes_as_are_asked_for() -> None:
+    model, hr = lively_model(dtype=torch.float32), torch.rand(1, 3, 24, 28)
+    space, gradients = model.space(LR), []
+    for _ in range(2):
+        model.zero_grad()
+        space.log_prob(hr).sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert gradients[0]
+    for first, second in zip(*gradients, strict=True):
+        assert torch.equal(first, second)
+
+
+def test_hooks_are_not_copied() -> None:
+    model, seen = lively_model(dtype=torch.float32), []
+    before = sample(model)
+
+    def hook(lock: threading.Lock, *_: object) -> None:
+        with lock:  # which nothing can copy
+            seen.append(1)
+
+    model.encoder.first.register_forward_hook(functools.partial(hook, threading.Lock()))
+    assert torch.equal(sample(model), before)
+    assert not seen
+
+
+@pytest.mark.parametrize("model", [lively_model(dtype=torch.float32), lively_encoder("esrgan+", torch.float32)])
+def test_a_space_keeps_the_weights_it_was_made_with(model: NCSR) -> None:
+    space = model.space(LR)
+    before = space.sample(1, 0.5, seed=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.01)
+    assert torch.equal(space.sample(1, 0.5, seed=0), before)
+    assert not torch.equal(sample(model), before)
+
+
+@pytest.mark.parametrize("model", [lively_model(dtype=torch.float32), lively_encoder("esrgan+", torch.float32)])
+def test_copies(model: NCSR) -> None:
+    image = sample(model)
+    space = model.space(LR)
+    for _ in range(2):  # the second time weights are laid out for this size
+        assert torch.equal(space.sample(1, 0.5, seed=0), image)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(sample(twin), image)
+    assert torch.equal(copy.deepcopy(space).sample(1, 0.5, seed=0), image)
+
+
+@torch.no_grad()
+def test_weights_made_for_inference() -> None:
+    with torch.inference_mode():
+        model = lively_model(dtype=torch.float32)
+        first = sample(model)
+        assert torch.equal(first, sample(lively_model(dtype=torch.float32)))
+        model.encoder.first.weight.mul_(2)
+        assert not torch.equal(sample(model), first)
+
+
+def test_what_is_seen_without_gradients_has_none() -> None:
+    model = lively_model()
+    space, hr = model.space(LR.double()), torch.rand(1, 3, 24, 28, dtype=torch.float64)
+    assert space.log_prob(hr).requires_grad
+    with torch.no_grad():
+        quiet = space.log_prob(hr)
+    torch.testing.assert_close(quiet, space.log_prob(hr).detach(), rtol=1e-12, atol=0)
+
+
+def test_counts_its_arithmetic() -> None:
+    x, weight = drawn(2, 5, 6, 6), drawn(8, 5, 3, 3)
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        layer, addend = FixedConv(weight, None, dtype, 0), drawn(1, 8, 6, 6).to(dtype)
+        for _ in range(3):
+            expected = 2 * 2 * 8 * 36 * 5 * 9 / 1e9
+            assert gigaflops(lambda layer=layer: layer(x)) == pytest.approx(expected)  # type: ignore[misc]
+            assert gigaflops(lambda layer=layer, a=addend: layer(x, a)) == pytest.approx(expected)  # type: ignore[misc]

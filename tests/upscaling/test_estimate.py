@@ -1,0 +1,79 @@
+"""Plans come true: the memory of a real run, and what a plan is made of."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ncsr
+import ncsr.runtime.memory
+from ncsr.images import photo_from_array, source_of
+from ncsr.runtime.memory import resident
+from ncsr.upscaling.estimate import plan
+from ncsr.upscaling.tile_size import tile_bytes
+from ncsr.upscaling.tiling import Drawing
+from tests.conftest import TINY, scene8
+
+_MEASURED = """
+import re, sys
+from ncsr.cli import main
+try:
+    main()
+finally:
+    print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1], file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells the peak on Linux alone")
+@pytest.mark.parametrize(("height", "width", "how"), [(48, 64, ["-n", "2"]), (100, 120, ["-n", "1", "--tile", "72"])])
+def test_memory_is_as_planned(tmp_path: Path, height: int, width: int, how: list[str]) -> None:
+    """Within 30 % of the peak of a process that enlarges with the bundled model, Python and PyTorch included."""
+    Image.fromarray(scene8(height, width)).save(tmp_path / "photo.png")
+    environment = os.environ | {"PYTHONPATH": str(Path(ncsr.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", _MEASURED, *arguments, "photo.png", *how, "--precision", "float32"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
+
+    planned = re.search(r"memory +(\d+) MiB", run("plan").stdout)
+    assert planned
+    peak = int(run("upscale", "-o", "out").stderr.splitlines()[-1]) / 1024
+    assert 0.7 * peak < int(planned[1]) < 1.3 * peak
+
+
+def test_too_small_a_photograph(tiny_model: ncsr.NCSR) -> None:
+    with pytest.raises(ncsr.InputError, match="20 x 3 pixels: the smallest that can be enlarged is 4 x 4"):
+        plan(source_of(photo_from_array(scene8(3, 20))), tiny_model, Drawing(1, 0.8, 0), ".png")
+
+
+def test_what_files_left_in_a_containers_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {
+        "/proc/self/cgroup": "0::/job",
+        "/sys/fs/cgroup/job/memory.max": "1000",
+        "/sys/fs/cgroup/job/memory.current": "900",
+        "/sys/fs/cgroup/job/memory.stat": "anon 200\ninactive_file 600\nactive_file 100",
+    }
+    monkeypatch.setattr(ncsr.memory, "_text", lambda path: texts.get(str(path), ""))
+    assert ncsr.runtime.memory.available(torch.device("cpu")) == 700
+
+
+def test_parts_of_a_plan(tiny_model: ncsr.NCSR) -> None:
+    source = source_of(photo_from_array(scene8(40, 200)))
+    whole = plan(source, tiny_model, Drawing(3, 0.8, 0), ".png")
+    assert (whole.tiles, whole.side, whole.scratch) == (1, 200, 0)
+    assert whole.seconds > 0
+    assert 0 < whole.memory - resident() < tile_bytes(TINY, 40 * 200, False) + 2**27
+    tiled = plan(source, tiny_model, Drawing(3, 0.8, 0, 16), ".png")
+    assert (tiled.tiles, tiled.side, tiled.scratch) == (3 * 13, 16, 3 * 160 * 800 * 3)
+    consistent = plan(source, tiny_model, Drawing(3, 0.8, 0, 16), ".png", consistent=True)
+    assert consistent.scratch == (3 + 1) * 160 * 800 * 3 * 2
+    deep = source_of(photo_from_array(scene8(40, 200, 4).astype(np.uint16) * 257))
+    assert plan(deep, tiny_model, Drawing(1, 0.8, 0, 16), ".tif").scratch == 160 * 800 * 4 * 2

@@ -1,0 +1,306 @@
+"""Tiles: they cover an image once, nobody sees them, and a sample that is not finite is drawn again as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ncsr import NCSR, EncoderConfig, InputError, ModelConfig, SamplingError
+from ncsr.runtime import memory
+from ncsr.space import ATTEMPTS, FlowSpace
+from ncsr.upscaling import tiling as module
+from ncsr.upscaling.resume_log import Journal
+from ncsr.upscaling.tile_size import OVERLAP, choose_side, tile_bytes
+from ncsr.upscaling.tiling import Drawing, Tile, draw_tiles, sample_image, tiles
+from tests.conftest import TINY, scene
+
+_GRAY_LEVEL = 1 / 255
+
+
+def _lr(height: int, width: int) -> Tensor:
+    return torch.from_numpy(scene(height, width)).permute(2, 0, 1).float()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "side"), [(4, 4, 16), (16, 33, 16), (47, 50, 16), (61, 30, 24), (50, 50, 50)]
+)
+def test_tiles_cover_every_pixel_once(height: int, width: int, side: int) -> None:
+    covered = np.zeros((height, width), dtype=int)
+    for tile in tiles(height, width, side):
+        covered[tile.top : tile.bottom, tile.left : tile.right] += 1
+        assert max(tile.bottom - tile.top, tile.right - tile.left) <= side
+        top, left, bottom, right = tile.window
+        assert top % 2 == left % 2 == 0
+        assert top == max(tile.top - OVERLAP, 0)
+        assert left == max(tile.left - OVERLAP, 0)
+        assert bottom == min(tile.bottom + OVERLAP, height)
+        assert right == min(tile.right + OVERLAP, width)
+        assert bottom % 2 == 0 or bottom == height
+        assert right % 2 == 0 or right == width
+    assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("tile", [16, 19])
+def test_tiled_image_equals_the_untiled_one(tiny_model: NCSR, tile: int) -> None:
+    lr = _lr(21, 38)
+    whole = tiny_model.space(lr[None]).sample(2, 0.8, seed=3)[:, 0]
+    torch.testing.assert_close(sample_image(tiny_model, lr, 2, 0.8, 3), whole, rtol=0, atol=1e-5)
+    assert whole[0].sub(whole[1]).abs().mean() > 10 * _GRAY_LEVEL
+    tiled = sample_image(tiny_model, lr, 2, 0.8, 3, tile)
+    assert (tiled - whole).abs().max() < _GRAY_LEVEL
+
+
+def test_tiles_need_their_overlap(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison above would see a seam."""
+    lr = _lr(20, 38)
+    whole = sample_image(tiny_model, lr, 1, 0.8, 3)
+    monkeypatch.setattr(module, "OVERLAP", 0)
+    assert (sample_image(tiny_model, lr, 1, 0.8, 3, 16) - whole).abs().max() > 2 * _GRAY_LEVEL
+
+
+def test_large_images_are_tiled_by_memory(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_side(tiny_model, 40, 61, None) == 64
+    lr = _lr(20, 38)
+    whole = sample_image(tiny_model, lr, 1, 0.8, 3)
+    monkeypatch.setattr(module, "available", lambda device: 2 * tile_bytes(TINY, 20 * 32, False))
+    assert choose_side(tiny_model, 20, 38, None) == 16
+    seen = []
+    tiled = sample_image(tiny_model, lr, 1, 0.8, 3, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (6, 6)
+    assert (tiled - whole).abs().max() < _GRAY_LEVEL
+
+
+def test_encoder_alone_is_tiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = NCSR(ModelConfig(encoder=EncoderConfig(features=4, growth=2, blocks=1), flow=None), "float32").eval()
+    lr = _lr(17, 40)
+    assert (sample_image(model, lr, 1, tile=16) - sample_image(model, lr, 1)).abs().max() < _GRAY_LEVEL
+    free = 2 * int(1.4 * tile_bytes(model.config, 17 * 200, False))
+    monkeypatch.setattr(module, "available", lambda device: free)
+    assert choose_side(model, 17, 400, None) == 136  # a third, rounded up
+
+
+@pytest.mark.parametrize("tile", [16, 22])
+def test_esrgan_plus_noise_is_that_of_the_whole_image(tile: int) -> None:
+    torch.manual_seed(0)
+    encoder = EncoderConfig(features=8, growth=4, blocks=1, dense_block="esrgan+")
+    model = NCSR(ModelConfig(encoder=encoder, flow=None, temperature=1), "float32").eval()
+    lr = _lr(39, 70)  # 280 columns of the enlarged image: more than a block of numbers
+    whole = sample_image(model, lr, 2, seed=3)
+    assert (whole[0] - whole[1]).abs().max() > 10 * _GRAY_LEVEL
+    assert (sample_image(model, lr, 2, seed=3, tile=tile) - whole).abs().max() < _GRAY_LEVEL
+    batch = model.space(torch.stack((lr.flip(1), lr))).sample(2, seed=3)[:, 1]
+    torch.testing.assert_close(batch, whole, rtol=0, atol=1e-5)
+
+
+def test_sample_of_a_seed_does_not_depend_on_their_number(tiny_model: NCSR) -> None:
+    lr = _lr(18, 20)
+    three = sample_image(tiny_model, lr, 3, 0.8, 5)
+    torch.testing.assert_close(sample_image(tiny_model, lr, 2, 0.8, 5), three[:2], rtol=0, atol=1e-5)
+    assert (sample_image(tiny_model, lr, 1, 0.8, 6) - three[:1]).abs().mean() > 10 * _GRAY_LEVEL
+
+
+@pytest.mark.parametrize(("tile", "parts"), [(None, 1), (16, 4)])
+def test_progress_rises_to_the_total(tiny_model: NCSR, tile: int | None, parts: int) -> None:
+    seen: list[tuple[int, int]] = []
+    sample_image(tiny_model, _lr(20, 20), 2, 0.8, 0, tile, lambda done, total: seen.append((done, total)))
+    assert seen[0] == (0, 2 * parts)
+    assert seen[-1] == (2 * parts, 2 * parts)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+class _Spoiled:
+    """`FlowSpace.draw` whose sample 1 is not finite at one tile's origin in the first `failing` attempts."""
+
+    def __init__(self, failing: int) -> None:
+        self.failing, self.attempts, self.draw = failing, [0, 0], FlowSpace.draw
+
+    def __call__(
+        self, space: FlowSpace, samples: Sequence[int], temperature: float, seed: int, attempt: int = 0
+    ) -> Tensor:
+        images = self.draw(space, samples, temperature, seed, attempt)
+        for place, sample in enumerate(samples):
+            self.attempts[sample] = max(attempt, self.attempts[sample])
+            if sample == 1 and space.origin == (0, 4) and attempt < self.failing:
+                images[place, 0, 0, -1, -1] = float("nan")
+        return images
+
+
+def test_one_bad_tile_redraws_the_whole_sample(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    lr = _lr(18, 24)  # with tiles of 20, windows start at columns 0 and 4
+    monkeypatch.setattr(module, "OVERLAP", 16)
+    good = sample_image(tiny_model, lr, 2, 0.8, 7, 20)
+    draw = FlowSpace.draw
+    monkeypatch.setattr(FlowSpace, "draw", lambda self, k, t, s, attempt=0: draw(self, k, t, s, attempt + 1))
+    second_draw = sample_image(tiny_model, lr, 2, 0.8, 7, 20)
+    monkeypatch.setattr(FlowSpace, "draw", draw)
+    spoiled = _Spoiled(failing=1)
+    monkeypatch.setattr(FlowSpace, "draw", lambda *args: spoiled(*args))
+    images = sample_image(tiny_model, lr, 2, 0.8, 7, 20)
+    torch.testing.assert_close(images[0], good[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(images[1], second_draw[1], rtol=0, atol=1e-5)
+    assert (second_draw[1] - good[1]).abs().mean() > _GRAY_LEVEL
+    assert spoiled.attempts == [0, 1]
+
+
+def test_never_finite_is_an_error(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoiled = _Spoiled(failing=ATTEMPTS)
+    monkeypatch.setattr(FlowSpace, "draw", lambda *args: spoiled(*args))
+    with pytest.raises(SamplingError, match=r"sample 1 was not finite in 3 draws at temperature 0\.8"):
+        sample_image(tiny_model, _lr(18, 24), 2, 0.8, 7, 20)
+    assert spoiled.attempts == [0, ATTEMPTS - 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"tile": 15}, "at least 16 LR pixels, got 15"),
+        ({"n": 0}, "at least 1, got 0"),
+        ({"temperature": -0.1}, r"from 0 up, got -0\.1"),
+        ({"temperature": float("nan")}, "got nan"),
+        ({"seed": -1}, "at least 0, got -1"),
+        ({"lr": torch.zeros(3, 3, 8)}, "sides from 4"),
+    ],
+)
+def test_wrong_requests(tiny_model: NCSR, change: dict[str, object], reason: str) -> None:
+    request: dict[str, object] = {"lr": _lr(8, 8), "n": 1, "temperature": 0.8, "seed": 0, "tile": None, **change}
+    with pytest.raises(InputError, match=reason):
+        sample_image(tiny_model, **request)
+
+
+def _hungry(monkeypatch: pytest.MonkeyPatch, limit: int, error: Exception) -> list[int]:
+    """Make windows of more LR pixels than `limit` run out of memory; returns where tried windows are counted."""
+    space, tried = NCSR.space, []
+
+    def hungry(self: NCSR, lr: Tensor, *, origin: tuple[int, int] = (0, 0)) -> object:
+        tried.append(lr[0, 0].numel())
+        if tried[-1] > limit:
+            raise error
+        return space(self, lr, origin=origin)
+
+    monkeypatch.setattr(NCSR, "space", hungry)
+    return tried
+
+
+_EXHAUSTION = (
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory"),
+)
+
+
+@pytest.mark.parametrize("error", _EXHAUSTION)
+def test_tiles_are_halved_when_memory_runs_out(
+    tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    lr = _lr(60, 64)
+    whole = sample_image(tiny_model, lr, 2, 0.8, 3)
+    tried = _hungry(monkeypatch, 50 * 50, error)
+    said: list[str] = []
+    images = torch.empty_like(whole)
+    drawing = Drawing(2, 0.8, 3)
+
+    def read(tile: Tile) -> Tensor:
+        top, left, bottom, right = tile.window
+        return lr[:, top:bottom, left:right]
+
+    for tile, k, image in draw_tiles(tiny_model, (60, 64), read, drawing, Journal(), say=said.append):
+        images[k, :, 4 * tile.top : 4 * tile.bottom, 4 * tile.left : 4 * tile.right] = image
+    assert (images.clamp(0, 1) - whole).abs().max() < _GRAY_LEVEL
+    assert said == ["memory ran out: going on with tiles of 32 LR pixels"]
+    assert tried[0] == 60 * 64
+    assert max(tried[1:]) == 48 * 48
+
+
+def test_an_explicit_tile_is_obeyed_and_the_smallest_is_the_end(
+    tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _hungry(monkeypatch, 40 * 40, MemoryError())
+    reason = (
+        r"not enough memory for tiles of 32 LR pixels: about \d+ MiB are needed, \d+ MiB are free; choose a smaller"
+    )
+    with pytest.raises(InputError, match=reason):
+        sample_image(tiny_model, _lr(60, 64), 1, 0.8, 3, 32)
+    _hungry(monkeypatch, 4, MemoryError())
+    with pytest.raises(InputError, match=r"tiles of 16 LR pixels: .*; close other programs or take a smaller model"):
+        sample_image(tiny_model, _lr(60, 64), 1, 0.8, 3)
+
+
+def test_no_memory_for_the_smallest_tile_is_said_first(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "available", lambda device: 10 * 2**20)
+    with pytest.raises(InputError, match=r"not enough memory for tiles of 16 LR pixels: .* 10 MiB are free"):
+        choose_side(tiny_model, 100, 100, None)
+    assert choose_side(tiny_model, 100, 100, 32) == 32
+    needed = module.tiles_bytes(tiny_model, 100, 100, 16)
+    monkeypatch.setattr(module, "available", lambda device: needed)
+    assert choose_side(tiny_model, 100, 100, None) == 16
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(40, 61, 64), (40, 61, 40), (90, 200, 60), (33, 33, 32)])
+def test_memory_is_that_of_the_largest_window(tiny_model: NCSR, height: int, width: int, side: int) -> None:
+    largest = max(tile.pixels for tile in tiles(height, width, side))
+    more = 1 if side >= width else 1.4
+    assert module.tiles_bytes(tiny_model, height, width, side) == int(more * tile_bytes(TINY, largest, False))
+
+
+def test_less_memory_smaller_tiles(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = []
+    for mebibytes in (100, 200, 300, 4000):
+        monkeypatch.setattr(module, "available", lambda device, free=mebibytes: free * 2**20)
+        sides.append(choose_side(tiny_model, 300, 400, None))
+        assert sides[-1] == 16 or module.tiles_bytes(tiny_model, 300, 400, sides[-1]) <= mebibytes * 2**19
+    assert sides == sorted(set(sides))
+    assert sides[-1] == 200
+    assert choose_side(tiny_model, 100, 256, None) == 256
+    assert choose_side(tiny_model, 4, 257, None) == 132
+
+
+def test_other_errors_are_not_taken_for_memory(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    _hungry(monkeypatch, 4, RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        sample_image(tiny_model, _lr(20, 20), 1, 0.8, 3)
+
+
+def test_sample_of_a_seed_does_not_depend_on_number_batch_or_tile(tiny_model: NCSR) -> None:
+    """Sample 1 of seed 5, drawn in every way there is."""
+    lr = _lr(34, 38)
+    sample = tiny_model.space(lr[None]).sample(2, 0.8, seed=5)[1, 0]
+    batch = torch.stack((_lr(34, 38).flip(1), lr, lr.flip(2)))
+    others = [
+        tiny_model.space(lr[None]).sample(5, 0.8, seed=5)[1, 0],
+        tiny_model.space(batch).sample(3, 0.8, seed=5)[1, 1],
+        tiny_model.space(lr[None]).draw([1], 0.8, 5)[0, 0].clamp(0, 1),
+        sample_image(tiny_model, lr, 2, 0.8, 5)[1],
+        sample_image(tiny_model, lr, 4, 0.8, 5)[1],
+    ]
+    for other in others:
+        torch.testing.assert_close(other, sample, rtol=0, atol=1e-5)
+    for tile in (16, 18, 24, 32):
+        assert (sample_image(tiny_model, lr, 2, 0.8, 5, tile)[1] - sample).abs().max() < _GRAY_LEVEL
+    assert (sample_image(tiny_model, lr, 1, 0.8, 5)[0] - sample).abs().mean() > 10 * _GRAY_LEVEL
+
+
+def test_available_memory_is_the_least_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "/proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 5000 kB\n",
+        "/proc/self/cgroup": "0::/box\n",
+        "/sys/fs/cgroup/box/memory.max": "max\n",
+        "/sys/fs/cgroup/memory.max": "4096000\n",
+        "/sys/fs/cgroup/memory.current": "1024000\n",
+        "/proc/self/limits": "Max address space  unlimited  unlimited  bytes\n",
+    }
+    monkeypatch.setattr(memory, "_text", lambda path: files.get(str(path), ""))
+    cpu = torch.device("cpu")
+    assert memory.available(cpu) == 3072000
+    files["/sys/fs/cgroup/memory.max"] = "max\n"
+    assert memory.available(cpu) == 5000 * 1024
+    files["/proc/self/limits"] = "Max address space  3000000  unlimited  bytes\n"
+    files["/proc/self/status"] = "VmSize:  1000 kB\n"
+    assert memory.available(cpu) == 3000000 - 1024000
+    files |= {"/proc/self/cgroup": "4:memory:/a\n", "/sys/fs/cgroup/memory/a/memory.limit_in_bytes": "500"}
+    files["/sys/fs/cgroup/memory/a/memory.usage_in_bytes"] = "600"
+    assert memory.available(cpu) == 0
