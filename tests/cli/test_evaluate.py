@@ -19,6 +19,7 @@ from PIL import Image
 
 import ncsr
 from ncsr.evaluation import run
+from ncsr.evaluation.records import Records
 from ncsr.metrics import luma_psnr
 from ncsr.metrics.lpips import SHAPES
 from ncsr.ops.resize import imresize
@@ -150,24 +151,45 @@ def test_goes_on_where_it_was_stopped(
 def test_ranks_share_the_photographs(
     ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One rank after the other, in this process; the slow test below has real ones."""
+    """One rank after the other, in this process; the slow test below has real ones.
+
+    A photograph that none can read fails once, and a rank that dies in the middle goes on from its records.
+    """
 
     def alone(values: list[Any], value: Any) -> None:
         values[:] = [value] * len(values)
 
     for name, function in (("init_process_group", None), ("destroy_process_group", None), ("all_gather_object", alone)):
         monkeypatch.setattr(dist, name, function or (lambda *rest, **how: None))
+    save(hr / "0803.png", 64, 64, 3)
+    save(hr / "0804.png", 64, 64, 4)
+    (hr / "0805.png").write_bytes((hr / "0801.png").read_bytes()[:60])
     command = ("evaluate", tiny_model_folder, "--hr", hr, "-n", 2, "-o")
-    ncsr_(*command, tmp_path / "one")
+    one = ncsr_(*command, tmp_path / "one")
+    assert one.code == 1
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
+    add, added = Records.add, []
+
+    def dying(self: Records, name: str, *rest: Any) -> None:
+        add(self, name, *rest)
+        added.append(name)
+        if len(added) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Records, "add", dying)
+    assert ncsr_(*command, tmp_path / "out").code == 130
     result = ncsr_(*command, tmp_path / "out")
     assert (result.code, result.out, result.err) == (0, "", "")
+    assert added == ["0802.png", "0804.png"]
     monkeypatch.setenv("RANK", "0")
-    assert ncsr_(*command, tmp_path / "out").code == 0
+    result = ncsr_(*command, tmp_path / "out")
+    assert result.code == 1
+    assert set(result.err.splitlines()) == set(one.err.splitlines())
     states = sorted(path.name for path in (tmp_path / "out").glob(".ncsr-*/set-*"))
     assert states == ["set-0-of-2.safetensors", "set-1-of-2.safetensors"]
     assert (tmp_path / "out/images.csv").read_bytes() == (tmp_path / "one/images.csv").read_bytes()
+    assert "0805.png" in read(tmp_path / "out")["notes"][-1]
     for name, row in rows(tmp_path / "one").items():
         for measure, value in row.items():
             assert rows(tmp_path / "out")[name][measure]["mean"] == close(value["mean"], 1e-9), measure
@@ -300,7 +322,7 @@ def test_missing_extras(
     command = ("evaluate", tiny_model_folder, "--hr", hr, "-o", tmp_path / "out", "-t", 0.5, "-t", 0.9)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ncsr_(*command).failed(r"matplotlib: pip install 'ncsr\[eval\]'")
-    for name in [name for name in sys.modules if name.startswith(("ncsr.evaluation", "ncsr.metrics.streaming"))]:
+    for name in [name for name in sys.modules if name.startswith(("ncsr.evaluation", "ncsr.cli.reporting", "ncsr.metrics.streaming"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
     ncsr_(*command).failed(r"torchmetrics: pip install 'ncsr\[eval\]'")
@@ -345,3 +367,16 @@ def test_measure_names_what_is_wrong(ncsr_: Command, hr: Path, tmp_path: Path) -
     result = ncsr_(*command)
     assert (result.code, result.out) == (2, "")
     assert "no image of 0801.png" in result.err
+
+
+def test_a_failure_names_its_photograph_though_another_name_ends_alike(ncsr_: Command, tmp_path: Path) -> None:
+    """000000_sample00001.png, which is broken, ends in 1.png, the photograph that it belongs to."""
+    for i, name in enumerate(("1.png", "2.png")):
+        save(tmp_path / "hr" / name, 64, 64, i)
+        for k in range(2):
+            save(tmp_path / "sr" / f"{i:06d}_sample{k:05d}.png", 64, 64, i)
+    (tmp_path / "sr" / "000000_sample00001.png").write_bytes(b"broken")
+    result = ncsr_("measure", "--hr", tmp_path / "hr", "--sr", tmp_path / "sr", "-s", 4, "-o", tmp_path / "out")
+    assert result.code == 1
+    assert re.match(r"ncsr: 1\.png: .*000000_sample00001\.png", result.err.splitlines()[-1])
+    assert [image["name"] for image in read(tmp_path / "out")["images"]] == ["2.png"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import os
 import signal
@@ -22,10 +21,7 @@ from fsspec.registry import known_implementations
 from PIL import Image
 
 from ncsr.cli.options import with_address
-from ncsr.evaluation import on_ray as evaluation_scaleout
-from ncsr.evaluation.records import Records
 from ncsr.images import write_pixels
-from ncsr.metrics import lpips_weights
 from ncsr.runtime import ray_pool as cluster
 from ncsr.runtime.remote import Remote, place
 from ncsr.upscaling import on_ray as scaleout
@@ -153,25 +149,6 @@ class _Doomed(scaleout._Enlarger):
         return super().__call__(piece)
 
 
-class _MortalMeasurer(evaluation_scaleout._Measurer):
-    """The first worker that comes here is killed when it has measured a photograph."""
-
-    def __init__(self, marker: Path, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._marker = marker
-
-    def __call__(self, share: str) -> str:
-        if _first(self._marker):
-            add = Records.add
-
-            def die(*arguments: Any) -> None:
-                add(*arguments)
-                os.kill(os.getpid(), signal.SIGKILL)
-
-            Records.add = die  # type: ignore[method-assign]
-        return super().__call__(share)
-
-
 def _first(marker: Path) -> bool:
     try:
         marker.touch(exist_ok=False)
@@ -214,32 +191,6 @@ def test_what_kills_every_worker_is_one_failure(
     result = upscale(tree, "-o", tmp_path / "out", "--ray")
     result.failed(r"tree/b\.png: its worker died each time", r"tree/broken\.png", code=1)
     assert len(_contents(tmp_path / "out")) == 14
-
-
-@pytest.mark.usefixtures("two_workers")
-def test_evaluation_is_that_of_one_machine_though_a_worker_is_killed(
-    ncsr_: Command, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(lpips_weights, "URL", "http://127.0.0.1:9/" + lpips_weights.NAME)
-    (tmp_path / "hr").mkdir()
-    for seed in range(4):
-        Image.fromarray(scene8(32, 40, seed=seed)).save(tmp_path / "hr" / f"{seed}.png")
-    (tmp_path / "hr" / "4.png").write_bytes((tmp_path / "hr" / "0.png").read_bytes()[:60])
-    command = ("evaluate", tiny_model_folder, "--hr", tmp_path / "hr", "-n", 2)
-    alone = ncsr_(*command, "-o", tmp_path / "alone")
-    assert alone.code == 1
-    monkeypatch.setattr(evaluation_scaleout, "_Measurer", partial(_MortalMeasurer, tmp_path / "killed"))
-    result = ncsr_(*command, "-o", tmp_path / "out", "--ray")
-    assert (tmp_path / "killed").exists()
-    assert (result.code, result.err) == (1, alone.err)
-    assert result.paths == [tmp_path / "out" / path.name for path in alone.paths]
-    for name in ("images.csv", "table.md"):
-        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
-    reports = [json.loads((tmp_path / folder / "results.json").read_text()) for folder in ("alone", "out")]
-    for report in reports:
-        del report["command"]  # it names the folder
-    assert reports[0] == reports[1]
 
 
 def test_one_sentence_for_whatever_is_wrong(

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from ncsr.cli.options import Device, PrecisionName, RayAddress, load_model
+from ncsr.cli.options import Device, PrecisionName, load_model
 from ncsr.errors import InputError
 from ncsr.model import NCSR
 from ncsr.runtime.device import pick_device
-from ncsr.runtime.ray_pool import workers_at
 from ncsr.space import check_sampling
 from ncsr.upscaling.tile_size import SMALLEST
 
@@ -74,7 +73,6 @@ def evaluate(
     ] = 160,
     device: Device = "auto",
     precision: PrecisionName = "float32",
-    ray: RayAddress = None,
 ) -> None:
     """Measure models on photographs as the papers do, and write a report: a page, a table, JSON and CSV.
 
@@ -90,11 +88,8 @@ def evaluate(
 
     for temperature in temperatures or [0.0]:
         check_sampling(samples, temperature, seed)
-    with Processes() as processes, workers_at(ray, device) as workers:
-        if workers is None:
-            place = str(pick_device(processes.device(device)))
-        else:  # they move the models to where they compute
-            place, precision = "cpu", workers.precision(precision)
+    with Processes() as processes:
+        place = str(pick_device(processes.device(device)))
         contestants: list[Contestant] = [who.Bicubic()]
         notes: list[str] = []
         asked = scale
@@ -123,10 +118,10 @@ def evaluate(
             truncate=truncate,
             lpips=words,
             tile=tile,
-            device=place.partition(":")[0] if workers is None else workers.device,
+            device=place.partition(":")[0],
             precision=precision,
         )
         work = work_of(how, contestants, pairs, output, hr, lpips, truncate=truncate, pictures=pictures, notes=notes)
-        code = conclude(work, processes, problems, workers)
+        code = conclude(work, processes, problems)
     if code:
         raise typer.Exit(code)

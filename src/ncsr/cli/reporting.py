@@ -17,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ncsr import __version__
 from ncsr.errors import InputError
 from ncsr.evaluation.methods import Contestant, check_names
-from ncsr.evaluation.on_ray import evaluate_by
 from ncsr.evaluation.pairs import Files
 from ncsr.evaluation.plots import check_matplotlib, is_sweep
 from ncsr.evaluation.protocol import Protocol, Settings
@@ -26,7 +25,6 @@ from ncsr.evaluation.run import Progress as Told
 from ncsr.metrics import LPIPS, load_lpips
 from ncsr.runtime.device import pick_device
 from ncsr.runtime.files import make_folder
-from ncsr.runtime.ray_pool import Workers
 from ncsr.runtime.torchrun import Processes
 
 
@@ -115,14 +113,13 @@ def told(total: int, processes: Processes) -> Iterator[Told]:
         yield tell
 
 
-def conclude(work: Evaluation, processes: Processes, problems: list[str], workers: Workers | None = None) -> int:
+def conclude(work: Evaluation, processes: Processes, problems: list[str]) -> int:
     """Measure, write the report, print its files and what went wrong; returns the exit code.
 
     Args:
         work: what is to be done; `problems` are noted in its report.
         processes: that share it.
         problems: a sentence per file that is missing or misnamed.
-        workers: of a cluster, to share it instead.
     """
     work = replace(work, notes=[*work.notes, *problems])
     share = len(work.pairs[processes.rank :: processes.world])
@@ -132,9 +129,7 @@ def conclude(work: Evaluation, processes: Processes, problems: list[str], worker
     if work.pairs:
         make_folder(work.output)
         with told(share, processes) as tell:
-            paths, failures, warnings = (
-                evaluate(work, processes, tell) if workers is None else evaluate_by(workers, work, tell)
-            )
+            paths, failures, warnings = evaluate(work, processes, tell)
     if processes.rank:
         return 0
     for sentence in dict.fromkeys([*work.notes, *warnings, *failures]):

@@ -40,9 +40,6 @@ class Contestant:
         """Bits per dimension of the photograph; None without a likelihood."""
         return None
 
-    def move(self, device: str) -> None:
-        """Compute on another device from now on."""
-
 
 class Bicubic(Contestant):
     """MATLAB-compatible bicubic enlargement."""
@@ -101,10 +98,6 @@ class Model(Contestant):
         n, seed, tile = self.row.samples or 1, self._drawing.seed, self._drawing.tile
         photos = upscale_photo(photo, self._model, n, temperature=temperature, seed=seed, tile=tile)
         return torch.stack([p.rgb for p in photos])
-
-    def move(self, device: str) -> None:
-        """Compute there."""
-        self._model.to(device)
 
     def bits_per_dim(self, pair: Pair) -> float | None:
         """Of photographs that fit into a tile; whatever the temperature."""

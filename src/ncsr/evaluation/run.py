@@ -88,20 +88,20 @@ class Outcome(NamedTuple):
 
 def evaluate(work: Evaluation, processes: Processes, progress: Progress) -> Outcome:
     """Measure everything that has no record yet, and write the report."""
-    prints, unread = fingerprints(work)
+    prints, unread = _fingerprints(work)
     for rank in range(processes.world):  # one after the other: records of other photographs are removed
         if rank == processes.rank:
             records = Records(work.output, work.settings, prints, rank, processes.world)
         processes.gather(None)
-    failures = measure_part(work, prints, records, progress)
+    failures = _measure_share(work, prints, records, progress)
     gathered = processes.gather((failures, records.done))
     if processes.rank:
         return Outcome([], failures, [])
     failures = [sentence for part, _ in gathered for sentence in part]
-    return report(work, prints, records, set().union(*(names for _, names in gathered)), unread + failures)
+    return _report(work, prints, records, set().union(*(names for _, names in gathered)), unread + failures)
 
 
-def fingerprints(work: Evaluation) -> tuple[dict[str, str], list[str]]:
+def _fingerprints(work: Evaluation) -> tuple[dict[str, str], list[str]]:
     """The fingerprints of all photographs' files, by name, and a sentence for each that none can read."""
     prints, failures = {}, []
     for files in work.pairs:
@@ -112,7 +112,7 @@ def fingerprints(work: Evaluation) -> tuple[dict[str, str], list[str]]:
     return prints, failures
 
 
-def measure_part(work: Evaluation, prints: dict[str, str], records: Records, progress: Progress) -> list[str]:
+def _measure_share(work: Evaluation, prints: dict[str, str], records: Records, progress: Progress) -> list[str]:
     """Measure a process' share of the photographs, as far as they have no record; returns a sentence per failure."""
     failures = []
     mine = [files for files in work.pairs[records.rank :: records.world] if files.name in prints]
@@ -123,9 +123,8 @@ def measure_part(work: Evaluation, prints: dict[str, str], records: Records, pro
             continue
         try:
             _measure(work, files, prints[files.name], records, lambda part, f=files, d=done: progress(f.name, d + part))  # type: ignore[misc]
-        except (InputError, SamplingError) as error:
-            message = str(error)
-            failures.append(message if files.name in message else f"{files.name}: {message}")
+        except InputError as error:
+            failures.append(str(error))
         except (MemoryError, RuntimeError) as error:
             if not is_exhaustion(error):
                 raise
@@ -137,14 +136,14 @@ def measure_part(work: Evaluation, prints: dict[str, str], records: Records, pro
     return failures
 
 
-def report(
+def _report(
     work: Evaluation, prints: dict[str, str], records: Records, measured: set[str], failures: list[str]
 ) -> Outcome:
     """Write the report on what all processes have measured.
 
     Args:
         work: what was to be done.
-        prints: of `fingerprints`.
+        prints: fingerprints of the photographs' files, by name.
         records: of any process.
         measured: names of the photographs that have a record.
         failures: a sentence for each of the others.
@@ -166,8 +165,34 @@ def report(
 def _measure(
     work: Evaluation, files: Files, fingerprint: str, records: Records, progress: Callable[[float], None]
 ) -> None:
-    """Measure one photograph and write its record."""
-    pair = read_pair(files, work.settings.protocol.scale)
+    """Measure one photograph and write its record.
+
+    Raises:
+        InputError: whatever is wrong; the sentence names the photograph.
+    """
+    pair = read_pair(files, work.settings.protocol.scale)  # its errors name the file
+    try:
+        figures, shown = _measure_methods(work, pair, progress)
+    except (InputError, SamplingError) as error:
+        raise InputError(f"{files.name}: {error}") from error
+    for row, samples, _ in shown:  # once nothing can fail any more
+        records.measures[row.name].add(samples, pair.hr)
+    record = {
+        "name": files.name,
+        "agreement": pair.agreement,
+        "figures": figures,
+        "samples": {row.name: len(samples) for row, samples, _ in shown},
+    }
+    seen = files.index < work.settings.pictures
+    pictures = fragment(pair, shown, figures, work.lpips is not None) if seen else ""
+    panels = work.addition.panels(pair, shown) if work.addition else {}
+    records.add(files.name, fingerprint, record, pictures, panels)
+
+
+def _measure_methods(
+    work: Evaluation, pair: Pair, progress: Callable[[float], None]
+) -> tuple[dict[str, dict[str, float]], list[Shown]]:
+    """The figures of every row by its name, and every row's images."""
     bench = Bench(pair, work.lpips, work.truncate)
     figures: dict[str, dict[str, float]] = {}
     likelihoods: dict[str, float | None] = {}
@@ -183,18 +208,7 @@ def _measure(
         if bits is not None:
             figures[row.name]["bits_per_dim"] = bits
         shown.append(Shown(row, eight_bit(samples), error))
-    for row, samples, _ in shown:  # once nothing can fail any more
-        records.measures[row.name].add(samples, pair.hr)
-    record = {
-        "name": files.name,
-        "agreement": pair.agreement,
-        "figures": figures,
-        "samples": {row.name: len(samples) for row, samples, _ in shown},
-    }
-    seen = files.index < work.settings.pictures
-    pictures = fragment(pair, shown, figures, work.lpips is not None) if seen else ""
-    panels = work.addition.panels(pair, shown) if work.addition else {}
-    records.add(files.name, fingerprint, record, pictures, panels)
+    return figures, shown
 
 
 def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
