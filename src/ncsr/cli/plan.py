@@ -24,7 +24,7 @@ from ncsr.cli.options import (
 from ncsr.errors import InputError
 from ncsr.images import MAX_PIXELS, find_photos, open_photo
 from ncsr.runtime.memory import available
-from ncsr.runtime.remote import Remote, place
+from ncsr.runtime.remote import Remote, parse_location
 from ncsr.space import check_sampling
 from ncsr.upscaling.estimate import Plan
 from ncsr.upscaling.estimate import plan as make_plan
@@ -74,7 +74,7 @@ def plan(
 def _photographs(inputs: Sequence[str]) -> list[Path]:
     """The files that are named, and those in the folders that are."""
     found: list[Path] = []
-    for given in map(place, inputs):
+    for given in map(parse_location, inputs):
         if isinstance(given, Remote):
             raise InputError(f"{given} is a URL: plan is for files of this machine")
         found += find_photos(given) if given.is_dir() else [given]

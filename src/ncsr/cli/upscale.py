@@ -33,7 +33,7 @@ from ncsr.errors import InputError
 from ncsr.images import MAX_PIXELS, SUFFIXES, find_photos
 from ncsr.runtime.files import make_folder
 from ncsr.runtime.ray_pool import workers_at
-from ncsr.runtime.remote import Remote, place
+from ncsr.runtime.remote import Remote, parse_location
 from ncsr.space import check_sampling
 from ncsr.upscaling.job import Job, Outcome, check_names, settings_of
 from ncsr.upscaling.manifest import recorded
@@ -93,7 +93,7 @@ def upscale(
     With --ray, INPUT and OUTPUT may be URLs: s3://bucket/folder and whatever else fsspec has a driver for.
     """
     fresh = seed is None
-    sources, results = [place(text) for text in inputs], place(output)
+    sources, results = [parse_location(text) for text in inputs], parse_location(output)
     _check_places([*sources, results], ray)
     plan, problems = _plan(sources, results, consistent, recursive)
     if fresh:

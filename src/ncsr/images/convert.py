@@ -154,4 +154,4 @@ def with_metadata(photo: Photo, icc: bytes | None, block: bytes | None, orientat
         orientation = exif.orientation(block)
     alpha = None if photo.alpha is None else exif.upright(photo.alpha, orientation)
     photo = replace(photo, rgb=exif.upright(photo.rgb, orientation), alpha=alpha, icc=icc)
-    return replace(photo, exif=exif.fitted(block, *photo.size))
+    return replace(photo, exif=exif.with_size(block, *photo.size))

@@ -4,7 +4,7 @@ A block is a header (byte order, 42, offset of the first directory) and director
 entries (tag, type, number of values, and the values or their offset), and the offset of the next directory, which
 describes the preview image. Two tags of the first directory lead to further ones, Exif (camera) and GPS. Offsets count
 from the start of the block, and camera makers' notes hold such offsets where nobody else finds them: so a block is
-changed in place where that is possible (`fitted`), and rebuilt only on its way from and to TIFF.
+changed in place where that is possible (`with_size`), and rebuilt only on its way from and to TIFF.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def upright(image: Tensor, orientation: int) -> Tensor:
     return turned.flip(flips.get(orientation, ())).contiguous()
 
 
-def fitted(block: bytes, height: int, width: int) -> bytes | None:
+def with_size(block: bytes, height: int, width: int) -> bytes | None:
     """The block for an upright photograph of this size, all else in its place; None if it is empty or damaged.
 
     The preview image is unlinked: it shows another picture.

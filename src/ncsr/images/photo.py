@@ -21,7 +21,6 @@ class Photo:
         bits: per channel, 8 or 16.
         icc: the colour profile; None means sRGB.
         exif: the EXIF block, from its byte-order mark on, with orientation 1; None if there is none.
-        format: the suffix of the file it came from, lower case; ".png" if it was no file.
     """
 
     rgb: Tensor
@@ -30,7 +29,6 @@ class Photo:
     bits: Literal[8, 16] = 8
     icc: bytes | None = None
     exif: bytes | None = None
-    format: str = ".png"
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 3 or len(self.rgb) != 3:
@@ -60,7 +58,6 @@ class Source:
     bits: Literal[8, 16]
     icc: bytes | None
     exif: bytes | None
-    format: str
     window: Callable[[int, int, int, int], Photo]
 
     @property
@@ -77,7 +74,7 @@ def source_of(photo: Photo) -> Source:
         return replace(photo, rgb=photo.rgb[:, top:bottom, left:right], alpha=alpha)
 
     transparent = photo.alpha is not None
-    return Source(photo.size, transparent, photo.gray, photo.bits, photo.icc, photo.exif, photo.format, window)
+    return Source(photo.size, transparent, photo.gray, photo.bits, photo.icc, photo.exif, window)
 
 
 def premultiplied(photo: Photo) -> Tensor:

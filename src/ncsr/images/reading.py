@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.Image import DecompressionBombError
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -20,6 +23,7 @@ from ncsr.images import png
 from ncsr.images.convert import gray_if_equal, photo_from_array, photo_from_pil, with_metadata
 from ncsr.images.photo import Photo, Source, source_of
 from ncsr.images.tiff import read_tiff, tiff_size, tiff_source
+from ncsr.runtime.memory import is_exhaustion
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 """The suffixes, lower case, of the files that are read and written."""
@@ -28,6 +32,20 @@ MAX_PIXELS = 178_956_970
 """The default limit of a photograph's pixels: Pillow's, past which it calls a file a decompression bomb."""
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how classic and big ones begin
+# What Pillow, tifffile and imagecodecs (whose errors are RuntimeErrors) raise when a file is damaged. TypeError,
+# AttributeError, AssertionError and the like are not among them: they would be bugs of this package.
+_DECODER_ERRORS = (
+    ArithmeticError,
+    DecompressionBombError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 def find_photos(folder: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
@@ -61,11 +79,11 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     Raises:
         InputError: if there is no such file, or it is empty, damaged, truncated, too large, or no photograph. Its
             sentence names the file.
+        MemoryError: if there is not enough memory for it. Its sentence names the file, too.
     """
     path = Path(path)
     with _explained(path):
-        photo = _read(path, partial(_check_size, max_pixels))
-    return replace(photo, format=path.suffix.lower())
+        return _read(path, partial(_check_size, max_pixels))
 
 
 def open_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Source:
@@ -121,12 +139,19 @@ def photo_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Make whatever goes wrong with a file one sentence that names it."""
+    """Make what decoders raise one sentence that names the file; what they do not raise passes as it is.
+
+    Raises:
+        MemoryError: if memory ran out.
+        InputError: if it was anything else.
+    """
     try:
         yield
-    except Exception as error:  # damaged files make decoders raise anything, IndexError and struct.error included
+    except (MemoryError, *_DECODER_ERRORS) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        if not isinstance(error, (InputError, MemoryError)) and getattr(error, "errno", None) is None:
+        if is_exhaustion(error):
+            raise MemoryError(f"cannot read {path}: there is not enough memory ({reason})") from error
+        if not isinstance(error, InputError) and getattr(error, "errno", None) is None:
             reason = f"it is damaged, truncated or of an unusual kind ({reason})"
         raise InputError(f"cannot read {path}: {reason}") from error
 
@@ -139,7 +164,7 @@ class _JpegFile(JpegImageFile):
 
 
 def _read(path: Path, check_size: Callable[[int, int], None]) -> Photo:
-    """Read a file by its content, with whatever exceptions the decoders have."""
+    """Read a file by its content; a damaged one raises one of `_DECODER_ERRORS`."""
     _check_kind(path)
     with path.open("rb") as file:
         head = file.read(png.HEADER_LENGTH)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,7 @@ def read_tiff(path: Path, check_size: Callable[[int, int], None]) -> Photo:
     Raises:
         InputError: if the page is no photograph: floating point, signed or over 16 bits, other colours or channels.
     """
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
+    with _first_page(path) as page:
         check_size(page.imagewidth, page.imagelength)
         check_size(page.tilewidth, page.tilelength)
         _check_kind(page)
@@ -48,7 +48,7 @@ def read_tiff(path: Path, check_size: Callable[[int, int], None]) -> Photo:
         array = array.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
         photo, icc = _photo(page, array)
         orientation = page.tags.valueof(_ORIENTATION, 1)
-    return with_metadata(photo, icc, exif.read_from_tiff(path), orientation)
+    return with_metadata(photo, icc, exif.read_from_tiff(path), orientation if orientation in range(1, 9) else 1)
 
 
 def tiff_source(path: Path) -> Source | None:
@@ -60,8 +60,7 @@ def tiff_source(path: Path) -> Source | None:
     Raises:
         InputError: as `read_tiff`.
     """
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
+    with _first_page(path) as page:
         _check_kind(page)
         height, width = _segment(page)
         in_parts = page.is_memmappable or height * width * page.samplesperpixel <= _LARGEST_SEGMENT
@@ -71,18 +70,35 @@ def tiff_source(path: Path) -> Source | None:
         size = page.imagelength, page.imagewidth
 
     def window(top: int, left: int, bottom: int, right: int) -> Photo:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages.first
+        with _first_page(path) as page:
             return _photo(page, _read_window(page, top, left, bottom, right))[0]
 
-    block = exif.fitted(exif.read_from_tiff(path) or b"", *size)
+    block = exif.with_size(exif.read_from_tiff(path) or b"", *size)
     transparent = corner.alpha is not None
-    return Source(size, transparent, corner.gray, corner.bits, icc, block, path.suffix.lower(), window)
+    return Source(size, transparent, corner.gray, corner.bits, icc, block, window)
+
+
+@contextmanager
+def _first_page(path: Path) -> Iterator[tifffile.TiffPage]:
+    """Open the first page of a file; its sizes are integers.
+
+    Raises:
+        ValueError: if they are not, or if tifffile cannot calculate with what the header holds.
+    """
+    with tifffile.TiffFile(path) as file:
+        try:
+            page = file.pages.first
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"its header makes no sense: {error}") from error
+        sizes = (page.imagewidth, page.imagelength, page.tilewidth, page.tilelength, page.rowsperstrip)
+        if not all(isinstance(size, int) for size in (*sizes, page.samplesperpixel)):
+            raise ValueError(f"its header tells of sizes {sizes}")
+        yield page
 
 
 def _photo(page: tifffile.TiffPage, array: NDArray[Any]) -> tuple[Photo, bytes | None]:
     """The photo of (h, w, samples) stored values, without its metadata, and its profile."""
-    palette, icc = page.colormap, page.iccprofile
+    palette, icc = page.colormap, page.iccprofile if isinstance(page.iccprofile, bytes) else None
     colours = _COLOURS[page.photometric]
     array, alpha = array[..., :colours], array[..., colours:]
     if palette is not None and page.photometric == _PALETTE:
@@ -143,8 +159,7 @@ def _joined(page: tifffile.TiffPage, planes: NDArray[Any]) -> NDArray[Any]:
 
 def tiff_size(path: Path) -> tuple[int, int]:
     """(width, height) of the first page."""
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
+    with _first_page(path) as page:
         return page.imagewidth, page.imagelength
 
 

@@ -87,7 +87,7 @@ def write_pixels(
     path = Path(path)
     height, width = pixels.shape[:2]
     _check(path, height, width, quality)
-    block = exif.fitted(block or b"", height, width)
+    block = exif.with_size(block or b"", height, width)
     try:
         with atomic_path(path) as temporary:
             _write(temporary, pixels, icc, block, quality)
@@ -95,7 +95,7 @@ def write_pixels(
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def check_writable_place(path: str | os.PathLike[str]) -> None:
+def check_writable_folder(path: str | os.PathLike[str]) -> None:
     """Make sure that files can be made in the folder of `path`: ask before computing them.
 
     Raises:

@@ -143,7 +143,7 @@ class Remote:
         return system, path
 
 
-def place(text: str) -> Path | Remote:
+def parse_location(text: str) -> Path | Remote:
     """What an argument names: a path, or a URL whose driver is there.
 
     Raises:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ncsr.errors import InputError
 from ncsr.runtime.ray_pool import Workers
-from ncsr.runtime.remote import Remote, place
+from ncsr.runtime.remote import Remote, parse_location
 from ncsr.upscaling.grouping import gathered
 from ncsr.upscaling.job import Job, Outcome, Photograph
 from ncsr.upscaling.manifest import forget, record_path
@@ -102,7 +102,7 @@ class _Copy:
     """
 
     def __init__(self, entry: _Entry, folder: Path) -> None:
-        self.source, self.target = place(entry.source), place(entry.target)
+        self.source, self.target = parse_location(entry.source), parse_location(entry.target)
         path = folder / "source" / self.source.name if isinstance(self.source, Remote) else self.source
         target = folder / "results" / self.target.name if isinstance(self.target, Remote) else self.target
         self.photograph = Photograph(path, target, None, 1, entry.settings, entry.made, entry.failure)

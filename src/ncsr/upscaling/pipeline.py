@@ -17,7 +17,7 @@ from PIL import Image
 from ncsr.errors import InputError, SamplingError
 from ncsr.images import (
     Source,
-    check_writable_place,
+    check_writable_folder,
     check_writable_size,
     open_photo,
     photo_size,
@@ -129,7 +129,7 @@ def _open(path: Path, target: Path, job: Job) -> Source:
     for name in job.names(target)[: job.drawing.samples]:
         check_writable_size(name, scale * source.size[1], scale * source.size[0])
     make_folder(target.parent)
-    check_writable_place(target)
+    check_writable_folder(target)
     return source
 
 
