@@ -22,16 +22,16 @@ from ncsr.metrics import lr_psnr
 from ncsr.model import NCSR
 from ncsr.pretrained.load import load
 from ncsr.upscaling.image import enlarge
-from ncsr.upscaling.tiling import Drawing
+from ncsr.upscaling.tiling import SampleRequest
 
 
 def measure(model: NCSR, files: Files, n: int, temperature: float, folder: Path) -> tuple[list[float], list[float]]:
     """Print a line on one photograph; returns each sample's LR-PSNR (dB) and mean change (grey levels)."""
     lr = read_pair(files, model.config.scale).lr
     source = source_of(photo_from_array(lr.permute(1, 2, 0).numpy()))
-    plain = enlarge(source, model, Drawing(n, temperature, 0), np.uint8).canvas
+    plain = enlarge(source, model, SampleRequest(n, temperature, 0), np.uint8).canvas
     start = time.perf_counter()
-    made = enlarge(source, model, Drawing(n, temperature, 0), np.uint8, consistent=True)
+    made = enlarge(source, model, SampleRequest(n, temperature, 0), np.uint8, consistent=True)
     seconds = time.perf_counter() - start
     before, after, changes = [], [], []
     for k, (_, change) in enumerate(made.consistency):

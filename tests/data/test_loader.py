@@ -21,7 +21,7 @@ from ncsr.data.photos import Photos, open_photos
 from ncsr.errors import InputError
 from ncsr.images import photo_size, read_photo
 from ncsr.ops.resize import imresize
-from ncsr.runtime.threads import ahead
+from ncsr.runtime.threads import prefetch_map
 from tests.conftest import scene8
 
 
@@ -356,7 +356,7 @@ def test_work_ahead_is_in_order_bounded_and_stops(workers: int) -> None:
         started.append(item)
         return item * item
 
-    results = ahead(work, endless, workers)
+    results = prefetch_map(work, endless, workers)
     assert list(islice(results, 5)) == [0, 1, 4, 9, 16]
     results.close()  # type: ignore[attr-defined]
     assert len(started) <= 5 + 2 * workers
@@ -369,7 +369,7 @@ def test_work_ahead_passes_errors_on_when_they_are_due() -> None:
             raise InputError("two")
         return item
 
-    results = ahead(work, range(5), 2)
+    results = prefetch_map(work, range(5), 2)
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(InputError, match="two"):
         next(results)

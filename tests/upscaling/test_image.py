@@ -22,7 +22,7 @@ from ncsr.ops.resize import imresize
 from ncsr.upscaling.api import upscale_photo
 from ncsr.upscaling.canvas import Canvas
 from ncsr.upscaling.image import Enlargement, Scratch, bicubic, deviation, enlarge
-from ncsr.upscaling.tiling import Drawing, sample_image
+from ncsr.upscaling.tiling import SampleRequest, sample_image
 from tests.conftest import scene, scene8
 
 _H, _W = 6, 8
@@ -223,8 +223,8 @@ def test_panels_of_unusual_photographs() -> None:
 # many tiles, interruptions, consistency
 
 
-def _drawing(n: int = 2, tile: int | None = 16) -> Drawing:
-    return Drawing(n, 0.8, 3, tile)
+def _drawing(n: int = 2, tile: int | None = 16) -> SampleRequest:
+    return SampleRequest(n, 0.8, 3, tile)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

@@ -15,12 +15,12 @@ from PIL import Image
 
 import ncsr
 from ncsr.images import photo_from_array, source_of
-from ncsr.runtime.threads import Behind
+from ncsr.runtime.threads import BackgroundWriter
 from ncsr.space import FlowSpace
-from ncsr.upscaling.grouping import gathered
+from ncsr.upscaling.grouping import group_by_key
 from ncsr.upscaling.image import enlarge, enlarge_together
-from ncsr.upscaling.manifest import forget, is_made, recorded, write_record
-from ncsr.upscaling.tiling import Drawing
+from ncsr.upscaling.manifest import is_up_to_date, recorded, remove_manifest, write_manifest
+from ncsr.upscaling.tiling import SampleRequest
 from tests.conftest import Command, Result, scene, scene8
 
 
@@ -104,7 +104,7 @@ def test_a_batch_of_unlike_photographs(tiny_model: ncsr.NCSR, consistent: bool) 
     ]
     sources = [source_of(photo_from_array(array)) for array in arrays]
     dtypes = [np.uint16 if source.bits == 16 else np.uint8 for source in sources]
-    drawing = Drawing(2, 0.8, 5)
+    drawing = SampleRequest(2, 0.8, 5)
     made = enlarge_together(sources, tiny_model, drawing, dtypes, consistent=consistent)
     for source, dtype, together in zip(sources, dtypes, made, strict=True):
         alone = enlarge(source, tiny_model, drawing, dtype, consistent=consistent)
@@ -214,25 +214,25 @@ def test_records(tmp_path: Path) -> None:
     for result in results:
         result.write_text("pixels")
     assert recorded(target) == {}
-    assert not is_made(target, settings, results)
-    write_record(target, settings, results)
-    assert is_made(target, settings, results)
+    assert not is_up_to_date(target, settings, results)
+    write_manifest(target, settings, results)
+    assert is_up_to_date(target, settings, results)
     assert recorded(target) == settings
-    assert not is_made(target, {"seed": 4}, results)
-    assert not is_made(target, settings, results[:1])
-    assert not is_made(target, settings, [*results, target])
+    assert not is_up_to_date(target, {"seed": 4}, results)
+    assert not is_up_to_date(target, settings, results[:1])
+    assert not is_up_to_date(target, settings, [*results, target])
     json.loads((tmp_path / ".ncsr" / "photo.png.json").read_text())
     results[1].write_text("half")
-    assert not is_made(target, settings, results)
-    forget(target)
-    forget(target)
+    assert not is_up_to_date(target, settings, results)
+    remove_manifest(target)
+    remove_manifest(target)
     assert recorded(target) == {}
 
 
 def test_gathered() -> None:
     def run(text: str, most: int, window: int) -> list[str]:
         keys = {"-": None}
-        return ["".join(g) for g in gathered(text, lambda c: keys.get(c, c), lambda c: most, window)]
+        return ["".join(g) for g in group_by_key(text, lambda c: keys.get(c, c), lambda c: most, window)]
 
     assert run("aabab", 3, 9) == ["aaa", "bb"]
     assert run("abababab", 3, 9) == ["aaa", "bbb", "a", "b"]
@@ -244,7 +244,7 @@ def test_gathered() -> None:
 
 def test_gathered_keeps_few_waiting() -> None:
     taken: list[int] = []
-    groups = gathered((taken.append(i) or i for i in range(100)), lambda i: i, lambda i: 2, 5)  # type: ignore[func-returns-value]
+    groups = group_by_key((taken.append(i) or i for i in range(100)), lambda i: i, lambda i: 2, 5)  # type: ignore[func-returns-value]
     next(groups)
     assert len(taken) == 5
 
@@ -257,13 +257,13 @@ def test_behind_works_in_order_while_the_caller_goes_on() -> None:
         done.append(i)
         return i
 
-    with Behind[int]() as behind:
+    with BackgroundWriter[int]() as writer:
         for i in range(4):
-            assert list(behind.do(lambda i=i: work(i))) == []  # type: ignore[misc]
+            assert list(writer.submit(lambda i=i: work(i))) == []  # type: ignore[misc]
         assert done == []
         gate.set()
-        results = [r for i in range(4, 9) for r in behind.do(lambda i=i: work(i))]  # type: ignore[misc]
-        results += behind.rest()
+        results = [r for i in range(4, 9) for r in writer.submit(lambda i=i: work(i))]  # type: ignore[misc]
+        results += writer.drain()
     assert results == done == list(range(9))
 
 
@@ -274,16 +274,16 @@ def test_behind_raises_and_drops_what_has_not_begun() -> None:
         raise ValueError("broken")
 
     def interrupted() -> None:
-        with Behind[None]() as behind:
-            list(behind.do(lambda: gate.wait(10) and None))
-            list(behind.do(lambda: done.append(1)))
+        with BackgroundWriter[None]() as writer:
+            list(writer.submit(lambda: gate.wait(10) and None))
+            list(writer.submit(lambda: done.append(1)))
             threading.Timer(0.2, gate.set).start()
             raise KeyboardInterrupt
 
     def failing() -> None:
-        with Behind[None]() as behind:
-            list(behind.do(broken))
-            list(behind.rest())
+        with BackgroundWriter[None]() as writer:
+            list(writer.submit(broken))
+            list(writer.drain())
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()

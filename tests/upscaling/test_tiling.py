@@ -12,10 +12,10 @@ from torch import Tensor
 from ncsr import NCSR, EncoderConfig, InputError, ModelConfig, SamplingError
 from ncsr.runtime import memory
 from ncsr.space import ATTEMPTS, FlowSpace
-from ncsr.upscaling import tiling as module
-from ncsr.upscaling.resume_log import Journal
+from ncsr.upscaling import tile_size, tiling
+from ncsr.upscaling.resume_log import ResumeLog
 from ncsr.upscaling.tile_size import OVERLAP, choose_side, tile_bytes
-from ncsr.upscaling.tiling import Drawing, Tile, draw_tiles, sample_image, tiles
+from ncsr.upscaling.tiling import SampleRequest, Tile, draw_tiles, sample_image, tiles
 from tests.conftest import TINY, scene
 
 _GRAY_LEVEL = 1 / 255
@@ -58,7 +58,7 @@ def test_tiles_need_their_overlap(tiny_model: NCSR, monkeypatch: pytest.MonkeyPa
     """The comparison above would see a seam."""
     lr = _lr(20, 38)
     whole = sample_image(tiny_model, lr, 1, 0.8, 3)
-    monkeypatch.setattr(module, "OVERLAP", 0)
+    monkeypatch.setattr(tiling, "OVERLAP", 0)
     assert (sample_image(tiny_model, lr, 1, 0.8, 3, 16) - whole).abs().max() > 2 * _GRAY_LEVEL
 
 
@@ -66,7 +66,7 @@ def test_large_images_are_tiled_by_memory(tiny_model: NCSR, monkeypatch: pytest.
     assert choose_side(tiny_model, 40, 61, None) == 64
     lr = _lr(20, 38)
     whole = sample_image(tiny_model, lr, 1, 0.8, 3)
-    monkeypatch.setattr(module, "available", lambda device: 2 * tile_bytes(TINY, 20 * 32, False))
+    monkeypatch.setattr(tile_size, "available", lambda device: 2 * tile_bytes(TINY, 20 * 32, False))
     assert choose_side(tiny_model, 20, 38, None) == 16
     seen = []
     tiled = sample_image(tiny_model, lr, 1, 0.8, 3, progress=lambda done, total: seen.append((done, total)))
@@ -80,7 +80,7 @@ def test_encoder_alone_is_tiled(monkeypatch: pytest.MonkeyPatch) -> None:
     lr = _lr(17, 40)
     assert (sample_image(model, lr, 1, tile=16) - sample_image(model, lr, 1)).abs().max() < _GRAY_LEVEL
     free = 2 * int(1.4 * tile_bytes(model.config, 17 * 200, False))
-    monkeypatch.setattr(module, "available", lambda device: free)
+    monkeypatch.setattr(tile_size, "available", lambda device: free)
     assert choose_side(model, 17, 400, None) == 136  # a third, rounded up
 
 
@@ -132,7 +132,7 @@ class _Spoiled:
 
 def test_one_bad_tile_redraws_the_whole_sample(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
     lr = _lr(18, 24)  # with tiles of 20, windows start at columns 0 and 4
-    monkeypatch.setattr(module, "OVERLAP", 16)
+    monkeypatch.setattr(tiling, "OVERLAP", 16)
     good = sample_image(tiny_model, lr, 2, 0.8, 7, 20)
     draw = FlowSpace.draw
     monkeypatch.setattr(FlowSpace, "draw", lambda self, k, t, s, attempt=0: draw(self, k, t, s, attempt + 1))
@@ -202,13 +202,13 @@ def test_tiles_are_halved_when_memory_runs_out(
     tried = _hungry(monkeypatch, 50 * 50, error)
     said: list[str] = []
     images = torch.empty_like(whole)
-    drawing = Drawing(2, 0.8, 3)
+    drawing = SampleRequest(2, 0.8, 3)
 
     def read(tile: Tile) -> Tensor:
         top, left, bottom, right = tile.window
         return lr[:, top:bottom, left:right]
 
-    for tile, k, image in draw_tiles(tiny_model, (60, 64), read, drawing, Journal(), say=said.append):
+    for tile, k, image in draw_tiles(tiny_model, (60, 64), read, drawing, ResumeLog(), say=said.append):
         images[k, :, 4 * tile.top : 4 * tile.bottom, 4 * tile.left : 4 * tile.right] = image
     assert (images.clamp(0, 1) - whole).abs().max() < _GRAY_LEVEL
     assert said == ["memory ran out: going on with tiles of 32 LR pixels"]
@@ -231,12 +231,12 @@ def test_an_explicit_tile_is_obeyed_and_the_smallest_is_the_end(
 
 
 def test_no_memory_for_the_smallest_tile_is_said_first(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "available", lambda device: 10 * 2**20)
+    monkeypatch.setattr(tile_size, "available", lambda device: 10 * 2**20)
     with pytest.raises(InputError, match=r"not enough memory for tiles of 16 LR pixels: .* 10 MiB are free"):
         choose_side(tiny_model, 100, 100, None)
     assert choose_side(tiny_model, 100, 100, 32) == 32
-    needed = module.tiles_bytes(tiny_model, 100, 100, 16)
-    monkeypatch.setattr(module, "available", lambda device: needed)
+    needed = tile_size.tiles_bytes(tiny_model, 100, 100, 16)
+    monkeypatch.setattr(tile_size, "available", lambda device: needed)
     assert choose_side(tiny_model, 100, 100, None) == 16
 
 
@@ -244,15 +244,15 @@ def test_no_memory_for_the_smallest_tile_is_said_first(tiny_model: NCSR, monkeyp
 def test_memory_is_that_of_the_largest_window(tiny_model: NCSR, height: int, width: int, side: int) -> None:
     largest = max(tile.pixels for tile in tiles(height, width, side))
     more = 1 if side >= width else 1.4
-    assert module.tiles_bytes(tiny_model, height, width, side) == int(more * tile_bytes(TINY, largest, False))
+    assert tile_size.tiles_bytes(tiny_model, height, width, side) == int(more * tile_bytes(TINY, largest, False))
 
 
 def test_less_memory_smaller_tiles(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
     sides = []
     for mebibytes in (100, 200, 300, 4000):
-        monkeypatch.setattr(module, "available", lambda device, free=mebibytes: free * 2**20)
+        monkeypatch.setattr(tile_size, "available", lambda device, free=mebibytes: free * 2**20)
         sides.append(choose_side(tiny_model, 300, 400, None))
-        assert sides[-1] == 16 or module.tiles_bytes(tiny_model, 300, 400, sides[-1]) <= mebibytes * 2**19
+        assert sides[-1] == 16 or tile_size.tiles_bytes(tiny_model, 300, 400, sides[-1]) <= mebibytes * 2**19
     assert sides == sorted(set(sides))
     assert sides[-1] == 200
     assert choose_side(tiny_model, 100, 256, None) == 256

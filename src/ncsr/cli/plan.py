@@ -28,8 +28,8 @@ from ncsr.runtime.remote import Remote, parse_location
 from ncsr.space import check_sampling
 from ncsr.upscaling.estimate import Plan
 from ncsr.upscaling.estimate import plan as make_plan
-from ncsr.upscaling.job import sentence
-from ncsr.upscaling.tiling import Drawing
+from ncsr.upscaling.job import error_message
+from ncsr.upscaling.tiling import SampleRequest
 
 
 def plan(
@@ -45,10 +45,10 @@ def plan(
     precision: PrecisionName = "auto",
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
-    """Say what `ncsr upscale` would take: tiles, memory, room on disk, and time, by trying it on a small part."""
+    """Warn what `ncsr upscale` would take: tiles, memory, room on disk, and time, by trying it on a small part."""
     check_sampling(samples, 0.0, 0)
     network = load_model(model, scale, device, precision)
-    drawing = Drawing(samples, network.config.temperature, 0, parse_tile(tile))
+    drawing = SampleRequest(samples, network.config.temperature, 0, parse_tile(tile))
     seconds, failures = [], []
     for path in _photographs(inputs):
         try:
@@ -56,7 +56,7 @@ def plan(
             suffix = ".png" if consistent and path.suffix.lower() in (".jpg", ".jpeg") else path.suffix
             made = make_plan(source, network, drawing, suffix, consistent=consistent)
         except InputError as error:
-            failures.append(sentence(path, path, error))
+            failures.append(error_message(path, path, error))
             continue
         seconds.append(made.seconds)
         print("\n".join(_lines(path, source.size, network.config.scale, samples, made)))

@@ -35,13 +35,13 @@ from ncsr.runtime.files import make_folder
 from ncsr.runtime.ray_pool import workers_at
 from ncsr.runtime.remote import Remote, parse_location
 from ncsr.space import check_sampling
-from ncsr.upscaling.job import Job, Outcome, check_names, settings_of
+from ncsr.upscaling.job import Job, UpscaleResult, check_names, settings_of
 from ncsr.upscaling.manifest import recorded
 from ncsr.upscaling.on_ray import enlarge_by
-from ncsr.upscaling.pipeline import Advance, Say, enlarge_all, look
-from ncsr.upscaling.resume_log import JOURNAL, begun_with, scratch_folder
+from ncsr.upscaling.pipeline import PhotoProgress, Warn, enlarge_all, queue_photo
+from ncsr.upscaling.resume_log import JOURNAL, read_settings, scratch_folder
 from ncsr.upscaling.tile_size import choose_side
-from ncsr.upscaling.tiling import Drawing
+from ncsr.upscaling.tiling import SampleRequest
 
 _LOSSY = {".jpg", ".jpeg"}
 _OTHER_IMAGES = {".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".svg"}
@@ -109,7 +109,7 @@ def upscale(
         samples = 1 if temperature == 0 else samples
         if std and samples == 1:
             raise InputError("--std needs samples that differ: at least 2 (-n) at a temperature above 0 (-t)")
-        drawing = Drawing(samples, temperature, seed, side)
+        drawing = SampleRequest(samples, temperature, seed, side)
         job = Job(network, drawing, consistent, sheet, std, strip, max_pixels, None)
         if skip_existing:
             job = replace(job, settings=settings_of(job, network.device.type if workers is None else workers.device))
@@ -117,7 +117,7 @@ def upscale(
         if plan and isinstance(results, Path):
             make_folder(results.parent if plan[0][1] == results else results)
         if workers is None:
-            work = partial(enlarge_all, map(partial(look, job), plan), job)
+            work = partial(enlarge_all, map(partial(queue_photo, job), plan), job)
         else:
             work = partial(enlarge_by, workers, plan, job)
         failed, left_out = _run(plan, work)
@@ -178,7 +178,7 @@ def _photos(folder: _Place, output: _Place, recursive: bool) -> list[tuple[_Plac
 
 
 def _run(
-    plan: Sequence[tuple[_Place, _Place]], work: Callable[[Advance, Say], Iterator[Outcome]]
+    plan: Sequence[tuple[_Place, _Place]], work: Callable[[PhotoProgress, Warn], Iterator[UpscaleResult]]
 ) -> tuple[list[str], int]:
     """Have everything enlarged, printing the paths.
 
@@ -220,15 +220,15 @@ def _run(
             bar.update(whole, description=escape(name) + part, completed=completed)
             begun = total > 0
 
-        for outcome in work(advance, say):
-            left_out += outcome.made_before
-            if outcome.failure is not None:
-                failures[outcome.path] = outcome.failure
-            elif outcome.results:
+        for result in work(advance, say):
+            left_out += result.skipped
+            if result.failure is not None:
+                failures[result.path] = result.failure
+            elif result.paths:
                 bar.stop()  # the paths go to standard output as they are, whatever that is
-                print(*outcome.results, sep="\n", flush=True)
+                print(*result.paths, sep="\n", flush=True)
                 bar.start()
-            for sentence in outcome.sentences:
+            for sentence in result.notes:
                 say(sentence)
     return [failures[path] for path, _ in plan if path in failures], left_out
 
@@ -251,7 +251,7 @@ def _recorded_seed(targets: Sequence[_Place], skip_existing: bool) -> int | None
             if skip_existing:
                 raise InputError("--skip-existing needs --seed where -o is a URL: the seed that its results have")
             return None
-        begun = begun_with(scratch_folder(target) / JOURNAL)
+        begun = read_settings(scratch_folder(target) / JOURNAL)
         if begun is not None:
             return int(begun["seed"])
         known = recorded(target).get("seed") if skip_existing else None

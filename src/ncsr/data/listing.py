@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.images import MAX_PIXELS, find_photos, photo_size, read_photo
-from ncsr.runtime.threads import ahead
+from ncsr.runtime.threads import prefetch_map
 
 _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
 
@@ -75,7 +75,7 @@ def list_photos(folder: Path) -> tuple[list[PhotoFile], list[str]]:
 def find_broken(files: Sequence[PhotoFile], progress: Callable[[], object] = lambda: None) -> list[str]:
     """Decode every photograph; returns a sentence for each broken one. `progress` is called after each."""
     sentences = []
-    for error in ahead(_error, files, os.cpu_count() or 1):
+    for error in prefetch_map(_error, files, os.cpu_count() or 1):
         if error is not None:
             sentences.append(str(error))
         progress()

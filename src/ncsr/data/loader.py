@@ -12,7 +12,7 @@ from torch import Tensor
 from ncsr.data.crops import Photographs, crop_batch, random_stream
 from ncsr.data.noise import draw_noise
 from ncsr.errors import InputError
-from ncsr.runtime.threads import ahead
+from ncsr.runtime.threads import prefetch_map
 
 _NOISE = 1  # offsets the seed, so that noise and crops come from different streams
 _QUANTUM = 1 / 32  # width of the uniform noise that dequantises: SRFlow's
@@ -98,7 +98,7 @@ def batches(
         hr = crops.hr + _uniform(streams, size) if dequantise else crops.hr
         return Batch(hr, crops.lr, v, std)
 
-    return ahead(make, range(start, stop), workers)
+    return prefetch_map(make, range(start, stop), workers)
 
 
 def _uniform(streams: list[np.random.Generator], size: int) -> Tensor:

@@ -12,7 +12,7 @@ from ncsr.data.listing import PhotoFile
 from ncsr.data.pack import FORMAT, INDEX, encode_tile, import_lmdb, tile_key
 from ncsr.errors import InputError
 from ncsr.runtime.files import atomic_path, make_folder
-from ncsr.runtime.threads import ahead
+from ncsr.runtime.threads import prefetch_map
 
 SIDE = 128
 """The side of a tile in pixels unless something else is asked for."""
@@ -53,7 +53,7 @@ def pack_photos(
     broken: list[str] = []
     tiles = sum(-(-file.height // side) * -(-file.width // side) for file in files)
     room = sum(3 * file.height * file.width for file in files) + tiles * _TILE_SLACK + _SLACK
-    packed = ahead(lambda file: _pack(file, side), files, os.cpu_count() or 1)
+    packed = prefetch_map(lambda file: _pack(file, side), files, os.cpu_count() or 1)
     try:
         with (
             atomic_path(output) as path,

@@ -14,7 +14,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def ahead(work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> Iterator[_Result]:
+def prefetch_map(work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> Iterator[_Result]:
     """`map(work, items)`, in this order, by `workers` threads that keep two results per thread ready.
 
     Threads and not processes: decoders, random numbers and tensor arithmetic let go of Python's lock, photographs in
@@ -43,7 +43,7 @@ def ahead(work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
         with_threads.shutdown(cancel_futures=True)
 
 
-class Behind(Generic[_Result]):
+class BackgroundWriter(Generic[_Result]):
     """Work that a thread does behind its caller, in order; at most a few pieces are kept waiting.
 
     Left by an exception, what has not begun is not done; left otherwise, all of it has been.
@@ -53,7 +53,7 @@ class Behind(Generic[_Result]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="behind")
         self._waiting: deque[Future[_Result]] = deque()
 
-    def do(self, work: Callable[[], _Result]) -> Iterator[_Result]:
+    def submit(self, work: Callable[[], _Result]) -> Iterator[_Result]:
         """Hand work over; yields the results that are ready, waiting for some if too many are not.
 
         Raises:
@@ -63,12 +63,12 @@ class Behind(Generic[_Result]):
         while self._waiting and (self._waiting[0].done() or len(self._waiting) > _WAITING):
             yield self._waiting.popleft().result()
 
-    def rest(self) -> Iterator[_Result]:
+    def drain(self) -> Iterator[_Result]:
         """The results that were not yielded yet."""
         while self._waiting:
             yield self._waiting.popleft().result()
 
-    def __enter__(self) -> Behind[_Result]:
+    def __enter__(self) -> BackgroundWriter[_Result]:
         return self
 
     def __exit__(

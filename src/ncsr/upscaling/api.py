@@ -16,7 +16,7 @@ from ncsr.model import NCSR
 from ncsr.pretrained.load import load
 from ncsr.space import check_sampling
 from ncsr.upscaling.image import enlarge
-from ncsr.upscaling.tiling import Drawing
+from ncsr.upscaling.tiling import SampleRequest
 
 
 def upscale(
@@ -74,7 +74,7 @@ def upscale_photo(
 ) -> list[Photo]:
     """`upscale` for a `Photo`: gray, bit depth, profile, EXIF and format are kept; alpha is enlarged by bicubic."""
     temperature = model.config.temperature if temperature is None else temperature
-    drawing = Drawing(samples, temperature, check_sampling(samples, temperature, seed), tile)
+    drawing = SampleRequest(samples, temperature, check_sampling(samples, temperature, seed), tile)
     canvas = enlarge(source_of(photo), model, drawing, np.float32, consistent=consistent, progress=progress).canvas
     height = canvas.shape[1]
     images = [canvas.rows(k, 0, height) for k in range(samples)]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ncsr.images import Source, premultiplied, straight
 from ncsr.ops.projection import moved, reduced, solve, strips
 from ncsr.upscaling.canvas import Canvas
-from ncsr.upscaling.resume_log import Journal
+from ncsr.upscaling.resume_log import ResumeLog
 
 
 class Consistency(NamedTuple):
@@ -28,7 +28,7 @@ class Consistency(NamedTuple):
 
 
 def make_consistent(
-    source: Source, scale: int, canvas: Canvas, k: int, bits: Literal[8, 16], journal: Journal, lag: int = 0
+    source: Source, scale: int, canvas: Canvas, k: int, bits: Literal[8, 16], journal: ResumeLog, lag: int = 0
 ) -> Consistency:
     """Project image k + lag into the place of image k; its pixels become levels of so many bits.
 

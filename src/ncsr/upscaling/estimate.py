@@ -18,9 +18,9 @@ from ncsr.ops.projection import BYTES as PROJECTION_BYTES
 from ncsr.runtime.memory import resident
 from ncsr.upscaling.canvas import Canvas
 from ncsr.upscaling.consistency import make_consistent
-from ncsr.upscaling.resume_log import Journal
+from ncsr.upscaling.resume_log import ResumeLog
 from ncsr.upscaling.tile_size import choose_side, tiles_bytes
-from ncsr.upscaling.tiling import Drawing, check_size, tiles
+from ncsr.upscaling.tiling import SampleRequest, check_size, tiles
 
 _TRIAL = 128  # LR pixels, the longest side of the part that is tried
 
@@ -43,7 +43,7 @@ class Plan(NamedTuple):
     seconds: float
 
 
-def plan(source: Source, model: NCSR, drawing: Drawing, suffix: str, *, consistent: bool = False) -> Plan:
+def plan(source: Source, model: NCSR, drawing: SampleRequest, suffix: str, *, consistent: bool = False) -> Plan:
     """Plan what `ncsr upscale` does to a photograph, by doing it to a part of at most 128 x 128 pixels.
 
     Args:
@@ -83,7 +83,7 @@ def plan(source: Source, model: NCSR, drawing: Drawing, suffix: str, *, consiste
 
 @torch.no_grad()
 def _trial(
-    source: Source, model: NCSR, drawing: Drawing, dtype: DTypeLike, suffix: str, consistent: bool
+    source: Source, model: NCSR, drawing: SampleRequest, dtype: DTypeLike, suffix: str, consistent: bool
 ) -> tuple[float, float, float]:
     """Seconds for each LR pixel: of the space, of drawing a sample, of finishing and writing it."""
     (height, width), scale = source.size, model.config.scale
@@ -100,7 +100,7 @@ def _trial(
     canvas = Canvas((1, scale * rows, scale * columns, part.channels), np.uint16 if consistent else dtype)
     canvas.put(0, 0, 0, image.clamp(0, 1).repeat(2, 1, 1)[: part.channels])
     if consistent:
-        make_consistent(part, scale, canvas, 0, 8 if np.dtype(dtype) == np.uint8 else 16, Journal())
+        make_consistent(part, scale, canvas, 0, 8 if np.dtype(dtype) == np.uint8 else 16, ResumeLog())
     with TemporaryDirectory() as folder:
         write_pixels(Path(folder) / f"trial{suffix}", canvas.pixels(0, dtype), None, None)
     clock.append(_now(model))

@@ -9,7 +9,7 @@ from typing import TypeVar
 _Item = TypeVar("_Item")
 
 
-def gathered(
+def group_by_key(
     items: Iterable[_Item], key: Callable[[_Item], Hashable], most: Callable[[_Item], int], window: int
 ) -> Iterator[list[_Item]]:
     """Items with equal keys together, among every `window` of them; a group comes when it is full, or after the last.

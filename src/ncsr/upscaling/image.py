@@ -23,8 +23,8 @@ from ncsr.runtime.files import make_folder
 from ncsr.serialization import fingerprint
 from ncsr.upscaling.canvas import Canvas
 from ncsr.upscaling.consistency import Consistency, make_consistent
-from ncsr.upscaling.resume_log import JOURNAL, Journal
-from ncsr.upscaling.tiling import Drawing, Tile, check_size, draw_tiles, tiles
+from ncsr.upscaling.resume_log import JOURNAL, ResumeLog
+from ncsr.upscaling.tiling import SampleRequest, Tile, check_size, draw_tiles, tiles
 
 _PIXELS = "pixels"
 _BICUBIC_TILE = 256  # LR pixels
@@ -58,7 +58,7 @@ class Enlargement(NamedTuple):
 def enlarge(
     source: Source,
     model: NCSR,
-    drawing: Drawing,
+    drawing: SampleRequest,
     dtype: DTypeLike,
     *,
     consistent: bool = False,
@@ -94,14 +94,14 @@ def enlarge(
     shape = (drawing.samples, scale * height, scale * width, source.channels)
     lag = int(consistent and scratch is not None)
     if scratch is None:
-        canvas, journal = Canvas(shape, dtype), Journal()
+        canvas, journal = Canvas(shape, dtype), ResumeLog()
     else:
         make_folder(scratch.folder)
         canvas = Canvas(shape, dtype, scratch.folder / _PIXELS, spare=lag)
         if canvas.fresh:
             (scratch.folder / JOURNAL).unlink(missing_ok=True)
         settings = _settings(model, drawing, scratch, shape, np.dtype(dtype), consistent)
-        journal = Journal(scratch.folder / JOURNAL, settings, canvas.sync)
+        journal = ResumeLog(scratch.folder / JOURNAL, settings, canvas.sync)
         if journal.resumed:
             say(f"going on with what {scratch.folder} holds")
     _paint(source, model, drawing, canvas, lag, journal, progress, say)
@@ -116,7 +116,7 @@ def enlarge(
 def enlarge_together(
     sources: Sequence[Source],
     model: NCSR,
-    drawing: Drawing,
+    drawing: SampleRequest,
     dtypes: Sequence[DTypeLike],
     *,
     consistent: bool = False,
@@ -145,7 +145,7 @@ def enlarge_together(
     for index, (source, photo, dtype) in enumerate(zip(sources, photos, dtypes, strict=True)):
         bits: Literal[8, 16] = 8 if np.dtype(dtype) == np.uint8 else 16
         shape = (n, scale * height, scale * width, source.channels)
-        canvas, journal = Canvas(shape, np.uint16 if consistent else dtype), Journal()
+        canvas, journal = Canvas(shape, np.uint16 if consistent else dtype), ResumeLog()
         alpha = None if photo.alpha is None else imresize(photo.alpha, scale).clamp(0, 1)
         for k in range(n):
             canvas.put(k, 0, 0, _channels(source, samples[k, index], alpha))
@@ -180,10 +180,10 @@ def deviation(canvas: Canvas) -> Tensor:
 def _paint(
     source: Source,
     model: NCSR,
-    drawing: Drawing,
+    drawing: SampleRequest,
     canvas: Canvas,
     lag: int,
-    journal: Journal,
+    journal: ResumeLog,
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
 ) -> None:
@@ -221,7 +221,7 @@ def _channels(source: Source, rgb: Tensor, alpha: Tensor | None) -> Tensor:
 
 def _settings(
     model: NCSR,
-    drawing: Drawing,
+    drawing: SampleRequest,
     scratch: Scratch,
     shape: tuple[int, int, int, int],
     dtype: np.dtype[Any],

@@ -13,7 +13,7 @@ from ncsr.model import NCSR
 from ncsr.runtime.memory import is_exhaustion
 from ncsr.runtime.remote import Remote
 from ncsr.serialization import fingerprint
-from ncsr.upscaling.tiling import Drawing
+from ncsr.upscaling.tiling import SampleRequest
 
 _Place = TypeVar("_Place", Path, Remote, Path | Remote)
 
@@ -23,7 +23,7 @@ class Job:
     """What is done to every photograph."""
 
     model: NCSR
-    drawing: Drawing
+    drawing: SampleRequest
     consistent: bool
     sheet: bool
     std: bool
@@ -41,35 +41,35 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Photograph:
+class QueuedPhoto:
     """A photograph and what is known of it before its turn.
 
     Attributes:
         path: of its file.
         target: of its result, before `_s0` and the like.
         source: None where it is opened in its turn, because it is large.
-        together: how many of its size may be computed as one batch with it.
+        batch_limit: how many of its size may be computed as one batch with it.
         settings: for its record; None keeps none.
-        made: whether its record says that it is done.
+        done: whether its record says that it is done.
         failure: a sentence about what is wrong with it.
     """
 
     path: Path
     target: Path
     source: Source | None = None
-    together: int = 1
+    batch_limit: int = 1
     settings: Mapping[str, Any] | None = None
-    made: bool = False
+    done: bool = False
     failure: str | None = None
 
 
-class Outcome(NamedTuple):
+class UpscaleResult(NamedTuple):
     """What became of a photograph: paths of its results and sentences about them, or the sentence of its failure."""
 
     path: Path | Remote
-    made_before: bool
-    results: Sequence[Path | Remote]
-    sentences: list[str]
+    skipped: bool
+    paths: Sequence[Path | Remote]
+    notes: list[str]
     failure: str | None
 
 
@@ -107,7 +107,7 @@ def check_names(plan: Sequence[tuple[Path | Remote, Path | Remote]], job: Job) -
                 raise InputError(f"{owner} and {source} would both become {name}: enlarge them into different folders")
 
 
-def sentence(path: Path, target: Path, error: Exception) -> str:
+def error_message(path: Path, target: Path, error: Exception) -> str:
     """The sentence for a failure that is the photograph's or the memory's; anything else is raised again."""
     message = str(error)
     if isinstance(error, (InputError, SamplingError)):

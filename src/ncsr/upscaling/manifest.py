@@ -19,7 +19,7 @@ _FOLDER = ".ncsr"
 _Place = TypeVar("_Place", Path, Remote, Path | Remote)
 
 
-def write_record(target: Path, settings: Mapping[str, Any], results: Sequence[Path]) -> None:
+def write_manifest(target: Path, settings: Mapping[str, Any], results: Sequence[Path]) -> None:
     """Remember that the results of a photograph are complete.
 
     Args:
@@ -30,7 +30,7 @@ def write_record(target: Path, settings: Mapping[str, Any], results: Sequence[Pa
     Raises:
         InputError: it cannot be written.
     """
-    path = record_path(target)
+    path = manifest_path(target)
     files = {result.name: result.stat().st_size for result in results}
     make_folder(path.parent)
     try:
@@ -40,16 +40,16 @@ def write_record(target: Path, settings: Mapping[str, Any], results: Sequence[Pa
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another -o") from None
 
 
-def forget(target: Path | Remote) -> None:
+def remove_manifest(target: Path | Remote) -> None:
     """Take the record away, if there is one: the results are about to change."""
-    path = record_path(target)
+    path = manifest_path(target)
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"cannot replace {path}: {error.strerror or error}; choose another -o") from None
 
 
-def is_made(target: Path | Remote, settings: Mapping[str, Any], results: Sequence[Path | Remote]) -> bool:
+def is_up_to_date(target: Path | Remote, settings: Mapping[str, Any], results: Sequence[Path | Remote]) -> bool:
     """Whether exactly these results were made with exactly these settings and are still there, in their sizes."""
     record = _read(target)
     if record is None or record["settings"] != settings or list(record["files"]) != [r.name for r in results]:
@@ -63,7 +63,7 @@ def recorded(target: Path) -> dict[str, Any]:
     return {} if record is None else dict(record["settings"])
 
 
-def record_path(target: _Place) -> _Place:
+def manifest_path(target: _Place) -> _Place:
     """Where the record of a photograph lies."""
     return target.parent / _FOLDER / f"{target.name}.json"
 
@@ -79,7 +79,7 @@ def _size(path: Path | Remote) -> int | None:
 def _read(target: Path | Remote) -> dict[str, dict[str, Any]] | None:
     """A record; None if there is none, or something else lies in its place."""
     try:
-        record = json.loads(record_path(target).read_text(encoding="utf-8"))
+        record = json.loads(manifest_path(target).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     parts = (record.get("settings"), record.get("files")) if isinstance(record, dict) else ()

@@ -19,18 +19,18 @@ from typing import Any, NamedTuple
 from ncsr.errors import InputError
 from ncsr.runtime.ray_pool import Workers
 from ncsr.runtime.remote import Remote, parse_location
-from ncsr.upscaling.grouping import gathered
-from ncsr.upscaling.job import Job, Outcome, Photograph
-from ncsr.upscaling.manifest import forget, record_path
+from ncsr.upscaling.grouping import group_by_key
+from ncsr.upscaling.job import Job, QueuedPhoto, UpscaleResult
+from ncsr.upscaling.manifest import manifest_path, remove_manifest
 from ncsr.upscaling.pipeline import (
-    TOGETHER_PIXELS,
+    BATCH_PIXELS,
     WINDOW,
-    Advance,
-    Say,
+    PhotoProgress,
+    Warn,
     batch_key,
     enlarge_all,
-    known,
-    opened_photograph,
+    manifest_state,
+    prefetch_photo,
 )
 
 _LOOK_INTO = 2**20  # bytes of a file behind a URL that may hold few enough pixels to be computed together with others
@@ -40,8 +40,8 @@ _Told = dict[str, Any]
 
 
 def enlarge_by(
-    workers: Workers, plan: Sequence[tuple[Path | Remote, Path | Remote]], job: Job, advance: Advance, say: Say
-) -> Iterator[Outcome]:
+    workers: Workers, plan: Sequence[tuple[Path | Remote, Path | Remote]], job: Job, advance: PhotoProgress, say: Warn
+) -> Iterator[UpscaleResult]:
     """Enlarge photographs by workers; yields what became of each as they are done.
 
     Args:
@@ -58,17 +58,17 @@ def enlarge_by(
     for text in workers.run(pieces, partial(_groups, without_weights), _Enlarger, (job,)):
         for told in json.loads(text):
             source = missing.pop(told["source"])
-            yield Outcome(source, told["made"], told["results"], told["sentences"], told["failure"])
+            yield UpscaleResult(source, told["made"], told["results"], told["sentences"], told["failure"])
             advance(source.name, len(plan) - len(missing), 0, 0)
     for source in missing.values():
-        yield Outcome(source, False, [], [], f"{source}: its worker died each time, perhaps for want of memory")
+        yield UpscaleResult(source, False, [], [], f"{source}: its worker died each time, perhaps for want of memory")
 
 
 def _groups(job: Job, piece: str) -> Iterator[str]:
     """The photographs of a window as the groups that are computed together; those that need no more, as one group."""
     looked = (_look(_Entry(*entry), job) for entry in json.loads(piece))
     settled = []
-    for group in gathered(looked, lambda pair: batch_key(pair[1]), lambda pair: pair[1].together, WINDOW):
+    for group in group_by_key(looked, lambda pair: batch_key(pair[1]), lambda pair: pair[1].batch_limit, WINDOW):
         entries = [entry for entry, _ in group]
         if entries[0].made or entries[0].failure is not None:
             settled += entries
@@ -79,7 +79,7 @@ def _groups(job: Job, piece: str) -> Iterator[str]:
 
 
 class _Entry(NamedTuple):
-    """A photograph of the plan, and what is known of it before its turn: see `Photograph`."""
+    """A photograph of the plan, and what is known of it before its turn: see `QueuedPhoto`."""
 
     source: str
     target: str
@@ -105,12 +105,12 @@ class _Copy:
         self.source, self.target = parse_location(entry.source), parse_location(entry.target)
         path = folder / "source" / self.source.name if isinstance(self.source, Remote) else self.source
         target = folder / "results" / self.target.name if isinstance(self.target, Remote) else self.target
-        self.photograph = Photograph(path, target, None, 1, entry.settings, entry.made, entry.failure)
+        self.photograph = QueuedPhoto(path, target, None, 1, entry.settings, entry.made, entry.failure)
 
-    def fetch(self) -> Photograph:
+    def fetch(self) -> QueuedPhoto:
         """Copy the photograph to here, if it lies elsewhere."""
         photograph = self.photograph
-        if isinstance(self.source, Remote) and not photograph.made and photograph.failure is None:
+        if isinstance(self.source, Remote) and not photograph.done and photograph.failure is None:
             photograph.path.parent.mkdir(parents=True)
             try:
                 self.source.fetch(photograph.path)
@@ -122,23 +122,23 @@ class _Copy:
         """Copy the results from here, if they belong elsewhere, and then the record; returns where they are."""
         names: Sequence[Path | Remote] = job.names(self.target)
         if isinstance(self.target, Remote):
-            forget(self.target)
+            remove_manifest(self.target)
             here = self.photograph.target
             for path, name in zip(job.names(here), job.names(self.target), strict=True):
                 name.store(path)
-            if record_path(here).is_file():
-                record_path(self.target).store(record_path(here))
+            if manifest_path(here).is_file():
+                manifest_path(self.target).store(manifest_path(here))
         return [str(name) for name in names]
 
-    def told(self, outcome: Outcome, job: Job) -> _Told:
+    def told(self, result: UpscaleResult, job: Job) -> _Told:
         """What became of the photograph, its results stored, with the names that the user knows."""
-        results, failure = [], outcome.failure
+        results, failure = [], result.failure
         try:
-            results = self.store(job) if outcome.results else []
+            results = self.store(job) if result.paths else []
         except InputError as error:
             failure = str(error)
-        sentences = [self.public(sentence) for sentence in outcome.sentences]
-        return _told(str(self.source), outcome.made_before, results, sentences, failure and self.public(failure))
+        sentences = [self.public(sentence) for sentence in result.notes]
+        return _told(str(self.source), result.skipped, results, sentences, failure and self.public(failure))
 
     def public(self, sentence: str) -> str:
         """A sentence with the names that the user knows."""
@@ -147,18 +147,18 @@ class _Copy:
         return sentence
 
 
-def _look(entry: _Entry, job: Job) -> tuple[_Entry, Photograph]:
+def _look(entry: _Entry, job: Job) -> tuple[_Entry, QueuedPhoto]:
     """What can be known of a photograph before its turn."""
     with TemporaryDirectory(prefix="ncsr-") as folder:
         copied = _Copy(entry, Path(folder))
         source, photograph = copied.source, copied.photograph
         try:
-            settings, made = known(source, copied.target, job)
+            settings, made = manifest_state(source, copied.target, job)
             about = source.about() if isinstance(source, Remote) and not made else None
         except InputError as error:
             return entry._replace(failure=str(error)), photograph
         if not made and (about is None or about[0] <= _LOOK_INTO):
-            photograph = opened_photograph(job, copied.fetch(), TOGETHER_PIXELS // 2)
+            photograph = prefetch_photo(job, copied.fetch(), BATCH_PIXELS // 2)
         failure = photograph.failure and copied.public(photograph.failure)
         return entry._replace(settings=settings, made=made, failure=failure), photograph
 
@@ -179,11 +179,11 @@ class _Enlarger:
             by_path = {str(copied.photograph.path): copied for copied in copies}
             try:
                 photographs = [copied.fetch() for copied in copies]
-                for outcome in enlarge_all(photographs, self._job, lambda *_: None, noted.append):
-                    copied = by_path[str(outcome.path)]
-                    outcome.sentences[:0] = noted
+                for result in enlarge_all(photographs, self._job, lambda *_: None, noted.append):
+                    copied = by_path[str(result.path)]
+                    result.notes[:0] = noted
                     noted.clear()
-                    told[str(copied.source)] = copied.told(outcome, self._job)
+                    told[str(copied.source)] = copied.told(result, self._job)
             except Exception as error:  # what ends a run on one machine is not to end it on a hundred
                 failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 for entry in entries:

@@ -1,4 +1,4 @@
-"""Photograph after photograph: the next ones are decoded, and the last results written, while others are computed."""
+"""QueuedPhoto after photograph: the next ones are decoded, and the last results written, while others are computed."""
 
 from __future__ import annotations
 
@@ -28,30 +28,32 @@ from ncsr.images.sheet import contact_sheet, deviation_map, fitted, shown
 from ncsr.runtime.files import atomic_path, make_folder
 from ncsr.runtime.memory import available, is_exhaustion
 from ncsr.runtime.remote import Remote
-from ncsr.runtime.threads import Behind, ahead
+from ncsr.runtime.threads import BackgroundWriter, prefetch_map
 from ncsr.upscaling.canvas import Canvas
-from ncsr.upscaling.grouping import gathered
+from ncsr.upscaling.grouping import group_by_key
 from ncsr.upscaling.image import Enlargement, Scratch, bicubic, deviation, enlarge, enlarge_together
-from ncsr.upscaling.job import Job, Outcome, Photograph, beside, sentence
-from ncsr.upscaling.manifest import forget, is_made, write_record
+from ncsr.upscaling.job import Job, QueuedPhoto, UpscaleResult, beside, error_message
+from ncsr.upscaling.manifest import is_up_to_date, remove_manifest, write_manifest
 from ncsr.upscaling.resume_log import scratch_folder
 from ncsr.upscaling.tile_size import choose_side, tile_bytes
 
 WINDOW = 64  # photographs, from a multiple of this on, among which those of one size are sought
-TOGETHER_PIXELS = 2**14  # LR pixels of photographs that are computed as one batch
+BATCH_PIXELS = 2**14  # LR pixels of photographs that are computed as one batch
 _TOGETHER, _TOGETHER_SAMPLES = 16, 2**17  # photographs of one batch, LR pixels of all their samples
 _DEEP = {".png", ".tif", ".tiff"}  # formats that hold 16 bits
 _AHEAD = 2**22  # pixels of a photograph that is decoded before its turn
 _BEHIND = 2**26  # bytes of results that are written while the next are computed
 
-Advance = Callable[[str, int, int, int], None]
+PhotoProgress = Callable[[str, int, int, int], None]
 """Called with the name of a photograph whose turn it is, how many had theirs, its parts that are done, and all of them;
 of these, 0 before the first."""
-Say = Callable[[str], None]
+Warn = Callable[[str], None]
 """Called with a sentence when something is noteworthy."""
 
 
-def enlarge_all(photographs: Iterable[Photograph], job: Job, advance: Advance, say: Say) -> Iterator[Outcome]:
+def enlarge_all(
+    photographs: Iterable[QueuedPhoto], job: Job, advance: PhotoProgress, say: Warn
+) -> Iterator[UpscaleResult]:
     """Enlarge photographs; yields what became of each when all is written, not always in their order.
 
     Args:
@@ -60,19 +62,19 @@ def enlarge_all(photographs: Iterable[Photograph], job: Job, advance: Advance, s
         advance: told how far it is.
         say: told what is noteworthy.
     """
-    opened = ahead(partial(opened_photograph, job), photographs, 1)
+    opened = prefetch_map(partial(prefetch_photo, job), photographs, 1)
     index = 0
-    with Behind[Outcome]() as behind:
-        for group in gathered(opened, batch_key, lambda photograph: photograph.together, WINDOW):
+    with BackgroundWriter[UpscaleResult]() as writer:
+        for group in group_by_key(opened, batch_key, lambda photograph: photograph.batch_limit, WINDOW):
             name = group[0].path.name
             advance(name, index, 0, 0)
             for photograph, finish in _enlarged(group, job, partial(advance, name, index), say):
-                yield from behind.do(partial(_outcome, photograph, job, finish))
+                yield from writer.submit(partial(_result, photograph, job, finish))
             index += len(group)
-        yield from behind.rest()
+        yield from writer.drain()
 
 
-def known(path: Path | Remote, target: Path | Remote, job: Job) -> tuple[Mapping[str, Any] | None, bool]:
+def manifest_state(path: Path | Remote, target: Path | Remote, job: Job) -> tuple[Mapping[str, Any] | None, bool]:
     """Settings for the record of a photograph, None without records, and whether it has one that tells of the same."""
     if job.settings is None:
         return None, False
@@ -80,18 +82,18 @@ def known(path: Path | Remote, target: Path | Remote, job: Job) -> tuple[Mapping
     if mark is None:
         return None, False
     settings = {**job.settings, "photograph": mark}
-    return settings, is_made(target, settings, job.names(target))
+    return settings, is_up_to_date(target, settings, job.names(target))
 
 
-def look(job: Job, entry: tuple[Path, Path]) -> Photograph:
+def queue_photo(job: Job, entry: tuple[Path, Path]) -> QueuedPhoto:
     """What is known of a photograph without opening it."""
-    settings, made = known(*entry, job)
-    return Photograph(*entry, settings=settings, made=made)
+    settings, made = manifest_state(*entry, job)
+    return QueuedPhoto(*entry, settings=settings, done=made)
 
 
-def opened_photograph(job: Job, photograph: Photograph, most: int = _AHEAD) -> Photograph:
+def prefetch_photo(job: Job, photograph: QueuedPhoto, most: int = _AHEAD) -> QueuedPhoto:
     """Look into a photograph before its turn: open it, unless it has more pixels than `most`."""
-    if photograph.made or photograph.failure is not None:
+    if photograph.done or photograph.failure is not None:
         return photograph
     path, target = photograph.path, photograph.target
     try:
@@ -99,14 +101,14 @@ def opened_photograph(job: Job, photograph: Photograph, most: int = _AHEAD) -> P
         if height * width > most:
             return photograph
         source = _open(path, target, job)
-        return replace(photograph, source=source, together=_together(source, target, job))
+        return replace(photograph, source=source, batch_limit=_together(source, target, job))
     except (InputError, MemoryError, RuntimeError) as error:
-        return replace(photograph, failure=sentence(path, target, error))
+        return replace(photograph, failure=error_message(path, target, error))
 
 
-def batch_key(photograph: Photograph) -> tuple[int, int] | None:
+def batch_key(photograph: QueuedPhoto) -> tuple[int, int] | None:
     """What photographs of one batch have in common; None for what goes alone."""
-    return photograph.source.size if photograph.source is not None and photograph.together > 1 else None
+    return photograph.source.size if photograph.source is not None and photograph.batch_limit > 1 else None
 
 
 def _mark(path: Path | Remote) -> str | None:
@@ -136,7 +138,7 @@ def _open(path: Path, target: Path, job: Job) -> Source:
 def _together(source: Source, target: Path, job: Job) -> int:
     """How many photographs like this one are computed as one batch."""
     pixels = source.size[0] * source.size[1]
-    most = min(_TOGETHER, TOGETHER_PIXELS // pixels, _TOGETHER_SAMPLES // (pixels * job.drawing.samples))
+    most = min(_TOGETHER, BATCH_PIXELS // pixels, _TOGETHER_SAMPLES // (pixels * job.drawing.samples))
     if most < 2 or min(source.size) < 4 or not _in_memory(source, target, job):
         return 1
     low, free = job.model.low_precision(sampling=True), available(job.model.device)
@@ -146,13 +148,13 @@ def _together(source: Source, target: Path, job: Job) -> int:
 
 
 def _enlarged(
-    group: Sequence[Photograph], job: Job, advance: Callable[[int, int], None], say: Callable[[str], None]
-) -> Iterator[tuple[Photograph, Callable[[], list[str]]]]:
+    group: Sequence[QueuedPhoto], job: Job, advance: Callable[[int, int], None], say: Callable[[str], None]
+) -> Iterator[tuple[QueuedPhoto, Callable[[], list[str]]]]:
     """Compute photographs; yields each with what is left to do: write the results, giving sentences about them."""
     made = _enlarge_together(group, job) if len(group) > 1 else None
     for index, photograph in enumerate(group):
         finish: Callable[[], list[str]] = list
-        if not photograph.made and photograph.failure is None:
+        if not photograph.done and photograph.failure is None:
             try:
                 if made is None or photograph.source is None:
                     finish = _enlarge(photograph, job, advance, say)
@@ -160,11 +162,11 @@ def _enlarged(
                     finish = partial(_finish, photograph, photograph.source, job, made[index])
                     finish = _done(finish) if job.sheet else finish
             except (InputError, SamplingError, MemoryError, RuntimeError) as error:
-                photograph = replace(photograph, failure=sentence(photograph.path, photograph.target, error))
+                photograph = replace(photograph, failure=error_message(photograph.path, photograph.target, error))
         yield photograph, finish
 
 
-def _enlarge_together(group: Sequence[Photograph], job: Job) -> list[Enlargement] | None:
+def _enlarge_together(group: Sequence[QueuedPhoto], job: Job) -> list[Enlargement] | None:
     """Several photographs of one size as one batch; None if that fails and they are to be tried one by one."""
     sources = [photograph.source for photograph in group if photograph.source is not None]
     dtypes = [_dtype(source, photograph.target) for source, photograph in zip(sources, group, strict=True)]
@@ -179,7 +181,7 @@ def _enlarge_together(group: Sequence[Photograph], job: Job) -> list[Enlargement
 
 
 def _enlarge(
-    photograph: Photograph, job: Job, advance: Callable[[int, int], None], say: Callable[[str], None]
+    photograph: QueuedPhoto, job: Job, advance: Callable[[int, int], None], say: Callable[[str], None]
 ) -> Callable[[], list[str]]:
     """Compute a photograph; what is left to do is nothing where the results are large."""
     path, target = photograph.path, photograph.target
@@ -207,11 +209,11 @@ def _done(finish: Callable[[], list[str]]) -> Callable[[], list[str]]:
     return lambda: sentences
 
 
-def _finish(photograph: Photograph, source: Source, job: Job, made: Enlargement) -> list[str]:
+def _finish(photograph: QueuedPhoto, source: Source, job: Job, made: Enlargement) -> list[str]:
     """Write everything that was asked for of one photograph; returns sentences about it."""
     path, target, canvas, n = photograph.path, photograph.target, made.canvas, job.drawing.samples
     names, sentences = job.names(target), []
-    forget(target)
+    remove_manifest(target)
     for k, name in enumerate(names[:n]):
         write_pixels(name, canvas.pixels(k, _dtype(source, target)), source.icc, source.exif)
         if made.consistency:
@@ -223,20 +225,20 @@ def _finish(photograph: Photograph, source: Source, job: Job, made: Enlargement)
     if job.sheet:
         _save(contact_sheet(_panels(source, path, target, job, canvas, spread)), names[-1])
     if photograph.settings is not None:
-        write_record(target, photograph.settings, names)
+        write_manifest(target, photograph.settings, names)
     return sentences
 
 
-def _outcome(photograph: Photograph, job: Job, finish: Callable[[], list[str]]) -> Outcome:
+def _result(photograph: QueuedPhoto, job: Job, finish: Callable[[], list[str]]) -> UpscaleResult:
     """Finish a photograph, whatever happens."""
     path, target, failure = photograph.path, photograph.target, photograph.failure
-    if photograph.made or failure is not None:
-        return Outcome(path, photograph.made, [], [], failure)
+    if photograph.done or failure is not None:
+        return UpscaleResult(path, photograph.done, [], [], failure)
     try:
         sentences = finish()
     except (InputError, SamplingError, MemoryError, RuntimeError) as error:
-        return Outcome(path, False, [], [], sentence(path, target, error))
-    return Outcome(path, False, job.names(target), sentences, None)
+        return UpscaleResult(path, False, [], [], error_message(path, target, error))
+    return UpscaleResult(path, False, job.names(target), sentences, None)
 
 
 def _dtype(source: Source, target: Path) -> type[np.uint8 | np.uint16]:

@@ -15,7 +15,7 @@ Rectangle = tuple[int, int, int, int]
 """Top, left, bottom, right."""
 
 
-class Journal:
+class ResumeLog:
     """A file of lines: the settings, then what was done, each line written when its work is safe.
 
     Args:
@@ -90,7 +90,7 @@ class Journal:
         self._bad.setdefault(line["attempt"], set()).update(line["bad"])
 
 
-def begun_with(path: Path) -> dict[str, Any] | None:
+def read_settings(path: Path) -> dict[str, Any] | None:
     """The settings that a journal was begun with; None if there is no journal, or a file that is none."""
     lines = _lines(path)
     return lines[0] if lines and isinstance(lines[0], dict) and isinstance(lines[0].get("seed"), int) else None

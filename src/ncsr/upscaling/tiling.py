@@ -17,7 +17,7 @@ from ncsr.errors import InputError
 from ncsr.model import NCSR
 from ncsr.runtime.memory import is_exhaustion, release
 from ncsr.space import ATTEMPTS, check_sampling, never_finite
-from ncsr.upscaling.resume_log import Journal
+from ncsr.upscaling.resume_log import ResumeLog
 from ncsr.upscaling.tile_size import AT_A_TIME, OVERLAP, SMALLEST, choose_side, out_of_memory
 
 
@@ -37,7 +37,7 @@ class Tile(NamedTuple):
         return (bottom - top) * (right - left)
 
 
-class Drawing(NamedTuple):
+class SampleRequest(NamedTuple):
     """What is to be drawn: all that decides the pixels, but for the image and the model.
 
     Attributes:
@@ -84,8 +84,8 @@ def draw_tiles(
     model: NCSR,
     size: tuple[int, int],
     read: Callable[[Tile], Tensor],
-    drawing: Drawing,
-    journal: Journal,
+    drawing: SampleRequest,
+    journal: ResumeLog,
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[tuple[Tile, int, Tensor]]:
@@ -159,7 +159,7 @@ def sample_image(
         SamplingError: a sample was not finite in every draw.
     """
     temperature = model.config.temperature if temperature is None else temperature
-    drawing = Drawing(n, temperature, check_sampling(n, temperature, seed), tile)
+    drawing = SampleRequest(n, temperature, check_sampling(n, temperature, seed), tile)
     scale, (height, width) = model.config.scale, lr.shape[-2:]
     images = torch.empty(n, 3, scale * height, scale * width)
 
@@ -167,7 +167,7 @@ def sample_image(
         top, left, bottom, right = part.window
         return lr[:, top:bottom, left:right]
 
-    for part, k, image in draw_tiles(model, (height, width), read, drawing, Journal(), progress):
+    for part, k, image in draw_tiles(model, (height, width), read, drawing, ResumeLog(), progress):
         images[k, :, scale * part.top : scale * part.bottom, scale * part.left : scale * part.right] = image
     return images.clamp_(0, 1)
 
@@ -177,9 +177,9 @@ def _draw_attempt(
     size: tuple[int, int],
     side: int,
     read: Callable[[Tile], Tensor],
-    drawing: Drawing,
+    drawing: SampleRequest,
     this: tuple[int, Sequence[int]],
-    journal: Journal,
+    journal: ResumeLog,
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[Tile, int, Tensor]]:
     """The tiles that are still missing of `this` attempt: its number, and the samples that it draws."""
