@@ -125,7 +125,7 @@ def test_goes_on_where_it_was_stopped(
     before = contents(tmp_path / "out")
     (tmp_path / "out").rename(tmp_path / "first")
     measured: list[str] = []
-    measure = run.Bench
+    measure = run.ImageMeasures
 
     def stopping(pair: Any, *rest: Any) -> Any:
         measured.append(pair.files.name)
@@ -133,7 +133,7 @@ def test_goes_on_where_it_was_stopped(
             raise KeyboardInterrupt
         return measure(pair, *rest)
 
-    monkeypatch.setattr(run, "Bench", stopping)
+    monkeypatch.setattr(run, "ImageMeasures", stopping)
     assert ncsr_(*command).code == 130
     assert contents(tmp_path / "out") == {}
     assert ncsr_(*command).code == 0
@@ -322,7 +322,11 @@ def test_missing_extras(
     command = ("evaluate", tiny_model_folder, "--hr", hr, "-o", tmp_path / "out", "-t", 0.5, "-t", 0.9)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ncsr_(*command).failed(r"matplotlib: pip install 'ncsr\[eval\]'")
-    for name in [name for name in sys.modules if name.startswith(("ncsr.evaluation", "ncsr.cli.reporting", "ncsr.metrics.streaming"))]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.startswith(("ncsr.evaluation", "ncsr.cli.reporting", "ncsr.metrics.streaming"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
     ncsr_(*command).failed(r"torchmetrics: pip install 'ncsr\[eval\]'")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ncsr.errors import InputError
-from ncsr.evaluation.measuring import Bench, SetMeasures
+from ncsr.evaluation.measuring import ImageMeasures, SetMeasures
 from ncsr.evaluation.methods import Drawing as How
 from ncsr.evaluation.methods import encoder_alone, rows_of, short_name
 from ncsr.evaluation.pairs import Files, Pair, find_pairs, match_samples, read_pair, read_sample
@@ -119,7 +119,7 @@ def test_figures_are_those_of_the_streaming_measures() -> None:
         samples = made_samples(pair, seed=i)
         measures.update(samples, pair.hr, pair.lr)
         gathered.add(samples, pair.hr)
-        figures.append(Bench(pair, None, truncate=False).measure(samples, deterministic=False)[0])
+        figures.append(ImageMeasures(pair, None, truncate=False).measure(samples, deterministic=False)[0])
     expected = {name: float(value) for name, value in measures.compute().items()}
     found = gathered.figures() | {name: sum(f[name] for f in figures) / 3 for name in figures[0]}
     assert found == pytest.approx(expected, rel=1e-12, nan_ok=True)
@@ -128,7 +128,7 @@ def test_figures_are_those_of_the_streaming_measures() -> None:
 def test_truncation_concerns_lr_psnr_alone() -> None:
     pair = made_pair()
     samples = made_samples(pair)
-    rounded, truncated = (Bench(pair, None, t).measure(samples, False)[0] for t in (False, True))
+    rounded, truncated = (ImageMeasures(pair, None, t).measure(samples, False)[0] for t in (False, True))
     assert truncated["lr_psnr_mean"] == lr_psnr(samples, pair.lr, truncate=True).mean()
     assert truncated["lr_psnr_mean"] != rounded["lr_psnr_mean"]
     assert truncated["luma_psnr"] == rounded["luma_psnr"] == luma_psnr(samples, pair.hr, 4).mean()
@@ -136,10 +136,10 @@ def test_truncation_concerns_lr_psnr_alone() -> None:
 
 def test_one_image_deviates_only_if_it_is_all_there_can_be() -> None:
     pair = made_pair()
-    bench, one = Bench(pair, None, False), made_samples(pair, 1)
-    assert bench.measure(one, deterministic=True)[0]["pixel_deviation"] == 0
-    assert bench.measure(one, deterministic=True)[0]["diversity_squared_error"] == 0
-    assert not {"pixel_deviation", "diversity_squared_error"} & bench.measure(one, deterministic=False)[0].keys()
+    measures, one = ImageMeasures(pair, None, False), made_samples(pair, 1)
+    assert measures.measure(one, deterministic=True)[0]["pixel_deviation"] == 0
+    assert measures.measure(one, deterministic=True)[0]["diversity_squared_error"] == 0
+    assert not {"pixel_deviation", "diversity_squared_error"} & measures.measure(one, deterministic=False)[0].keys()
 
 
 def test_set_measures_merge_to_those_of_all() -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ncsr.errors import InputError, SamplingError
-from ncsr.evaluation.measuring import Bench
+from ncsr.evaluation.measuring import ImageMeasures
 from ncsr.evaluation.methods import Contestant
 from ncsr.evaluation.page import page
 from ncsr.evaluation.pairs import SAME_KERNEL, Files, Pair, read_pair
@@ -193,7 +193,7 @@ def _measure_methods(
     work: Evaluation, pair: Pair, progress: Callable[[float], None]
 ) -> tuple[dict[str, dict[str, float]], list[Shown]]:
     """The figures of every row by its name, and every row's images."""
-    bench = Bench(pair, work.lpips, work.truncate)
+    measures = ImageMeasures(pair, work.lpips, work.truncate)
     figures: dict[str, dict[str, float]] = {}
     likelihoods: dict[str, float | None] = {}
     shown = []
@@ -201,7 +201,7 @@ def _measure_methods(
         progress(i / len(work.contestants))
         row = contestant.row
         samples = contestant.samples(pair)
-        figures[row.name], error = bench.measure(samples, row.deterministic)
+        figures[row.name], error = measures.measure(samples, row.deterministic)
         if row.model not in likelihoods:
             likelihoods[row.model] = contestant.bits_per_dim(pair)
         bits = likelihoods[row.model]

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.metrics.fidelity import psnr
-from ncsr.metrics.pixels import crop_to_multiple, each_sample, eight_bit
+from ncsr.metrics.pixels import crop_to_multiple, each_sample, eight_bit, rounded
 from ncsr.ops.resize import imresize
 
 
@@ -48,7 +49,7 @@ def lr_psnr(sr: Tensor, lr: Tensor, truncate: bool = False) -> Tensor:
             f"LR-PSNR needs an SR image that is a whole multiple of its LR image, got {sr_width} x {sr_height} for "
             f"{width} x {height}: crop the photograph to a multiple of the scale before reducing it"
         )
-    target = eight_bit(lr).double() / 255
+    target = rounded(lr, torch.float64)
     return each_sample(lambda x: psnr(imresize(eight_bit(x, truncate), 1 / scale).double() / 255, target), sr, lr)
 
 

@@ -7,11 +7,13 @@ here because training needs it without the `eval` extra.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.metrics.pixels import check_same_size, each_sample, eight_bit
+from ncsr.metrics.pixels import check_comparable, of_rounded
 
 
 def luma(rgb: Tensor) -> Tensor:
@@ -41,9 +43,7 @@ def psnr(a: Tensor, b: Tensor, shave: int = 0) -> Tensor:
     Raises:
         InputError: integer images, sizes that differ, or a shave that leaves nothing.
     """
-    check_same_size(a, b)
-    if not (a.is_floating_point() and b.is_floating_point()):
-        raise InputError(f"PSNR needs floating-point images in [0, 1], got {a.dtype} and {b.dtype}: divide by 255")
+    check_comparable(a, b, "PSNR")
     height, width = a.shape[-2:]
     if not 0 <= 2 * shave < min(height, width):
         raise InputError(f"shaving {shave} pixels off each border of a {width} x {height} image is not possible")
@@ -66,16 +66,9 @@ def luma_psnr(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
     Returns:
         (...,) dB per image, float64.
     """
-    photograph = luma(_unit(hr))
-    return each_sample(lambda image: psnr(luma(_unit(image)), photograph, shave=scale), sr, hr)
+    return of_rounded(partial(psnr, shave=scale), sr, hr, torch.float64, luma)
 
 
 def rgb_psnr(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
-    """The same as `luma_psnr`, over the three RGB channels, as DIV2K tables have it."""
-    photograph = _unit(hr)
-    return each_sample(lambda image: psnr(_unit(image), photograph, shave=scale), sr, hr)
-
-
-def _unit(images: Tensor) -> Tensor:
-    """Images rounded to 8 bits, in [0, 1], float64."""
-    return eight_bit(images).double() / 255
+    """PSNR as DIV2K tables print it: as `luma_psnr`, but over the three RGB channels."""
+    return of_rounded(partial(psnr, shave=scale), sr, hr, torch.float64)

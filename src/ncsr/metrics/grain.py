@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ncsr.metrics.fidelity import luma
-from ncsr.metrics.pixels import check_samples, crop_to_multiple, eight_bit
+from ncsr.metrics.pixels import check_samples, crop_to_multiple, rounded
 
 BLOCK = 16  # pixels
 SMOOTH = 2.5  # grey levels
@@ -62,7 +62,7 @@ def grain(samples: Tensor, photograph: Tensor) -> Grain:
 
 def _block_deviations(images: Tensor) -> Tensor:
     """(..., 3, H, W) to the luma's standard deviation in every block, (..., H / 16, W / 16), grey levels."""
-    y = 255 * luma(eight_bit(crop_to_multiple(images, BLOCK)).float() / 255)[..., 0, :, :]
+    y = 255 * luma(rounded(crop_to_multiple(images, BLOCK), torch.float32))[..., 0, :, :]
     rows, columns = y.shape[-2] // BLOCK, y.shape[-1] // BLOCK
     blocks: Tensor = y.unflatten(-1, (columns, BLOCK)).unflatten(-3, (rows, BLOCK))  # (..., H / 16, 16, W / 16, 16)
     return (blocks - blocks.mean((-3, -1), keepdim=True)).square().mean((-3, -1)).sqrt()

@@ -26,7 +26,7 @@ from ncsr.errors import InputError
 from ncsr.metrics.pixels import check_samples, check_unit_range, crop_to_multiple, eight_bit
 
 SHAPES = ((64, 3, 11, 11), (192, 64, 5, 5), (384, 192, 3, 3), (256, 384, 3, 3), (256, 256, 3, 3))
-"""Of the five convolutions' weights."""
+"""The shapes of the five convolutions' weights."""
 SMALLEST = 31  # pixels of a side: less leaves the last three convolutions nothing to look at
 
 _STRIDES, _PADDINGS = (4, 1, 1, 1, 1), (2, 2, 1, 1, 1)
@@ -124,7 +124,7 @@ class LPIPSReference:
 
     def __init__(self, lpips: LPIPS, hr: Tensor) -> None:
         self._lpips, self._hr = lpips, hr
-        self._features = lpips.features(_unit(hr))
+        self._features = lpips.features(_checked_batch(hr))
 
     def compare(self, samples: Tensor) -> LPIPSScores:
         """Spatial and plain LPIPS of samples (n, ..., 3, H, W), in the photograph's range; one is looked at at a time.
@@ -136,7 +136,7 @@ class LPIPSReference:
         size, leading = self._hr.shape[-2:], samples.shape[:-3]
         maps, plain = [], []
         for sample in samples:
-            distances = self._lpips.layer_distances(self._lpips.features(_unit(sample)), self._features)
+            distances = self._lpips.layer_distances(self._lpips.features(_checked_batch(sample)), self._features)
             enlarged = [F.interpolate(d, size, mode="bilinear", align_corners=False) for d in distances]
             maps.append(torch.stack(enlarged).sum(0))
             plain.append(torch.stack([d.mean((1, 2, 3), dtype=torch.float64) for d in distances]).sum(0))
@@ -167,7 +167,7 @@ def ntire_lpips(lpips: LPIPS, samples: Tensor, hr: Tensor) -> LPIPSScores:
     return reference.compare(eight_bit(crop_to_multiple(samples, 8)))
 
 
-def _unit(images: Tensor) -> Tensor:
+def _checked_batch(images: Tensor) -> Tensor:
     """Images (..., 3, H, W) as (B, 3, H, W) float32 in [0, 1], checked."""
     check_unit_range(images)
     height, width = images.shape[-2:]

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import urllib.request
+import sys
 from http.client import HTTPException
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 from torch import Tensor
 
 from ncsr.errors import InputError
@@ -28,7 +26,6 @@ HASH = "7be5be79"
 URL = f"https://download.pytorch.org/models/{NAME}"  # 244 MB
 
 _LAYERS = (0, 3, 6, 8, 10)  # of torchvision's `features`
-_TIMEOUT = 30  # seconds without a byte
 _BLOCK = 2**20  # bytes
 
 
@@ -114,17 +111,8 @@ def sha256(path: Path) -> str:
 
 
 def _download(temporary: Path, path: Path) -> None:
-    columns = ("AlexNet's weights", BarColumn(), DownloadColumn(), TimeRemainingColumn())
     try:
-        with (
-            urllib.request.urlopen(URL, timeout=_TIMEOUT) as response,
-            temporary.open("wb") as file,
-            Progress(*columns, console=Console(stderr=True)) as bar,
-        ):
-            task = bar.add_task("", total=int(response.headers["Content-Length"] or 0) or None)
-            while block := response.read(_BLOCK):
-                file.write(block)
-                bar.advance(task, len(block))
+        torch.hub.download_url_to_file(URL, str(temporary), progress=sys.stderr.isatty())
     except (OSError, HTTPException) as error:
         raise InputError(
             f"LPIPS needs AlexNet's weights, {NAME} (244 MB), and they could not be downloaded from {URL} "

@@ -35,6 +35,11 @@ def eight_bit(images: Tensor, truncate: bool = False) -> Tensor:
     return (levels if truncate else levels.round()).to(torch.uint8)
 
 
+def rounded(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Images rounded to 8 bits (`eight_bit`), as floating point in [0, 1]."""
+    return eight_bit(images).to(dtype) / 255
+
+
 def crop_to_multiple(images: Tensor, multiple: int) -> Tensor:
     """Images (..., H, W) cropped at the right and bottom until both sides are multiples of `multiple`."""
     height, width = images.shape[-2:]
@@ -57,13 +62,44 @@ def each_sample(measure: Callable[[Tensor], Tensor], samples: Tensor, like: Tens
     return torch.stack([each_sample(measure, sample, like) for sample in samples])
 
 
-def check_same_size(a: Tensor, b: Tensor) -> None:
-    """Raise InputError unless two images agree in channels, height and width; axes before them may broadcast."""
+def of_rounded(
+    measure: Callable[[Tensor, Tensor], Tensor],
+    samples: Tensor,
+    hr: Tensor,
+    dtype: torch.dtype,
+    convert: Callable[[Tensor], Tensor] = lambda image: image,
+) -> Tensor:
+    """A measure between every sample and the photograph, both rounded to 8 bits.
+
+    Args:
+        measure: of two images in [0, 1], to (...,).
+        samples: (n, ..., 3, H, W), floating point in [0, 1] or uint8.
+        hr: (..., 3, H, W), the photograph, likewise.
+        dtype: floating point, to compute in.
+        convert: of both images in [0, 1] before they are compared, to luma for example.
+
+    Returns:
+        (n, ...) the measures, stacked.
+    """
+    photograph = convert(rounded(hr, dtype))
+    return each_sample(lambda image: measure(convert(rounded(image, dtype)), photograph), samples, hr)
+
+
+def check_comparable(a: Tensor, b: Tensor, measure: str) -> None:
+    """Raise InputError unless two images are floating point and agree in channels, height and width.
+
+    Args:
+        a: (..., C, H, W).
+        b: the same; axes before the channels may broadcast.
+        measure: its name, for the message.
+    """
     if a.shape[-3:] != b.shape[-3:]:
         raise InputError(
             f"images to be compared must have the same (channels, height, width), got {tuple(a.shape[-3:])} and "
             f"{tuple(b.shape[-3:])}: crop the photograph to a multiple of the scale first"
         )
+    if not (a.is_floating_point() and b.is_floating_point()):
+        raise InputError(f"{measure} needs floating-point images in [0, 1], got {a.dtype} and {b.dtype}: divide by 255")
 
 
 def check_samples(samples: Tensor, photograph: Tensor) -> None:

@@ -9,12 +9,15 @@ Every class but `BitsPerDim` is updated with the samples of one or more photogra
 
 No state grows with the number of images. Sums, counts and tables of patches are merged over processes by torchmetrics.
 Whatever the number of images in an update, the figures are those of the images one by one.
+
+`image_measures`, `set_measures` and `NtireLPIPS` are all the measures there are of samples; `ncsr evaluate` goes by the
+same list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -25,16 +28,18 @@ from ncsr.metrics.diversity import diversity, diversity_squared_error, pixel_dev
 from ncsr.metrics.fidelity import luma_psnr, rgb_psnr
 from ncsr.metrics.grain import smooth_block_deviations
 from ncsr.metrics.likelihood import dequantised_bits_per_dim
-from ncsr.metrics.lpips import LPIPS, ntire_lpips
+from ncsr.metrics.lpips import LPIPS, LPIPSScores, ntire_lpips
 from ncsr.metrics.pixels import check_samples
 from ncsr.metrics.ssim import luma_ssim, rgb_ssim
 from ncsr.metrics.texture import empty_table, first_patches, offer, table_patches, texture_distance
-from ncsr.space import Space
 
 try:
     from torchmetrics import Metric, MetricCollection
 except ModuleNotFoundError:
     raise InputError("ncsr.metrics.streaming needs torchmetrics: pip install 'ncsr[eval]'") from None
+
+if TYPE_CHECKING:
+    from ncsr.space import Space
 
 
 def all_measures(scale: int, lpips: LPIPS | None = None, truncate: bool = False) -> MetricCollection:
@@ -45,7 +50,13 @@ def all_measures(scale: int, lpips: LPIPS | None = None, truncate: bool = False)
         lpips: None leaves out what needs its weights.
         truncate: save samples by truncation for LR-PSNR, as the published references do.
     """
-    metrics: list[Metric | MetricCollection] = [
+    metrics = [*image_measures(scale, truncate), *set_measures(), *([NtireLPIPS(lpips)] if lpips else [])]
+    return MetricCollection(metrics, compute_groups=False)
+
+
+def image_measures(scale: int, truncate: bool = False) -> list[ImageMeans]:
+    """The measures of single photographs that need no network; the arguments are those of `all_measures`."""
+    return [
         LumaPSNR(scale),
         RGBPSNR(scale),
         LumaSSIM(scale),
@@ -54,15 +65,20 @@ def all_measures(scale: int, lpips: LPIPS | None = None, truncate: bool = False)
         NtireLRPSNR(scale, truncate),
         PixelDeviation(),
         SquaredErrorDiversity(),
-        TextureDistance(),
-        SmoothBlockGrain(),
     ]
-    if lpips is not None:
-        metrics.append(NtireLPIPS(lpips))
-    return MetricCollection(metrics, compute_groups=False)
 
 
-class ImageMeans(Metric):
+def set_measures(**kwargs: Any) -> list[TextureDistance | SmoothBlockGrain]:
+    """The measures of a set of photographs as a whole; the arguments are those of every `torchmetrics.Metric`."""
+    return [TextureDistance(**kwargs), SmoothBlockGrain(**kwargs)]
+
+
+class _Measure(Metric):
+    full_state_update = False
+    is_differentiable = False
+
+
+class ImageMeans(_Measure):
     """Means over images of per-image figures, every image counting the same.
 
     A subclass names its figures and measures them. Every figure has a state of its own name: a collection takes metrics
@@ -70,9 +86,9 @@ class ImageMeans(Metric):
     """
 
     figures: tuple[str, ...]
+    of_spread = False
+    """Whether it tells how far several samples of a photograph differ."""
     images: Tensor
-    full_state_update = False
-    is_differentiable = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -81,8 +97,12 @@ class ImageMeans(Metric):
         self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
-        """Every figure of every image, in the order of `figures`."""
+        """Every figure of every image, (...,) each, in the order of `figures`."""
         raise NotImplementedError
+
+    def measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None = None) -> dict[str, Tensor]:
+        """Every figure of every image, (...,) each; the arguments are those of `update`, and nothing is kept."""
+        return dict(zip(self.figures, self._measure(samples, hr, lr), strict=True))
 
     def update(self, samples: Tensor, hr: Tensor, lr: Tensor | None = None) -> None:
         """Measure samples (n, ..., 3, H, W) of photographs (..., 3, H, W), whose LR images are needed for LR-PSNR."""
@@ -99,7 +119,7 @@ class ImageMeans(Metric):
 
 
 class _Fidelity(ImageMeans):
-    """A measure between a sample and the photograph, with `scale` pixels shaved."""
+    """A measure between a sample and the photograph, with `scale` pixels shaved, as a mean over samples and images."""
 
     higher_is_better = True
     function: Callable[[Tensor, Tensor, int], Tensor]
@@ -114,25 +134,25 @@ class _Fidelity(ImageMeans):
 
 
 class LumaPSNR(_Fidelity):
-    """PSNR of tables, dB: `luma_psnr`, mean over samples and images."""
+    """PSNR of tables, dB: `luma_psnr`."""
 
     figures, function = ("luma_psnr",), staticmethod(luma_psnr)
 
 
 class RGBPSNR(_Fidelity):
-    """The same over RGB: `rgb_psnr`."""
+    """PSNR over RGB, dB: `rgb_psnr`."""
 
     figures, function = ("rgb_psnr",), staticmethod(rgb_psnr)
 
 
 class LumaSSIM(_Fidelity):
-    """SSIM of tables: `luma_ssim`, mean over samples and images."""
+    """SSIM of tables: `luma_ssim`."""
 
     figures, function = ("luma_ssim",), staticmethod(luma_ssim)
 
 
 class RGBSSIM(_Fidelity):
-    """The same over RGB: `rgb_ssim`."""
+    """SSIM over RGB: `rgb_ssim`."""
 
     figures, function = ("rgb_ssim",), staticmethod(rgb_ssim)
 
@@ -154,15 +174,14 @@ class LRPSNR(ImageMeans):
         return values.mean(0), values.amin(0)
 
 
-class NtireLRPSNR(ImageMeans):
+class NtireLRPSNR(LRPSNR):
     """LR-PSNR as NTIRE 2021 has it, against the reduced, cropped photograph, dB."""
 
     figures = ("ntire_lr_psnr_mean", "ntire_lr_psnr_worst")
-    higher_is_better = True
 
     def __init__(self, scale: int, truncate: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.scale, self.truncate = scale, truncate
+        super().__init__(truncate, **kwargs)
+        self.scale = scale
 
     def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
         values = ntire_lr_psnr(samples, hr, self.scale, self.truncate)
@@ -172,7 +191,7 @@ class NtireLRPSNR(ImageMeans):
 class PixelDeviation(ImageMeans):
     """Standard deviation over the samples, grey levels of 255: `pixel_deviation`."""
 
-    figures = ("pixel_deviation",)
+    figures, of_spread = ("pixel_deviation",), True
 
     def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
         return (pixel_deviation(samples),)
@@ -181,7 +200,7 @@ class PixelDeviation(ImageMeans):
 class SquaredErrorDiversity(ImageMeans):
     """NTIRE's diversity formula on the squared error, 0 to 100: `diversity_squared_error`."""
 
-    figures = ("diversity_squared_error",)
+    figures, of_spread = ("diversity_squared_error",), True
     higher_is_better = True
 
     def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
@@ -198,7 +217,11 @@ class NtireLPIPS(ImageMeans):
         self.network = network
 
     def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
-        scores = ntire_lpips(self.network, samples, hr)
+        return self.of_scores(ntire_lpips(self.network, samples, hr))
+
+    @staticmethod
+    def of_scores(scores: LPIPSScores) -> tuple[Tensor, ...]:
+        """Every figure of every image, in the order of `figures`, from the scores of its samples."""
         return scores.spatial.mean(0), scores.plain.mean(0), diversity(scores.maps)
 
 
@@ -213,11 +236,9 @@ class BitsPerDim(ImageMeans):
         self._add(dequantised_bits_per_dim(space, hr, seed))
 
 
-class TextureDistance(Metric):
+class TextureDistance(_Measure):
     """Texture distance between all samples and all photographs; the state is two tables of 16384 patches (20 MB)."""
 
-    full_state_update = False
-    is_differentiable = False
     higher_is_better = False
     sampled: Tensor
     photographed: Tensor
@@ -240,14 +261,12 @@ class TextureDistance(Metric):
         return {"texture_distance": torch.tensor(texture_distance(patches, photographs, self.seed))}
 
 
-class SmoothBlockGrain(Metric):
+class SmoothBlockGrain(_Measure):
     """Grain in the photographs' smooth blocks; the state is two histograms (2 MB) of 1024 bins per grey level.
 
     So the medians are within half a bin of those that `grain` takes from all blocks at once.
     """
 
-    full_state_update = False
-    is_differentiable = False
     sampled: Tensor
     photographed: Tensor
     _bins = 1024  # per grey level
@@ -267,8 +286,7 @@ class SmoothBlockGrain(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """The samples' median deviation over the photographs'; NaN where no block was smooth."""
-        ours, theirs = self._median(self.sampled), self._median(self.photographed)
-        return {"grain": ours / theirs}
+        return {"grain": self._median(self.sampled) / self._median(self.photographed)}
 
     def _count(self, deviations: Tensor) -> Tensor:
         bins = (deviations.flatten() * self._bins).long()

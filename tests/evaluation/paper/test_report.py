@@ -247,15 +247,15 @@ def test_without_lpips_the_rest_is_there(
     (tmp_path / "out").rename(tmp_path / "first")
 
     measured: list[str] = []
-    bench = run.Bench
+    measures = run.ImageMeasures
 
     def stopping(pair: Any, *rest: Any) -> Any:
         measured.append(pair.files.name)
         if len(measured) == 2:
             raise KeyboardInterrupt
-        return bench(pair, *rest)
+        return measures(pair, *rest)
 
-    monkeypatch.setattr(run, "Bench", stopping)
+    monkeypatch.setattr(run, "ImageMeasures", stopping)
     assert ncsr_(*command, "-o", tmp_path / "out").code == 130
     assert ncsr_(*command, "-o", tmp_path / "out").code == 0
     assert measured == ["0801.png", "0828.png", "0828.png"]
