@@ -12,9 +12,10 @@ demo:  ## enlarge examples/cat.png x4 into four samples, in an environment of it
 test: .venv  ## run the tests
 	.venv/bin/pytest
 
-lint: .venv  ## check style and format
+lint: .venv  ## check style, format, and which folder imports which
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports --no-logo --no-cache
 
 types: .venv  ## check types
 	.venv/bin/mypy

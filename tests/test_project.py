@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import ncsr
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -14,7 +16,7 @@ def found(pattern: str, file: str) -> set[str]:
 
 def test_version_of_package_and_citation():
     version = found(r'^version = "(.+)"', "pyproject.toml")
-    assert len(version) == 1
+    assert version == {ncsr.__version__}
     assert found(r"^version: (.+)", "CITATION.cff") == version
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +20,7 @@ from tests.conftest import Command
 
 @pytest.fixture(autouse=True)
 def _leave_the_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.import_module("ncsr.cli.bench"), "keep_freed_memory", lambda: None)
+    monkeypatch.setattr("ncsr.runtime.device.keep_freed_memory", lambda: None)
 
 
 @pytest.mark.parametrize("convolve", [partial(F.conv2d, padding=1), conv2d])

@@ -1,12 +1,16 @@
-"""The command line. Wrong input is one sentence and exit code 2, never a traceback."""
+"""The command line. Wrong input is one sentence and exit code 2, never a traceback.
+
+The modules of the commands import PyTorch, and what imports it, inside the commands: `ncsr --help` stays quick.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
+from importlib.metadata import version
+from typing import Annotated
 
-import torch.distributed as dist
 import typer
 
 from ncsr.cli.bench import bench
@@ -31,6 +35,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(version("ncsr"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """The options of `ncsr` itself."""
+
+
 for command in (upscale, plan, train, prepare, evaluate, measure, reproduce, convert, export, info, fetch, bench):
     app.command()(command)
 
@@ -53,7 +74,8 @@ def _leave(code: int) -> None:
 
     The group's threads may then want Python's lock, which aborts the process or never lets it end.
     """
-    if dist.is_available() and dist.is_initialized():
+    dist = sys.modules.get("torch.distributed")  # a command that did not import it has no process group
+    if dist is not None and dist.is_available() and dist.is_initialized():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
 from ncsr.cli.options import Device, ModelName, Samples, load_model
 from ncsr.errors import InputError
-from ncsr.model import NCSR
-from ncsr.runtime.device import Precision, keep_freed_memory
-from ncsr.runtime.timing import convolution_rate, gigaflops, machine, seconds_of
+
+if TYPE_CHECKING:
+    from ncsr.model import NCSR
+    from ncsr.runtime.device import Precision
 
 
 def bench(
@@ -21,6 +21,11 @@ def bench(
     device: Device = "auto",
 ) -> None:
     """Measure how fast a model enlarges here, in float32 and bfloat16, and how fast this machine could at best."""
+    import torch
+
+    from ncsr.runtime.device import keep_freed_memory
+    from ncsr.runtime.timing import convolution_rate, machine
+
     if samples < 1 or side < 4:
         raise InputError(f"needs at least 1 sample of an image of at least 4 pixels, got -n {samples} --side {side}")
     network = load_model(model, None, device, "auto")
@@ -35,11 +40,15 @@ def bench(
         rates.append(convolution_rate(getattr(torch, precision), device=network.device))
         print(f"{precision}, 3x3 convolutions at {rates[-1]:.0f} GFLOP/s")
         network.precision = precision
-        _bench(network, samples if rates[-1] >= rates[0] else 1, side, rates[-1])
+        with torch.no_grad():
+            _bench(network, samples if rates[-1] >= rates[0] else 1, side, rates[-1])
 
 
-@torch.no_grad()
 def _bench(network: NCSR, samples: int, side: int, rate: float) -> None:
+    import torch
+
+    from ncsr.runtime.timing import gigaflops, seconds_of
+
     lr = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(network.device)
     space = network.space(lr)
     jobs = {

@@ -8,8 +8,6 @@ from typing import Annotated, Literal, cast
 import typer
 
 from ncsr.errors import InputError
-from ncsr.pretrained.published import convert as convert_weights
-from ncsr.serialization import read_checkpoint
 
 
 def convert(
@@ -34,6 +32,9 @@ def convert(
     ] = None,
 ) -> None:
     """Turn a published checkpoint into a model folder. The file is read without running code in it."""
+    from ncsr.pretrained.published import convert as convert_weights
+    from ncsr.serialization import read_checkpoint
+
     if trunk_skip not in (None, "first", "last"):
         raise InputError(f"--trunk-skip must be first or last, got {trunk_skip!r}")
     model = convert_weights(

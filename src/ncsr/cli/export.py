@@ -9,9 +9,6 @@ from typing import Annotated
 
 import typer
 
-from ncsr.pretrained.load import load
-from ncsr.pretrained.onnx import export as write
-
 
 def export(
     model: Annotated[
@@ -20,6 +17,9 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL.onnx", help="File to write.")],
 ) -> None:
     """Write a model's sampler as an ONNX file (latents in, image out, any size), checked in onnxruntime."""
+    from ncsr.pretrained.load import load
+    from ncsr.pretrained.onnx import export as write
+
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of every package that it could know
     difference = write(load(model, "cpu", "float32"), output)
     print(output)

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ncsr.metrics.lpips_weights import fetch_weights
-
 
 def fetch(
     source: Annotated[
@@ -24,4 +22,6 @@ def fetch(
 
     All other measures, and the bundled models, need no download.
     """
+    from ncsr.metrics.lpips_weights import fetch_weights
+
     print(fetch_weights(folder, source))

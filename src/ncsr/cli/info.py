@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from ncsr.pretrained.load import find_model, load
-
 
 def info(
     model: Annotated[str, typer.Argument(help="Bundled name, model folder, .safetensors file or hub id.")],
 ) -> None:
     """Say what a model is: scale, architecture, parameters, default temperature, card."""
+    from ncsr.pretrained.load import find_model, load
+
     network, source = load(model, "cpu"), find_model(model)
     config = network.config
     parameters = sum(p.numel() for p in network.parameters())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Annotated, TypeAlias, cast, get_args
 
 import typer
 
 from ncsr.errors import InputError
-from ncsr.model import NCSR
-from ncsr.pretrained.load import bundled_models, load
-from ncsr.runtime.device import Precision
+
+if TYPE_CHECKING:
+    from ncsr.model import NCSR
 
 ModelName: TypeAlias = Annotated[
     str | None,
@@ -62,10 +62,22 @@ RayAddress: TypeAlias = Annotated[
     ),
 ]
 
+MAX_PIXELS = 178_956_970  # `ncsr.images.MAX_PIXELS`, which the commands would import PyTorch to read
+
 
 def load_model(model: str | None, scale: int | None, device: str, precision: str) -> NCSR:
     """The model that -m, -s, --device and --precision ask for."""
-    network = load(_name(model, scale), device, _precision(precision))
+    from ncsr.pretrained.load import bundled_models, load
+    from ncsr.runtime.device import Precision
+
+    name = f"x{4 if scale is None else scale}-small" if model is None else model
+    if model is None and name not in bundled_models():
+        raise InputError(
+            f"no bundled model enlarges by {scale}: give one with -m (bundled: {', '.join(bundled_models())})"
+        )
+    if precision not in get_args(Precision):
+        raise InputError(f"precision must be auto, float32 or bfloat16, got {precision!r}")
+    network = load(name, device, cast(Precision, precision))
     if scale is not None and scale != network.config.scale:
         raise InputError(f"-s {scale} does not match the model {model}, which enlarges by {network.config.scale}")
     return network
@@ -86,20 +98,3 @@ def with_address(arguments: list[str]) -> list[str]:
     for argument, following in zip(arguments, [*arguments, "-"][1:], strict=True):
         filled += [argument, "local"] if argument == "--ray" and following.startswith("-") else [argument]
     return filled
-
-
-def _name(model: str | None, scale: int | None) -> str:
-    if model is not None:
-        return model
-    name = f"x{4 if scale is None else scale}-small"
-    if name not in bundled_models():
-        raise InputError(
-            f"no bundled model enlarges by {scale}: give one with -m (bundled: {', '.join(bundled_models())})"
-        )
-    return name
-
-
-def _precision(name: str) -> Precision:
-    if name not in get_args(Precision):
-        raise InputError(f"precision must be auto, float32 or bfloat16, got {name!r}")
-    return cast(Precision, name)

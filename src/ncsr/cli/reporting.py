@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -14,7 +15,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ncsr import __version__
 from ncsr.errors import InputError
 from ncsr.evaluation.methods import Contestant, check_names
 from ncsr.evaluation.pairs import Files
@@ -64,7 +64,7 @@ def work_of(
     """What is to be done, with the versions and the command line that decide it."""
     check_names(contestants)
     settings = Settings(
-        ncsr=__version__,
+        ncsr=version("ncsr"),
         torch=torch.__version__,
         protocol=protocol,
         rows=tuple(c.row for c in contestants),

@@ -11,6 +11,7 @@ import copy
 import json
 import os
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +198,6 @@ def _program(model: NCSR) -> Any:
 
 def _facts(model: NCSR) -> dict[str, str]:
     """What the file says about itself."""
-    from ncsr import __version__
-
     flow = model.flow
     cells = [] if flow is None else [*(2 ** (i + 1) for i in range(len(flow.splits))), 2 ** len(flow.levels)]
     return {
@@ -206,7 +205,7 @@ def _facts(model: NCSR) -> dict[str, str]:
         "temperature": str(model.config.temperature),
         "cells": json.dumps(cells),
         "model": fingerprint(model.config, model.state_dict()),
-        "version": __version__,
+        "version": version("ncsr"),
     }
 
 

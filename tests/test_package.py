@@ -1,0 +1,55 @@
+"""What `import ncsr` gives, and what it does not cost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import ncsr
+
+HEAVY = ("torch", "numpy", "pydantic", "huggingface_hub", "PIL")
+
+
+def imported_by(statement: str) -> list[str]:
+    """Which of the heavy packages a statement imports in a fresh process."""
+    command = f"import sys\n{statement}\nprint(*(name for name in {HEAVY} if name in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        cwd=Path(ncsr.__file__).parents[1],
+    )
+    return done.stdout.split()
+
+
+def test_importing_the_package_imports_no_heavy_one() -> None:
+    assert imported_by("import ncsr, ncsr.errors; ncsr.InputError, ncsr.__version__, dir(ncsr)") == []
+    assert imported_by("import ncsr; ncsr.ModelConfig") == ["pydantic"]
+
+
+@pytest.mark.parametrize("name", ncsr.__all__)
+def test_public_names(name: str) -> None:
+    value = getattr(ncsr, name)
+    assert getattr(import_module(value.__module__), name) is value
+    assert name in dir(ncsr)
+
+
+def test_public_names_are_imported_as_of_any_package() -> None:
+    from ncsr import NCSR, upscale
+    from ncsr.model import NCSR as HOME
+
+    assert NCSR is HOME
+    assert upscale.__module__ == "ncsr.upscaling.api"
+
+
+def test_other_names_are_missing() -> None:
+    with pytest.raises(AttributeError, match="module 'ncsr' has no attribute 'enlarge'"):
+        _ = ncsr.enlarge  # type: ignore[attr-defined]
+    with pytest.raises(ImportError):
+        from ncsr import enlarge  # type: ignore[attr-defined]  # noqa: F401
