@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ncsr.config import ModelConfig
 from ncsr.errors import InputError
-from ncsr.runtime.files import atomic_path
+from ncsr.runtime.files import atomic_path, make_folder
 
 Weights = dict[str, Tensor]
 
@@ -31,7 +31,7 @@ def write_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], *
         weights: the state dict.
         half: store in float16, but for 1x1 convolutions and actnorms.
     """
-    _make_folder(folder)
+    make_folder(folder)
     stored = {key: _stored(key, value, half) for key, value in weights.items()}
     text = config.model_dump_json(indent=2)
     with atomic_path(folder / CONFIG) as config_path, atomic_path(folder / WEIGHTS) as weights_path:
@@ -80,13 +80,6 @@ def _stored(key: str, value: Tensor, half: bool) -> Tensor:
     if half and value.is_floating_point() and not key.endswith(_ALWAYS_FLOAT32):
         value = value.to(torch.float16)
     return value.contiguous()
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {folder}: {error.strerror}; choose another place") from None
 
 
 def read_checkpoint(path: Path) -> Weights:

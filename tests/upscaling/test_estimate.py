@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import ncsr
@@ -52,17 +51,6 @@ def test_memory_is_as_planned(tmp_path: Path, height: int, width: int, how: list
 def test_too_small_a_photograph(tiny_model: ncsr.NCSR) -> None:
     with pytest.raises(ncsr.InputError, match="20 x 3 pixels: the smallest that can be enlarged is 4 x 4"):
         plan(source_of(photo_from_array(scene8(3, 20))), tiny_model, SampleRequest(1, 0.8, 0), ".png")
-
-
-def test_what_files_left_in_a_containers_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = {
-        "/proc/self/cgroup": "0::/job",
-        "/sys/fs/cgroup/job/memory.max": "1000",
-        "/sys/fs/cgroup/job/memory.current": "900",
-        "/sys/fs/cgroup/job/memory.stat": "anon 200\ninactive_file 600\nactive_file 100",
-    }
-    monkeypatch.setattr(ncsr.runtime.memory, "_text", lambda path: texts.get(str(path), ""))
-    assert ncsr.runtime.memory.available(torch.device("cpu")) == 700
 
 
 def test_parts_of_a_plan(tiny_model: ncsr.NCSR) -> None:

@@ -23,7 +23,6 @@ from PIL import Image
 from ncsr.cli.options import with_address
 from ncsr.images import write_pixels
 from ncsr.runtime import ray_pool as cluster
-from ncsr.runtime.remote import Remote, parse_location
 from ncsr.upscaling import on_ray as scaleout
 from ncsr.upscaling import pipeline as enlarging
 from ncsr.upscaling.job import Job
@@ -227,14 +226,3 @@ def test_ray_alone_is_local() -> None:
     assert with_address(["--ray", "-o", "out"]) == ["--ray", "local", "-o", "out"]
     assert with_address(["--ray", "auto", "-r"]) == ["--ray", "auto", "-r"]
     assert with_address([]) == []
-
-
-def test_locations() -> None:
-    assert parse_location("photos/a.png") == Path("photos/a.png")
-    assert parse_location("file:///photos/a.png") == Path("/photos/a.png")
-    folder, file = parse_location("dir://bucket/deep/"), Remote("dir://bucket/deep/a.b.png")
-    assert isinstance(folder, Remote)
-    assert (str(folder), folder.parents) == ("dir://bucket/deep", [Remote("dir://bucket")])
-    assert (file.name, file.stem, file.suffix, file.parent) == ("a.b.png", "a.b", ".png", folder)
-    assert file.with_suffix(".tif") == folder / "a.b.tif"
-    assert str(file.relative_to(folder)) == "a.b.png"

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ncsr import NCSR, EncoderConfig, InputError, ModelConfig, SamplingError
-from ncsr.runtime import memory
 from ncsr.space import ATTEMPTS, FlowSpace
 from ncsr.upscaling import tile_size, tiling
 from ncsr.upscaling.resume_log import ResumeLog
@@ -282,25 +281,3 @@ def test_sample_of_a_seed_does_not_depend_on_number_batch_or_tile(tiny_model: NC
     for tile in (16, 18, 24, 32):
         assert (sample_image(tiny_model, lr, 2, 0.8, 5, tile)[1] - sample).abs().max() < _GRAY_LEVEL
     assert (sample_image(tiny_model, lr, 1, 0.8, 5)[0] - sample).abs().mean() > 10 * _GRAY_LEVEL
-
-
-def test_available_memory_is_the_least_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {
-        "/proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 5000 kB\n",
-        "/proc/self/cgroup": "0::/box\n",
-        "/sys/fs/cgroup/box/memory.max": "max\n",
-        "/sys/fs/cgroup/memory.max": "4096000\n",
-        "/sys/fs/cgroup/memory.current": "1024000\n",
-        "/proc/self/limits": "Max address space  unlimited  unlimited  bytes\n",
-    }
-    monkeypatch.setattr(memory, "_text", lambda path: files.get(str(path), ""))
-    cpu = torch.device("cpu")
-    assert memory.available(cpu) == 3072000
-    files["/sys/fs/cgroup/memory.max"] = "max\n"
-    assert memory.available(cpu) == 5000 * 1024
-    files["/proc/self/limits"] = "Max address space  3000000  unlimited  bytes\n"
-    files["/proc/self/status"] = "VmSize:  1000 kB\n"
-    assert memory.available(cpu) == 3000000 - 1024000
-    files |= {"/proc/self/cgroup": "4:memory:/a\n", "/sys/fs/cgroup/memory/a/memory.limit_in_bytes": "500"}
-    files["/sys/fs/cgroup/memory/a/memory.usage_in_bytes"] = "600"
-    assert memory.available(cpu) == 0

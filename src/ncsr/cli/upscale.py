@@ -30,7 +30,7 @@ from ncsr.cli.options import (
     parse_tile,
 )
 from ncsr.errors import InputError
-from ncsr.images import MAX_PIXELS, SUFFIXES, find_photos
+from ncsr.images import MAX_PIXELS, SUFFIXES
 from ncsr.runtime.files import make_folder
 from ncsr.runtime.ray_pool import workers_at
 from ncsr.runtime.remote import Remote, parse_location
@@ -38,6 +38,7 @@ from ncsr.space import check_sampling
 from ncsr.upscaling.job import Job, UpscaleResult, check_names, settings_of
 from ncsr.upscaling.manifest import recorded
 from ncsr.upscaling.on_ray import enlarge_by
+from ncsr.upscaling.paths import photos_in
 from ncsr.upscaling.pipeline import PhotoProgress, Warn, enlarge_all, queue_photo
 from ncsr.upscaling.resume_log import JOURNAL, read_settings, scratch_folder
 from ncsr.upscaling.tile_size import choose_side
@@ -163,11 +164,7 @@ def _plan(
 
 def _photos(folder: _Place, output: _Place, recursive: bool) -> list[tuple[_Place, PurePath]]:
     """The photographs of a folder, and where in it they are; not results of earlier runs in an output folder inside."""
-    found: list[tuple[_Place, PurePath]]
-    if isinstance(folder, Remote):
-        found = [(photo, photo.relative_to(folder)) for photo in folder.photos(recursive)]
-    else:
-        found = [(photo, photo.relative_to(folder)) for photo in find_photos(folder, recursive)]
+    found = photos_in(folder, recursive)
     results = output.resolve()
     if not recursive or results == folder.resolve() or folder.resolve() not in results.parents:
         return found

@@ -21,7 +21,7 @@ The image contract, for the whole package:
 
 from ncsr.images.convert import photo_from_array, photo_from_pil, picture_of, to_array, to_pil
 from ncsr.images.photo import Photo, Source, premultiplied, source_of, straight
-from ncsr.images.reading import MAX_PIXELS, SUFFIXES, find_photos, open_photo, photo_size, read_photo
+from ncsr.images.reading import MAX_PIXELS, SUFFIXES, find_photos, is_photo_path, open_photo, photo_size, read_photo
 from ncsr.images.writing import check_writable_folder, check_writable_size, write_photo, write_pixels
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "check_writable_folder",
     "check_writable_size",
     "find_photos",
+    "is_photo_path",
     "open_photo",
     "photo_from_array",
     "photo_from_pil",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from PIL.BmpImagePlugin import BmpImageFile
@@ -48,6 +48,11 @@ _DECODER_ERRORS = (
 )
 
 
+def is_photo_path(inside: PurePath) -> bool:
+    """Whether a file at this path inside a folder counts as a photograph: it is not hidden, and its suffix is known."""
+    return inside.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in inside.parts)
+
+
 def find_photos(folder: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
     """The photographs in a folder by suffix, sorted; nothing hidden (named .something), folders inside on request.
 
@@ -57,13 +62,8 @@ def find_photos(folder: str | os.PathLike[str], recursive: bool = False) -> list
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    photos = sorted(
-        path
-        for path in (folder.rglob("*") if recursive else folder.iterdir())
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    paths = folder.rglob("*") if recursive else folder.iterdir()
+    photos = sorted(path for path in paths if is_photo_path(path.relative_to(folder)) and path.is_file())
     if not photos:
         raise InputError(f"the folder {folder} holds no photographs ({' '.join(sorted(SUFFIXES))})")
     return photos

@@ -15,10 +15,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` takes the first accelerator there is, else the CPU; anything else is a torch device name.
+    """The device of a name: `auto` is the first accelerator, or else the CPU; anything else is a torch device name.
 
     Raises:
-        InputError: no such device here.
+        InputError: if there is no such device on this machine.
     """
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

@@ -18,9 +18,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Yields a hidden path in the folder of `path`, with the same suffix, for the body to write a file to. When the body
     ends, that file takes the place of `path` in one step; when the body raises, it is removed and `path` is as it was.
 
-    Example:
-        >>> with atomic_path("out/photo.png") as temporary:
-        ...     temporary.write_bytes(data)
+    Example::
+
+        with atomic_path("out/photo.png") as temporary:
+            temporary.write_bytes(data)
     """
     path = Path(path)
     temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{path.suffix}")

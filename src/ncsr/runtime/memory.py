@@ -1,4 +1,4 @@
-"""How much memory there is, how much a tile takes, and what running out of it looks like."""
+"""How much memory there is, how much of it this process takes, and what running out of it looks like."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from pathlib import Path
 
 import torch
 
-_SAYS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "bad allocation")
+_EXHAUSTED = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "bad allocation")
+_CGROUPS = (  # versions 2 and 1: root, limit, use, and the part of memory.stat that is given back on demand
+    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 def available(device: torch.device) -> int:
@@ -22,47 +26,56 @@ def available(device: torch.device) -> int:
 
 
 def resident() -> int:
-    """Bytes of memory that this process has in use."""
-    match = re.search(r"VmRSS:\s+(\d+) kB", _text("/proc/self/status"))
-    return int(match[1]) * 1024 if match else 2**28
+    """Bytes of memory that this process has in use; 256 MiB where the system does not tell."""
+    return _kilobytes("/proc/self/status", "VmRSS") or 2**28
 
 
 def is_exhaustion(error: BaseException) -> bool:
     """Whether an exception tells of memory that ran out. PyTorch has a type for this on GPUs alone."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SAYS)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
 
 
 def release(device: torch.device) -> None:
-    """Give memory that is cached back to the device."""
+    """Give the memory that PyTorch caches back to the device."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def _limits() -> Iterator[int]:
-    """Free bytes as far as the system tells: Linux's estimate, control groups (1 and 2), the process's own limit."""
-    match = re.search(r"MemAvailable:\s+(\d+) kB", _text("/proc/meminfo"))
-    if match:
-        yield int(match[1]) * 1024
+    """Free bytes as far as the system tells: Linux's estimate, the container's limit, the process's own limit.
+
+    Version 1 of control groups is obsolete, but still what limits containers on machines with long-term support.
+    """
+    free = _kilobytes("/proc/meminfo", "MemAvailable")
+    if free is not None:
+        yield free
     elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    for line in _text("/proc/self/cgroup").splitlines():
-        _, controllers, group = line.split(":", 2)
-        if controllers in ("", "memory"):
-            for root, limit, used, cached in (
-                ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-            ):
-                for folder in (Path(root + group), Path(root)):
-                    top, now = _text(folder / limit).strip(), _text(folder / used).strip()
-                    given_back = re.search(rf"^{cached} (\d+)$", _text(folder / "memory.stat"), re.MULTILINE)
-                    if top.isdigit() and now.isdigit():  # what files left in memory goes when something else wants it
-                        yield max(0, int(top) - int(now) + (int(given_back[1]) if given_back else 0))
-    match = re.search(r"Max address space\s+(\d+)", _text("/proc/self/limits"))
-    taken = re.search(r"VmSize:\s+(\d+) kB", _text("/proc/self/status"))
-    if match and taken:
-        yield max(0, int(match[1]) - int(taken[1]) * 1024)
+    groups = re.findall(r"^\d+:(?:memory)?:(.*)$", _text("/proc/self/cgroup"), re.MULTILINE)
+    for root, limit, use, cache in _CGROUPS:
+        for folder in {Path(root), *(Path(root + group) for group in groups)}:
+            most, now = _text(folder / limit).strip(), _text(folder / use).strip()
+            cached = _number(rf"^{cache} (\d+)$", folder / "memory.stat") or 0
+            if most.isdigit() and now.isdigit():
+                yield max(0, int(most) - int(now) + cached)
+    most_addresses = _number(r"^Max address space\s+(\d+)", "/proc/self/limits")  # ulimit -v
+    addresses = _kilobytes("/proc/self/status", "VmSize")
+    if most_addresses is not None and addresses is not None:
+        yield max(0, most_addresses - addresses)
+
+
+def _kilobytes(path: str, field: str) -> int | None:
+    """A field of a file like /proc/meminfo, in bytes; None if it is not there."""
+    found = _number(rf"^{field}:\s+(\d+) kB", path)
+    return None if found is None else 1024 * found
+
+
+def _number(pattern: str, path: str | Path) -> int | None:
+    """The number in the first line of a file that matches; None if there is none."""
+    match = re.search(pattern, _text(path), re.MULTILINE)
+    return int(match[1]) if match else None
 
 
 def _text(path: str | Path) -> str:

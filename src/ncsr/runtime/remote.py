@@ -1,7 +1,7 @@
-"""Files behind URLs (s3://, gs://, sftp://, ...): as much of `pathlib.Path` as plans and records need.
+"""Files behind URLs (s3://, gs://, sftp://, ...): as much of `pathlib.Path` as is needed of them.
 
-What has pixels is fetched to this machine and stored from it, so only whole files travel. fsspec and its drivers do the
-work; a driver is a package of its own, named in the sentence that misses it.
+Photographs are copied to this machine and results from it, so only whole files travel. fsspec and its drivers do the
+work; a driver is a package of its own, which the error message names where it is missing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from fsspec.registry import known_implementations
 from fsspec.utils import tokenize
 
 from ncsr.errors import InputError
-from ncsr.images import SUFFIXES
 
 _HERE = ("file://", "local://")
 
@@ -34,17 +33,17 @@ class Remote:
 
     @property
     def name(self) -> str:
-        """The last part."""
+        """The last part of the path."""
         return posixpath.basename(self.url)
 
     @property
     def stem(self) -> str:
-        """The last part without its suffix."""
+        """The file's name without its suffix."""
         return PurePosixPath(self.name).stem
 
     @property
     def suffix(self) -> str:
-        """Of the last part."""
+        """The file's suffix, with its dot; empty if it has none."""
         return PurePosixPath(self.name).suffix
 
     @property
@@ -67,7 +66,7 @@ class Remote:
         return self.parent / name
 
     def with_suffix(self, suffix: str) -> Remote:
-        """The same with another suffix."""
+        """The file of the same name with another suffix."""
         return self.with_name(self.stem + suffix)
 
     def relative_to(self, folder: Remote) -> PurePosixPath:
@@ -75,7 +74,7 @@ class Remote:
         return PurePosixPath(self.url.removeprefix(f"{folder.url}/"))
 
     def resolve(self) -> Remote:
-        """Itself: there are no links."""
+        """The location itself: there are no links behind URLs."""
         return self
 
     def is_dir(self) -> bool:
@@ -85,7 +84,7 @@ class Remote:
             return bool(system.isdir(path))
 
     def about(self) -> tuple[int, str] | None:
-        """Size in bytes, and what changes when the file does; None: no such file."""
+        """The size in bytes and a token that changes when the file does; None if there is no such file."""
         with _explained("read", self):
             system, path = self._system()
             try:
@@ -107,21 +106,12 @@ class Remote:
             if not missing_ok or system.exists(path):
                 system.rm_file(path)
 
-    def photos(self, recursive: bool = False) -> list[Remote]:
-        """As `find_photos`, of the folder that this is."""
+    def files(self, recursive: bool = False) -> list[Remote]:
+        """The files in this folder, sorted; those of folders inside, too, on request."""
         with _explained("list", self):
             system, path = self._system()
             found = system.find(path, maxdepth=None if recursive else 1)
-        files = [Remote(str(system.unstrip_protocol(name))) for name in found]
-        photos = [
-            file
-            for file in sorted(files, key=str)
-            if file.suffix.lower() in SUFFIXES
-            and not any(part.startswith(".") for part in file.relative_to(self).parts)
-        ]
-        if not photos:
-            raise InputError(f"the folder {self} holds no photographs ({' '.join(sorted(SUFFIXES))})")
-        return photos
+        return [Remote(url) for url in sorted(str(system.unstrip_protocol(name)) for name in found)]
 
     def fetch(self, path: Path) -> None:
         """Copy the file to this machine."""
@@ -138,13 +128,13 @@ class Remote:
                 system.put_file(str(path), name)
 
     def _system(self) -> tuple[Any, str]:
-        """The driver and its name of the file; the same driver for all files of a place."""
+        """The driver, which is the same for all files of a server, and its name for the file."""
         system, path = fsspec.core.url_to_fs(self.url)
         return system, path
 
 
 def parse_location(text: str) -> Path | Remote:
-    """What an argument names: a path, or a URL whose driver is there.
+    """The location that an argument names: a path, or a URL whose driver is there.
 
     Raises:
         InputError: there is no driver, or one that only this process would see.
@@ -169,9 +159,14 @@ def parse_location(text: str) -> Path | Remote:
 
 @contextmanager
 def _explained(verb: str, remote: Remote) -> Iterator[None]:
-    """Make whatever goes wrong with a file one sentence that names it: every driver raises errors of its own."""
+    """Make whatever goes wrong with a file one sentence that names it; want of memory is no matter of the file.
+
+    Every driver raises errors of its own, so nothing less than `Exception` names them all.
+    """
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"cannot {verb} {remote}: {reason}") from error

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def machine(device: torch.device | str = "cpu") -> str:
-    """What is measured on, as a line to print."""
+    """The machine that is measured, as a line to print."""
     parts = [f"torch {torch.__version__}"]
     if torch.device(device).type == "cuda":
         parts.append(torch.cuda.get_device_name(device))
@@ -30,7 +30,7 @@ def machine(device: torch.device | str = "cpu") -> str:
 
 
 def seconds_of(job: Callable[[], object], device: torch.device | str = "cpu", repeats: int = 3) -> float:
-    """The fastest of some runs, whatever the device still has to do included. Run the job once before, to warm up."""
+    """The seconds that the fastest of some runs takes until the device is done; run the job once before, to warm up."""
     taken = []
     for _ in range(repeats):
         _wait(device)

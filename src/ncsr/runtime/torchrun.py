@@ -10,15 +10,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-_PATIENCE = timedelta(days=7)  # until the slowest process is done
+_TIMEOUT = timedelta(days=7)  # how long a process waits for the slowest one
 
 
 class Processes:
-    """A context in which `rank` of `world` processes share the work.
+    """A context in which several processes share the work, and can gather their results.
 
     Attributes:
-        rank: of this process.
-        world: number of processes.
+        rank: the number of this process, from 0 on.
+        world: how many processes there are.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Processes:
 
     def __enter__(self) -> Processes:
         if self.world > 1:
-            dist.init_process_group("gloo", timeout=_PATIENCE)
+            dist.init_process_group("gloo", timeout=_TIMEOUT)
         return self
 
     def __exit__(
@@ -36,13 +36,13 @@ class Processes:
             dist.destroy_process_group()
 
     def device(self, name: str) -> str:
-        """The device for `auto`: with several processes, each its own GPU."""
+        """The device to use for `name`: for `auto` and several processes, each has a GPU of its own."""
         if name == "auto" and self.world > 1 and torch.cuda.is_available():
             return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
         return name
 
     def gather(self, value: Any) -> list[Any]:
-        """Every process' value, in all of them, once all have come here."""
+        """The values of all processes, by rank, in every process; it waits until all of them have called it."""
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world

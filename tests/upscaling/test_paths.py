@@ -1,0 +1,28 @@
+"""Which photographs a folder holds, here and behind a URL alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from ncsr.errors import InputError
+from ncsr.runtime.remote import Remote
+from ncsr.upscaling.paths import photos_in
+
+
+def test_the_same_photographs_here_and_behind_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fsspec.config.conf, "dir", {"target_protocol": "file", "path": str(tmp_path)})
+    for name in ("b.PNG", "a.jpg", "note.txt", ".hidden.png", "in/c.tif", "in/.d.tif", ".dir/e.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(b"")
+    for folder in (tmp_path / "photos", Remote("dir://photos")):
+        found = photos_in(folder)
+        assert [str(inside) for _, inside in found] == ["a.jpg", "b.PNG"]
+        assert [photo for photo, _ in found] == [folder / "a.jpg", folder / "b.PNG"]
+        assert [str(inside) for _, inside in photos_in(folder, recursive=True)] == ["a.jpg", "b.PNG", "in/c.tif"]
+    (tmp_path / "none").mkdir()
+    for folder in (tmp_path / "none", Remote("dir://none")):
+        with pytest.raises(InputError, match="holds no photographs"):
+            photos_in(folder)
