@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,3 +116,17 @@ def quick_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texture, "DIRECTIONS", 8)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(lpips_weights, "URL", "http://127.0.0.1:9/" + lpips_weights.NAME)
+
+
+def run_process(*arguments: object, **how: Any) -> Result:
+    """Runs `python -m ncsr` as a process of its own."""
+    command = [sys.executable, "-m", "ncsr", *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=process_environment(), **how
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def process_environment() -> dict[str, str]:
+    """Of a process of its own: this package, on one thread, on a terminal of 100 columns."""
+    return os.environ | {"PYTHONPATH": str(Path(ncsr.__file__).parents[1]), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 import os
-import pickle
 import pty
 import re
 import struct
@@ -22,7 +20,6 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -31,8 +28,7 @@ from ncsr.images import read_photo
 from ncsr.metrics import lr_psnr
 from ncsr.ops.resize import imresize
 from ncsr.space import FlowSpace
-from tests.conftest import TINY, Command, Result, scene, scene8
-from tests.parity import CASES, golden, inputs, reference_state, relative_error
+from tests.conftest import TINY, Command, process_environment, run_process, scene, scene8
 
 _H, _W = 6, 8
 
@@ -60,17 +56,6 @@ def _names(folder: Path) -> list[str]:
 
 def _pixels(path: Path) -> NDArray[Any]:
     return np.asarray(Image.open(path)).astype(int)
-
-
-def _process(*arguments: object, **how: Any) -> Result:
-    """Runs `python -m ncsr` as a process of its own."""
-    command = [sys.executable, "-m", "ncsr", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=_environment(), **how)
-    return Result(done.returncode, done.stdout, done.stderr)
-
-
-def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(Path(ncsr.__file__).parents[1]), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
 
 # what is written where
@@ -263,7 +248,7 @@ def test_progress_bar_with_time_left_on_a_terminal(tiny_model_folder: Path, phot
     terminal, inner = pty.openpty()
     arguments = ("upscale", photo, "-m", tiny_model_folder, "-o", tmp_path / "out", "-n", "2")
     command = [sys.executable, "-m", "ncsr", *arguments]
-    environment = _environment() | {"TERM": "xterm", "COLUMNS": "60"}
+    environment = process_environment() | {"TERM": "xterm", "COLUMNS": "60"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=inner, env=environment) as process:
         os.close(inner)
         shown = b""
@@ -288,17 +273,12 @@ def _read(terminal: int) -> bytes:
 
 def test_process_that_succeeds_in_part(tiny_model_folder: Path, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(photo.read_bytes()[:60])
-    result = _process("upscale", "broken.png", "photo.png", "-m", tiny_model_folder, "-o", "out", "-n", 1, cwd=tmp_path)
+    result = run_process(
+        "upscale", "broken.png", "photo.png", "-m", tiny_model_folder, "-o", "out", "-n", 1, cwd=tmp_path
+    )
     result.failed(r"^ncsr: cannot read broken\.png: ", code=1)
     assert result.paths == [Path("out/photo.png")]
     assert _names(tmp_path / "out") == ["photo.png"]
-
-
-def test_process_with_wrong_input(tmp_path: Path) -> None:
-    """PyTorch warns about this file; nobody is to see that."""
-    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"weight": _Malicious()}, protocol=4))
-    _process("convert", "plain.pth", "-o", "model", cwd=tmp_path).failed(r"plain\.pth is not a checkpoint that can be")
-    assert _names(tmp_path) == ["plain.pth"]
 
 
 def test_bundled_model(ncsr_: Command, photo: Path, tmp_path: Path) -> None:
@@ -508,207 +488,6 @@ def test_wrong_options(upscale: Command, photo: Path, tmp_path: Path, how: Seque
     assert not (tmp_path / "out").exists()
 
 
-def test_unknown_models(ncsr_: Command, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: object, **__: object) -> str:
-        raise LocalEntryNotFoundError("offline")
-
-    monkeypatch.setattr("ncsr.pretrained.load.snapshot_download", offline)
-    monkeypatch.setattr("ncsr.pretrained.load.bundled_models", lambda: ["x4-small"])
-    out = ("-o", tmp_path / "out")
-    ncsr_("upscale", photo, "-m", "x4-smal", *out).failed(r"no model 'x4-smal', .*did you mean x4-small\?")
-    ncsr_("upscale", photo, "-m", "zebra", *out).failed(r"no model 'zebra', .*bundled models: x4-small")
-    ncsr_("upscale", photo, "-m", "some/model", *out).failed(r"no model 'some/model': .*the hub did not give it")
-    ncsr_("upscale", photo, "-m", tmp_path, *out).failed(r"no model in .*config\.json and model\.safetensors")
-    ncsr_("upscale", photo, "-m", photo, *out).failed(r"cannot read the model .*photo\.png")
-    ncsr_("upscale", photo, "-s", 3, *out).failed(r"no bundled model enlarges by 3: give one with -m")
-    assert not (tmp_path / "out").exists()
-
-
-def test_damaged_models(ncsr_: Command, tiny_model_folder: Path, photo: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    weights = (tiny_model_folder / "model.safetensors").read_bytes()
-    config = json.loads((tiny_model_folder / "config.json").read_text())
-    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    ncsr_("upscale", photo, "-m", folder, "-o", tmp_path / "out").failed(r"cannot read the model .*again")
-    (folder / "model.safetensors").write_bytes(weights)
-    for changed, reason in (
-        ({**config, "scale": 5}, r"configuration of .* is not valid"),
-        ({**config, "colour": 1}, r"configuration of .* is not valid"),
-        ({**config, "encoder": {**config["encoder"], "features": 16}}, r"do not fit their configuration"),
-    ):
-        (folder / "config.json").write_text(json.dumps(changed))
-        ncsr_("info", folder).failed(reason)
-    (folder / "config.json").write_text("{")
-    ncsr_("info", folder).failed(r"configuration of .* is not valid")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (),
-        ("upscale",),
-        ("upscale", "a.png"),
-        ("upscale", "a.png", "-o", "b", "-n", "x"),
-        ("enlarge",),
-        ("info", "--fast"),
-    ],
-)
-def test_usage_errors(ncsr_: Command, arguments: Sequence[str]) -> None:
-    result = ncsr_(*arguments)
-    assert result.code == 2
-    assert "Usage" in result.out + result.err
-    assert "Traceback" not in result.err
-
-
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        ((), ["upscale", "train", "convert", "info", "plausible"]),
-        (("upscale",), ["INPUT", "--output", "--model", "--scale", "--samples", "--temperature", "--seed", "--tile"]),
-        (("upscale",), ["--device", "--precision", "--sheet", "--std", "--strip", "photo_s0.png", "invented"]),
-        (("upscale",), ["--consistent", "--max-pixels", "available memory", "[default: auto]", "goes on where it was"]),
-        (("upscale",), ["the model's", "a fresh one", "by scale, x4-small", "[default: 4]"]),
-        (("train",), ["--data", "--output", "--resume", "--init", "--set", "KEY=VALUE"]),
-        (
-            ("convert",),
-            ["REFERENCE.pth", "--output", "--noise-steps", "--stacked-blocks", "--trunk-skip", "as published"],
-        ),
-        (("info",), ["model"]),
-    ],
-)
-def test_help(ncsr_: Command, monkeypatch: pytest.MonkeyPatch, command: Sequence[str], words: Sequence[str]) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
-    result = ncsr_(*command, "--help")
-    assert result.code == 0
-    for word in words:
-        assert word in result.out
-
-
-# ncsr info
-
-
-def test_info(ncsr_: Command, tiny_model_folder: Path, tiny_model: ncsr.NCSR, tmp_path: Path) -> None:
-    result = ncsr_("info", tiny_model_folder)
-    assert (result.code, result.err) == (0, "")
-    millions = sum(p.numel() for p in tiny_model.parameters()) / 1e6
-    for words in ("x4", "conditional normalizing flow", f"{millions:.2f} million parameters", "features 8", "steps 2"):
-        assert words in result.out
-    assert "noise_steps [0, 2, 2]" in result.out
-    assert "default temperature: 0.8" in result.out
-    assert "card" not in result.out
-    alone = ncsr_("info", tiny_model_folder / "model.safetensors")
-    assert alone.out.splitlines()[1:] == result.out.splitlines()[1:]
-    ncsr.NCSR(TINY.model_copy(update={"flow": None})).save(tmp_path / "rrdb")
-    (tmp_path / "rrdb" / "README.md").write_text("# Card")
-    rrdb = ncsr_("info", tmp_path / "rrdb").out
-    assert "encoder only" in rrdb
-    assert f"card: {tmp_path / 'rrdb' / 'README.md'}" in rrdb
-
-
-# ncsr convert
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A published checkpoint, prefixes and all."""
-    path = tmp_path_factory.mktemp("published") / "reference.pth"
-    torch.save({f"module.{key}": value for key, value in reference_state(CASES[0].name).items()}, path)
-    return path
-
-
-def test_convert(ncsr_: Command, checkpoint: Path, photo: Path, tmp_path: Path) -> None:
-    case, folder = CASES[0], tmp_path / "model"
-    result = ncsr_("convert", checkpoint, "-o", folder, "--noise-steps", "0,1,2", "--stacked-blocks", "0,1,2,3")
-    assert (result.code, result.err, result.paths) == (0, "", [folder])
-    assert _names(folder) == ["config.json", "model.safetensors"]
-    model = ncsr.load(folder, "cpu", "float32")
-    hr, lr, noise = inputs(case)
-    for latent, index in zip(model.space(lr).encode(hr, noise), range(3), strict=False):
-        assert relative_error(latent, golden(case.name)[f"latent_{index}"]) < 1e-5
-    enlarged = ncsr_("upscale", photo, "-m", folder, "-o", tmp_path / "out", "-n", 1, "-t", 0.1)
-    assert enlarged.code == 0
-
-
-def test_convert_encoder_alone(ncsr_: Command, photo: Path, tmp_path: Path) -> None:
-    torch.save(reference_state("basicsr_rrdb_tiny"), tmp_path / "rrdb.pth")
-    assert ncsr_("convert", tmp_path / "rrdb.pth", "-o", tmp_path / "last", "--trunk-skip", "last").code == 0
-    assert ncsr_("convert", tmp_path / "rrdb.pth", "-o", tmp_path / "first").code == 0
-    skips = [ncsr.load(tmp_path / name, "cpu").config.encoder.trunk_skip for name in ("last", "first")]
-    assert skips == ["last", "first"]
-    result = ncsr_("upscale", photo, "-m", tmp_path / "first", "-o", tmp_path / "out", "-n", 1)
-    assert result.paths == [tmp_path / "out" / "photo.png"]
-
-
-def test_convert_lists_bad_keys(ncsr_: Command, tmp_path: Path) -> None:
-    state = reference_state(CASES[0].name)
-    norm = "flowUpsamplerNet.layers.1.actnorm.bias"
-    del state[norm]
-    state["RRDB.extra.weight"] = torch.zeros(3)
-    state["RRDB.trunk_conv.bias"] = torch.zeros(5)
-    torch.save(state, tmp_path / "bad.pth")
-    result = ncsr_("convert", tmp_path / "bad.pth", "-o", tmp_path / "model", "--noise-steps", "0,1,2")
-    result.failed(
-        rf"missing: {norm}; unexpected: RRDB\.extra\.weight; misshapen: RRDB\.trunk_conv\.bias \(5,\) instead of"
-    )
-    assert not (tmp_path / "model").exists()
-
-
-class _Malicious:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, ("owned",)
-
-
-def test_convert_runs_no_code(ncsr_: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.save({"weight": _Malicious()}, "torch.pth")
-    Path("plain.pth").write_bytes(pickle.dumps({"weight": _Malicious()}))
-    for name in ("torch.pth", "plain.pth"):
-        ncsr_("convert", name, "-o", "model").failed(rf"{name} is not a checkpoint that can be read safely")
-    assert _names(tmp_path) == ["plain.pth", "torch.pth"]
-
-
-def test_convert_refuses_what_is_no_checkpoint(ncsr_: Command, checkpoint: Path, tmp_path: Path) -> None:
-    out = ("-o", tmp_path / "model")
-    (tmp_path / "text.pth").write_text("no checkpoint")
-    (tmp_path / "empty.pth").write_text("")
-    (tmp_path / "cut.pth").write_bytes(checkpoint.read_bytes()[:5000])
-    for name in ("text.pth", "empty.pth", "cut.pth"):
-        ncsr_("convert", tmp_path / name, *out).failed("can be read safely")
-    ncsr_("convert", tmp_path / "none.pth", *out).failed("no file")
-    ncsr_("convert", tmp_path, *out).failed("can be read safely")
-    torch.save([1, 2], tmp_path / "list.pth")
-    ncsr_("convert", tmp_path / "list.pth", *out).failed("holds no state dict")
-    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
-    ncsr_("convert", tmp_path / "other.pth", *out).failed("no encoder of a known style")
-    assert not (tmp_path / "model").exists()
-
-
-@pytest.mark.parametrize(
-    ("how", "reason"),
-    [
-        (("--noise-steps", "0,x"), r"--noise-steps takes numbers with commas between, as 0,16,16, got '0,x'"),
-        (("--noise-steps", "0,1"), r"noise_steps needs one number per level"),
-        (("--noise-steps", "0,1,9"), r"noise_steps must lie in 0\.\.2"),
-        (("--noise-steps", "0,1,2", "--stacked-blocks", "0,1,2,9"), r"stacked_blocks must lie in 0\.\.3"),
-        (("--trunk-skip", "middle"), r"--trunk-skip must be first or last, got 'middle'"),
-    ],
-)
-def test_convert_with_wrong_options(
-    ncsr_: Command, checkpoint: Path, tmp_path: Path, how: Sequence[str], reason: str
-) -> None:
-    ncsr_("convert", checkpoint, "-o", tmp_path / "model", *how).failed(reason)
-    assert not (tmp_path / "model").exists()
-
-
-def test_convert_into_a_file(ncsr_: Command, checkpoint: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("precious")
-    how = ("--noise-steps", "0,1,2")
-    ncsr_("convert", checkpoint, "-o", tmp_path / "file", *how).failed("cannot make the folder")
-    ncsr_("convert", checkpoint, "-o", tmp_path / "file" / "model", *how).failed("cannot make the folder")
-    assert (tmp_path / "file").read_text() == "precious"
-
-
 # large photographs: tiles, interruptions, plans
 
 
@@ -779,7 +558,7 @@ def test_a_killed_process_goes_on(upscale: Command, tiny_model_folder: Path, tmp
     command = ["upscale", "large.png", "-m", tiny_model_folder, *how, "out"]
     journal = tmp_path / "out" / ".large.png.scratch" / "journal.jsonl"
     with subprocess.Popen(
-        [sys.executable, "-m", "ncsr", *map(str, command)], cwd=tmp_path, env=_environment()
+        [sys.executable, "-m", "ncsr", *map(str, command)], cwd=tmp_path, env=process_environment()
     ) as process:
         while not journal.exists() or len(journal.read_text().splitlines()) < 3:
             assert process.poll() is None

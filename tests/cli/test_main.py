@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pytest
+
 import ncsr
 from tests.conftest import Command
 
@@ -9,3 +13,45 @@ from tests.conftest import Command
 def test_version(ncsr_: Command) -> None:
     result = ncsr_("--version")
     assert (result.code, result.out, result.err) == (0, f"{ncsr.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("upscale",),
+        ("upscale", "a.png"),
+        ("upscale", "a.png", "-o", "b", "-n", "x"),
+        ("enlarge",),
+        ("info", "--fast"),
+    ],
+)
+def test_usage_errors(ncsr_: Command, arguments: Sequence[str]) -> None:
+    result = ncsr_(*arguments)
+    assert result.code == 2
+    assert "Usage" in result.out + result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ((), ["upscale", "train", "convert", "info", "plausible"]),
+        (("upscale",), ["INPUT", "--output", "--model", "--scale", "--samples", "--temperature", "--seed", "--tile"]),
+        (("upscale",), ["--device", "--precision", "--sheet", "--std", "--strip", "photo_s0.png", "invented"]),
+        (("upscale",), ["--consistent", "--max-pixels", "available memory", "[default: auto]", "goes on where it was"]),
+        (("upscale",), ["the model's", "a fresh one", "by scale, x4-small", "[default: 4]"]),
+        (("train",), ["--data", "--output", "--resume", "--init", "--set", "KEY=VALUE"]),
+        (
+            ("convert",),
+            ["REFERENCE.pth", "--output", "--noise-steps", "--stacked-blocks", "--trunk-skip", "as published"],
+        ),
+        (("info",), ["model"]),
+    ],
+)
+def test_help(ncsr_: Command, monkeypatch: pytest.MonkeyPatch, command: Sequence[str], words: Sequence[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    result = ncsr_(*command, "--help")
+    assert result.code == 0
+    for word in words:
+        assert word in result.out

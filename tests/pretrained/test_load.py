@@ -1,0 +1,59 @@
+"""From a name to a model: what is found, and one sentence for what is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+import ncsr
+from ncsr.cli.options import load_model
+
+Refused = Callable[..., None]
+
+
+@pytest.fixture
+def refused() -> Refused:
+    """Asserts that a model is not loaded, for this reason."""
+
+    def check(model: str | Path, reason: str) -> None:
+        with pytest.raises(ncsr.InputError, match=reason):
+            ncsr.load(model, "cpu")
+
+    return check
+
+
+def test_unknown_models(refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> str:
+        raise LocalEntryNotFoundError("offline")
+
+    monkeypatch.setattr("ncsr.pretrained.load.snapshot_download", offline)
+    monkeypatch.setattr("ncsr.pretrained.load.bundled_models", lambda: ["x4-small"])
+    refused("x4-smal", r"no model 'x4-smal', .*did you mean x4-small\?")
+    refused("zebra", r"no model 'zebra', .*bundled models: x4-small")
+    refused("some/model", r"no model 'some/model': .*the hub did not give it")
+    refused(tmp_path, r"no model in .*config\.json and model\.safetensors")
+    (tmp_path / "photo.png").write_bytes(b"a photograph")
+    refused(tmp_path / "photo.png", r"cannot read the model .*photo\.png")
+    with pytest.raises(ncsr.InputError, match="no bundled model enlarges by 3: give one with -m"):
+        load_model(None, 3, "cpu", "auto")
+
+
+def test_damaged_models(refused: Refused, tiny_model_folder: Path, tmp_path: Path) -> None:
+    weights = (tiny_model_folder / "model.safetensors").read_bytes()
+    config = json.loads((tiny_model_folder / "config.json").read_text())
+    (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    refused(tmp_path, r"cannot read the model .*again")
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    for changed, reason in (
+        ({**config, "scale": 5}, r"configuration of .* is not valid"),
+        ({**config, "colour": 1}, r"configuration of .* is not valid"),
+        ({**config, "encoder": {**config["encoder"], "features": 16}}, r"do not fit their configuration"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(changed))
+        refused(tmp_path, reason)
+    (tmp_path / "config.json").write_text("{")
+    refused(tmp_path, r"configuration of .* is not valid")
