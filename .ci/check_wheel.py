@@ -17,7 +17,7 @@ def main() -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     wanted = ["ncsr/py.typed", "ncsr/recipes/*.yaml", "ncsr/weights/*/config.json", "ncsr/weights/*/model.safetensors"]
-    wanted += ["ncsr/evaluation/paper/published/*.yaml"]
+    wanted += ["ncsr/evaluation/paper/published/*.yaml", "ncsr/evaluation/templates/*.html"]
     absent = sorted(files - packed) + [
         pattern for pattern in wanted if not any(Path(name).match(pattern) for name in packed)
     ]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import machine
-from ncsr.evaluation.pairs import Files, find_pairs, read_pair
+from ncsr.evaluation.pairs import PhotographFiles, find_pairs, read_pair
 from ncsr.images import photo_from_array, read_photo, source_of, write_pixels
 from ncsr.metrics import lr_psnr
 from ncsr.model import NCSR
@@ -25,7 +25,9 @@ from ncsr.upscaling.image import enlarge
 from ncsr.upscaling.tiling import SampleRequest
 
 
-def measure(model: NCSR, files: Files, n: int, temperature: float, folder: Path) -> tuple[list[float], list[float]]:
+def measure(
+    model: NCSR, files: PhotographFiles, n: int, temperature: float, folder: Path
+) -> tuple[list[float], list[float]]:
     """Print a line on one photograph; returns each sample's LR-PSNR (dB) and mean change (grey levels)."""
     lr = read_pair(files, model.config.scale).lr
     source = source_of(photo_from_array(lr.permute(1, 2, 0).numpy()))

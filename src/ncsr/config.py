@@ -10,11 +10,13 @@ Condition = Literal["noise", "std", "none"]
 ScaleBound = Literal["sigmoid", "atan"]
 
 
-class _Frozen(BaseModel):
+class FrozenModel(BaseModel):
+    """Values that cannot be changed once they are checked; an unknown name is an error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class EncoderConfig(_Frozen):
+class EncoderConfig(FrozenModel):
     """The RRDB network that turns the LR image into features (ESRGAN's generator)."""
 
     features: int = Field(default=64, ge=1)
@@ -29,7 +31,7 @@ class EncoderConfig(_Frozen):
     """ESRGAN+ adds a 1x1 skip inside every dense block and, while sampling, multiplicative Gaussian noise."""
 
 
-class FlowConfig(_Frozen):
+class FlowConfig(FrozenModel):
     """The conditional flow on top of the encoder."""
 
     levels: int = Field(default=3, ge=2)
@@ -61,7 +63,7 @@ class FlowConfig(_Frozen):
         return self
 
 
-class ModelConfig(_Frozen):
+class ModelConfig(FrozenModel):
     """A whole model: NCSR and SRFlow with a `flow`, RRDB, ESRGAN and ESRGAN+ without."""
 
     scale: Literal[4, 8] = 4

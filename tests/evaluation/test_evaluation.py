@@ -10,16 +10,16 @@ import torch
 from PIL import Image
 
 from ncsr.errors import InputError
+from ncsr.evaluation.crops import find_crops
 from ncsr.evaluation.measuring import ImageMeasures, SetMeasures
-from ncsr.evaluation.methods import Drawing as How
-from ncsr.evaluation.methods import encoder_alone, rows_of, short_name
-from ncsr.evaluation.pairs import Files, Pair, find_pairs, match_samples, read_pair, read_sample
-from ncsr.evaluation.pictures import find_places
+from ncsr.evaluation.methods import encoder_alone, methods_of, short_name
+from ncsr.evaluation.pairs import Pair, PhotographFiles, find_pairs, match_samples, read_pair, read_sample
 from ncsr.evaluation.results import interval, student
 from ncsr.metrics import lr_psnr, luma_psnr, texture
 from ncsr.metrics.streaming import all_measures
 from ncsr.model import NCSR
 from ncsr.ops.resize import imresize
+from ncsr.upscaling.tiling import SampleRequest
 from tests.conftest import scene8
 from tests.models import lively_encoder
 
@@ -39,7 +39,7 @@ def save(path: Path, height: int = 64, width: int = 64, seed: int = 0) -> Path:
 
 def made_pair(seed: int = 0) -> Pair:
     hr = torch.from_numpy(scene8(64, 72, seed=seed)).permute(2, 0, 1).contiguous()
-    return Pair(Files(0, Path("made.png")), hr, imresize(hr, 0.25), None)
+    return Pair(PhotographFiles(0, Path("made.png")), hr, imresize(hr, 0.25), None)
 
 
 def made_samples(pair: Pair, n: int = 3, seed: int = 0) -> torch.Tensor:
@@ -96,15 +96,15 @@ def test_missing_and_misnamed_samples_are_named(tmp_path: Path) -> None:
 
 def test_sizes_and_kernel_of_given_lr_images(tmp_path: Path) -> None:
     hr, made = save(tmp_path / "hr.png", 67, 65), tmp_path / "lr.png"
-    pair = read_pair(Files(0, hr), 4)
+    pair = read_pair(PhotographFiles(0, hr), 4)
     assert (tuple(pair.hr.shape), tuple(pair.lr.shape), pair.agreement) == ((3, 64, 64), (3, 16, 16), None)
     Image.fromarray(pair.lr.permute(1, 2, 0).numpy()).save(made)
-    assert read_pair(Files(0, hr, made), 4).agreement == math.inf
+    assert read_pair(PhotographFiles(0, hr, made), 4).agreement == math.inf
     Image.open(hr).crop((0, 0, 64, 64)).resize((16, 16), Image.Resampling.NEAREST).save(made)
-    assert read_pair(Files(0, hr, made), 4).agreement < 45  # type: ignore[operator]
+    assert read_pair(PhotographFiles(0, hr, made), 4).agreement < 45  # type: ignore[operator]
     save(made, 17, 16)
     with pytest.raises(InputError, match=r"lr.png is 16 x 17 pixels: the LR image of hr.png at scale 4, is 16 x 16"):
-        read_pair(Files(0, hr, made), 4)
+        read_pair(PhotographFiles(0, hr, made), 4)
     with pytest.raises(InputError, match=r"hr.png is 65 x 67 pixels: hr.png, cropped .*, is 64 x 64"):
         read_sample(hr, pair)
 
@@ -167,15 +167,15 @@ def test_intervals() -> None:
 
 
 def test_rows_of_a_flow_and_of_encoders(tiny_model: NCSR) -> None:
-    how = How(seed=0, tile=160)
-    rows = [m.row for m in rows_of("models/tiny", tiny_model, 5, [0.9, 0.5], how)]
+    request = SampleRequest(5, 0.0, 0, 160)
+    rows = [m.row for m in methods_of("models/tiny", tiny_model, request, [0.9, 0.5])]
     assert [(r.name, r.temperature, r.samples, r.deterministic) for r in rows] == [
         ("tiny, t = 0", 0.0, 1, True),
         ("tiny, t = 0.5", 0.5, 5, False),
         ("tiny, t = 0.9", 0.9, 5, False),
     ]
-    assert [m.row.temperature for m in rows_of("tiny", tiny_model, 5, [], how)] == [0.0, 0.8]
-    (alone,) = rows_of("tiny:encoder", encoder_alone(tiny_model), 5, [0.9], how)
+    assert [m.row.temperature for m in methods_of("tiny", tiny_model, request, [])] == [0.0, 0.8]
+    (alone,) = methods_of("tiny:encoder", encoder_alone(tiny_model), request, [0.9])
     assert (alone.row.samples, alone.row.deterministic, alone.row.temperature) == (1, True, None)
     assert alone.row.fingerprint != rows[0].fingerprint
     pair = made_pair()
@@ -200,7 +200,7 @@ def test_what_models_are_called(argument: str, name: str) -> None:
 
 
 def test_esrgan_plus_draws_its_noise() -> None:
-    (noisy,) = rows_of("plus", lively_encoder("esrgan+", torch.float32), 3, [], How(0, 160))
+    (noisy,) = methods_of("plus", lively_encoder("esrgan+", torch.float32), SampleRequest(3, 0.0, 0, 160), [])
     samples = noisy.samples(made_pair())
     assert (noisy.row.samples, noisy.row.deterministic) == (3, False)
     assert samples[0].sub(samples[1]).abs().max() > 0
@@ -216,4 +216,4 @@ def test_places() -> None:
     error[:, :110] = 0  # where nothing can be wrong
     error[8:72, 160:224] = 9
     error[120:184, 168:232] = 0.5
-    assert find_places(error, hr) == {"worst": (8, 160, 64), "best": (120, 168, 64)}
+    assert find_crops(error, hr) == {"worst": (8, 160, 64), "best": (120, 168, 64)}

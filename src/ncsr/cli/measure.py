@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ncsr.cli.evaluate import HR, LR, LpipsWeights, Output, Pictures
-from ncsr.errors import InputError
-
-if TYPE_CHECKING:
-    from ncsr.evaluation.methods import Contestant
+from ncsr.cli.evaluate import HR, LR, LpipsWeights, Output, Pictures, check_scale
 
 
 def measure(
@@ -31,21 +27,18 @@ def measure(
     Names: 000000_sample00000.png, ... (NTIRE: the number counts the sorted photographs), or the photograph's name with
     _s0, _s1, ... or nothing behind it. Bicubic is measured as well.
     """
-    from ncsr.cli.reporting import conclude, find_lpips, work_of
-    from ncsr.evaluation import methods as who
+    from ncsr.cli.reporting import ReportOptions, write_report
+    from ncsr.evaluation.methods import Bicubic, ImageFolder
     from ncsr.evaluation.pairs import find_pairs, match_samples
-    from ncsr.evaluation.protocol import protocol
     from ncsr.runtime.torchrun import Processes
 
-    if scale not in (4, 8):
-        raise InputError(f"the scale must be 4 or 8, got {scale}")
+    check_scale(scale)
     with Processes() as processes:
-        pairs, without = find_pairs(hr, lr, scale)
-        pairs, problems = match_samples(pairs, sr, scale)
-        contestants: list[Contestant] = [who.Bicubic(), *(who.Folder(folder, i) for i, folder in enumerate(sr))]
-        lpips, words = find_lpips(lpips_weights, "cpu", processes)
-        how = protocol(scale=scale, seed=None, given_lr=lr is not None, truncate=False, lpips=words)
-        work = work_of(how, contestants, pairs, output, hr, lpips, truncate=False, pictures=pictures)
-        code = conclude(work, processes, [*without, *problems])
+        photographs, without_lr = find_pairs(hr, lr, scale)
+        photographs, problems = match_samples(photographs, sr, scale)
+        methods = [Bicubic(), *(ImageFolder(folder, i) for i, folder in enumerate(sr))]
+        options = ReportOptions(hr, lr, lpips_weights, truncate=False, pictures=pictures)
+        problems = [*without_lr, *problems]
+        code = write_report(options, processes, scale, methods, photographs, output, problems=problems, notes=[])
     if code:
         raise typer.Exit(code)

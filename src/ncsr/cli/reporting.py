@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,17 +15,121 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ncsr.cli.options import load_model
 from ncsr.errors import InputError
-from ncsr.evaluation.methods import Contestant, check_names
-from ncsr.evaluation.pairs import Files
+from ncsr.evaluation.methods import ENCODER, Method, check_unique_names, encoder_alone, encoder_note
+from ncsr.evaluation.pairs import PhotographFiles
 from ncsr.evaluation.plots import check_matplotlib, is_sweep
-from ncsr.evaluation.protocol import Protocol, Settings
-from ncsr.evaluation.run import Addition, Evaluation, evaluate
-from ncsr.evaluation.run import Progress as Told
+from ncsr.evaluation.protocol import Settings, protocol
+from ncsr.evaluation.run import Addition, Evaluation, Report, evaluate
+from ncsr.evaluation.run import Progress as ReportProgress
 from ncsr.metrics import LPIPS, load_lpips
+from ncsr.model import NCSR
 from ncsr.runtime.device import pick_device
 from ncsr.runtime.files import make_folder
 from ncsr.runtime.torchrun import Processes
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What the command line says of a report, whatever is measured.
+
+    Attributes:
+        hr: folder of the photographs.
+        lr: folder of their LR images; None makes them.
+        lpips_weights: file of AlexNet's weights; None takes the cached ones, or downloads them.
+        truncate: save samples by truncation for LR-PSNR.
+        pictures: photographs that the page shows.
+        device: that is computed on.
+        seed: of the samples; None of images that are there.
+        tile: side of the tiles in LR pixels; None of images that are there.
+        precision: that models compute in.
+    """
+
+    hr: Path
+    lr: Path | None
+    lpips_weights: Path | None
+    truncate: bool
+    pictures: int
+    device: str = "cpu"
+    seed: int | None = None
+    tile: int | None = None
+    precision: str = "float32"
+
+
+def write_report(
+    options: ReportOptions,
+    processes: Processes,
+    scale: int,
+    methods: list[Method],
+    photographs: list[PhotographFiles],
+    output: Path,
+    *,
+    problems: list[str],
+    notes: list[str],
+    addition: Addition | None = None,
+) -> int:
+    """Measure, write the report, print its files and what went wrong; returns the exit code.
+
+    Args:
+        options: of the command.
+        processes: that share the work.
+        scale: that everything enlarges by.
+        methods: whose images are measured, one per row of the table.
+        photographs: that are measured.
+        output: folder for the report.
+        problems: a sentence per file that is missing or misnamed.
+        notes: other sentences for the reader.
+        addition: what a table or figure of the paper adds.
+    """
+    check_unique_names(methods)
+    lpips, about_lpips = find_lpips(options.lpips_weights, options.device, processes)
+    settings = Settings(
+        ncsr=version("ncsr"),
+        torch=torch.__version__,
+        protocol=protocol(
+            scale=scale,
+            seed=options.seed,
+            given_lr=options.lr is not None,
+            truncate=options.truncate,
+            lpips=about_lpips,
+            tile=options.tile,
+            device=options.device.partition(":")[0],
+            precision=options.precision,
+        ),
+        rows=tuple(method.row for method in methods),
+        pictures=options.pictures,
+        reproduces=addition.name if addition else None,
+    )
+    if is_sweep(settings.rows):
+        check_matplotlib()
+    missing = [] if lpips else [f"LPIPS and the diversity on it are {about_lpips}"]
+    work = Evaluation(
+        settings=settings,
+        methods=methods,
+        pairs=photographs,
+        output=output,
+        folder=options.hr.resolve().name,
+        command=shlex.join(["ncsr", *sys.argv[1:]]),
+        lpips=lpips,
+        truncate=options.truncate,
+        notes=[*missing, *notes, *problems],
+        addition=addition,
+    )
+    report = Report([], [], [])
+    if photographs:
+        make_folder(output)
+        with progress_bar(len(photographs[processes.rank :: processes.world]), processes) as progress:
+            report = evaluate(work, processes, progress)
+    if processes.rank:
+        return 0
+    for sentence in dict.fromkeys([*work.notes, *report.warnings, *report.failures]):
+        print(f"ncsr: {sentence}", file=sys.stderr)
+    for path in report.paths:
+        print(path)
+    if not report.paths:
+        return 2
+    return 1 if report.failures or problems else 0
 
 
 def find_lpips(weights: Path | None, device: str, processes: Processes) -> tuple[LPIPS | None, str]:
@@ -48,46 +152,21 @@ def find_lpips(weights: Path | None, device: str, processes: Processes) -> tuple
     return found, words
 
 
-def work_of(
-    protocol: Protocol,
-    contestants: list[Contestant],
-    pairs: list[Files],
-    output: Path,
-    hr: Path,
-    lpips: LPIPS | None,
-    *,
-    truncate: bool,
-    pictures: int,
-    notes: Sequence[str] = (),
-    addition: Addition | None = None,
-) -> Evaluation:
-    """What is to be done, with the versions and the command line that decide it."""
-    check_names(contestants)
-    settings = Settings(
-        ncsr=version("ncsr"),
-        torch=torch.__version__,
-        protocol=protocol,
-        rows=tuple(c.row for c in contestants),
-        pictures=pictures,
-        reproduces=addition.name if addition else None,
-    )
-    if is_sweep(settings.rows):
-        check_matplotlib()
-    missing = [] if lpips else [f"LPIPS and the diversity on it are {protocol.lpips}"]
-    command = shlex.join(["ncsr", *sys.argv[1:]])
-    told_first = [*missing, *notes]
-    return Evaluation(
-        settings, contestants, pairs, output, hr.resolve().name, command, lpips, truncate, told_first, addition
-    )
+def load_model_or_encoder(argument: str, scale: int | None, device: str, precision: str) -> tuple[NCSR, list[str]]:
+    """A model, or with :encoder behind its name its encoder alone, and what a reader must know of it."""
+    model = load_model(argument.removesuffix(ENCODER), scale, device, precision)
+    if not argument.endswith(ENCODER):
+        return model, []
+    return encoder_alone(model), [] if model.flow is None else [encoder_note(argument)]
 
 
 @contextmanager
-def told(total: int, processes: Processes) -> Iterator[Told]:
+def progress_bar(total: int, processes: Processes) -> Iterator[ReportProgress]:
     """A progress bar on standard error with the time left; of several processes, the first one's share.
 
     Args:
         total: photographs of this process.
-        processes: only rank 0 tells.
+        processes: only rank 0 shows it.
     """
     console = Console(stderr=True)
     columns = (
@@ -103,39 +182,11 @@ def told(total: int, processes: Processes) -> Iterator[Told]:
         task = bar.add_task("", total=total)
         started = False
 
-        def tell(name: str, done: float) -> None:
+        def advance(name: str, done: float) -> None:
             nonlocal started
             if not started:  # what was done before took no time
                 bar.reset(task, total=total, completed=done)  # type: ignore[arg-type]
                 started = True
             bar.update(task, description=escape(name), completed=done)
 
-        yield tell
-
-
-def conclude(work: Evaluation, processes: Processes, problems: list[str]) -> int:
-    """Measure, write the report, print its files and what went wrong; returns the exit code.
-
-    Args:
-        work: what is to be done; `problems` are noted in its report.
-        processes: that share it.
-        problems: a sentence per file that is missing or misnamed.
-    """
-    work = replace(work, notes=[*work.notes, *problems])
-    share = len(work.pairs[processes.rank :: processes.world])
-    paths: list[Path] = []
-    failures: list[str] = []
-    warnings: list[str] = []
-    if work.pairs:
-        make_folder(work.output)
-        with told(share, processes) as tell:
-            paths, failures, warnings = evaluate(work, processes, tell)
-    if processes.rank:
-        return 0
-    for sentence in dict.fromkeys([*work.notes, *warnings, *failures]):
-        print(f"ncsr: {sentence}", file=sys.stderr)
-    for path in paths:
-        print(path)
-    if not paths:
-        return 2
-    return 1 if failures or problems else 0
+        yield advance

@@ -1,8 +1,7 @@
-"""Who makes the images that are measured: bicubic, a model, or somebody's files."""
+"""What makes the images that are measured: bicubic, a model, or somebody's files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,23 +16,24 @@ from ncsr.model import NCSR
 from ncsr.ops.resize import imresize
 from ncsr.serialization import fingerprint
 from ncsr.upscaling.api import upscale_photo
+from ncsr.upscaling.tiling import SampleRequest
 
 ENCODER = ":encoder"
 BICUBIC = "bicubic"
 
 
-class Contestant:
-    """One line of the table.
+class Method:
+    """What makes the images of one row of the table.
 
     Attributes:
-        row: what it is.
+        row: of the table.
     """
 
     def __init__(self, row: Row) -> None:
         self.row = row
 
     def samples(self, pair: Pair) -> Tensor:
-        """(n, 3, s h, s w) uint8, or floating point in [0, 1], on the CPU."""
+        """Its images of a photograph, (n, 3, s h, s w) uint8, or floating point in [0, 1], on the CPU."""
         raise NotImplementedError
 
     def bits_per_dim(self, pair: Pair) -> float | None:
@@ -41,7 +41,7 @@ class Contestant:
         return None
 
 
-class Bicubic(Contestant):
+class Bicubic(Method):
     """MATLAB-compatible bicubic enlargement."""
 
     def __init__(self) -> None:
@@ -52,56 +52,65 @@ class Bicubic(Contestant):
         return imresize(pair.lr, pair.hr.shape[-1] // pair.lr.shape[-1])[None]
 
 
-class Folder(Contestant):
+class ImageFolder(Method):
     """Images that somebody made.
 
     Args:
         folder: where they lie.
-        place: of the folder among those in `Files.samples`.
-        name: of the line; None: the folder's.
+        index: of the folder among those in `PhotographFiles.samples`.
+        name: of the row; None: the folder's.
     """
 
-    def __init__(self, folder: Path, place: int, name: str | None = None) -> None:
+    def __init__(self, folder: Path, index: int, name: str | None = None) -> None:
         super().__init__(Row(name=name or str(folder), model=str(folder), samples=None))
-        self._place = place
+        self._index = index
 
     def samples(self, pair: Pair) -> Tensor:
-        """The files of a photograph, in order."""
-        return torch.stack([read_sample(path, pair) for path in pair.files.samples[self._place]])
+        """The images of a photograph's files, in order."""
+        return torch.stack([read_sample(path, pair) for path in pair.files.samples[self._index]])
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """How models draw: seed, and side of the tiles in LR pixels."""
-
-    seed: int
-    tile: int
-
-
-class Model(Contestant):
+class ModelMethod(Method):
     """A model at one temperature.
 
     Args:
-        row: what it is.
+        name: of the row.
+        argument: as the command names the model.
         model: in eval mode.
-        drawing: how it draws.
+        request: what is drawn of each photograph. The temperature is a flow's; where a model has no noise to draw, one
+            image is made.
     """
 
-    def __init__(self, row: Row, model: NCSR, drawing: Drawing) -> None:
+    def __init__(self, name: str, argument: str, model: NCSR, request: SampleRequest) -> None:
+        if model.flow is None:  # its noise, if it has any, is on or off
+            temperature, noisy = None, model.config.encoder.dense_block == "esrgan+"
+            self._request = request._replace(temperature=1.0)
+        else:
+            temperature, noisy = request.temperature, request.temperature > 0
+            self._request = request
+        row = Row(
+            name=name,
+            model=argument,
+            fingerprint=fingerprint(model.config, model.state_dict()),
+            temperature=temperature,
+            samples=request.samples if noisy else 1,
+            deterministic=not noisy,
+        )
         super().__init__(row)
-        self._model, self._drawing = model, drawing
+        self._model = model
 
     def samples(self, pair: Pair) -> Tensor:
-        """Clamped to [0, 1], float32."""
+        """Its images, clamped to [0, 1], float32."""
         photo = Photo(pair.lr.float() / 255)  # a gray photograph is enlarged as any other
-        temperature = 1.0 if self.row.temperature is None else self.row.temperature  # an encoder's: its noise is on
-        n, seed, tile = self.row.samples or 1, self._drawing.seed, self._drawing.tile
+        _, temperature, seed, tile = self._request
+        n = self.row.samples or 1
         photos = upscale_photo(photo, self._model, n, temperature=temperature, seed=seed, tile=tile)
         return torch.stack([p.rgb for p in photos])
 
     def bits_per_dim(self, pair: Pair) -> float | None:
-        """Of photographs that fit into a tile; whatever the temperature."""
-        if self._model.flow is None or max(pair.lr.shape[-2:]) > self._drawing.tile:
+        """Bits per dimension of a photograph that fits into a tile, whatever the temperature; None of larger ones."""
+        tile = self._request.tile
+        if self._model.flow is None or (tile is not None and max(pair.lr.shape[-2:]) > tile):
             return None
         with torch.no_grad():
             space = self._model.training_space(pair.lr[None].float() / 255)  # by the layers, in float32
@@ -115,7 +124,7 @@ def encoder_alone(model: NCSR) -> NCSR:
     return alone.requires_grad_(False).eval()
 
 
-def left_by_flow(argument: str) -> str:
+def encoder_note(argument: str) -> str:
     """What a reader must know of the encoder of a flow."""
     return (
         f"{argument} is the encoder as the flow's training left it. A flow that trains its encoder along keeps its "
@@ -123,49 +132,25 @@ def left_by_flow(argument: str) -> str:
     )
 
 
-def rows_of(argument: str, model: NCSR, samples: int, temperatures: list[float], drawing: Drawing) -> list[Model]:
-    """The lines of one model: a flow at temperature 0 and at every other, an encoder once.
+def methods_of(argument: str, model: NCSR, request: SampleRequest, temperatures: list[float]) -> list[ModelMethod]:
+    """The rows of one model: a flow at temperature 0 and at every other, an encoder once.
 
     Args:
         argument: as the command names it.
         model: in eval mode.
-        samples: of each photograph, where the model draws any.
+        request: what is drawn of each photograph, but for the temperature.
         temperatures: none takes the model's own.
-        drawing: how they are drawn.
     """
     name = short_name(argument)
     if model.flow is None:
-        return [row_of(name, argument, model, samples, None, drawing)]
+        return [ModelMethod(name, argument, model, request)]
     chosen = sorted({0.0, *(temperatures or [model.config.temperature])})
-    return [row_of(f"{name}, t = {t:g}", argument, model, samples, t, drawing) for t in chosen]
+    return [ModelMethod(f"{name}, t = {t:g}", argument, model, request._replace(temperature=t)) for t in chosen]
 
 
-def row_of(name: str, argument: str, model: NCSR, samples: int, temperature: float | None, drawing: Drawing) -> Model:
-    """One line of one model.
-
-    Args:
-        name: of the line.
-        argument: as the command names the model.
-        model: in eval mode.
-        samples: of each photograph, if the model draws any.
-        temperature: of a flow; None for an encoder.
-        drawing: how they are drawn.
-    """
-    noisy = model.config.encoder.dense_block == "esrgan+" if temperature is None else temperature > 0
-    row = Row(
-        name=name,
-        model=argument,
-        fingerprint=fingerprint(model.config, model.state_dict()),
-        temperature=temperature,
-        samples=samples if noisy else 1,
-        deterministic=not noisy,
-    )
-    return Model(row, model, drawing)
-
-
-def check_names(contestants: list[Contestant]) -> None:
-    """Raise InputError if two lines would have the same name."""
-    names = [c.row.name for c in contestants]
+def check_unique_names(methods: list[Method]) -> None:
+    """Raise InputError if two rows would have the same name."""
+    names = [method.row.name for method in methods]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"two of what is to be compared are called {twice!r}: rename one of the folders")

@@ -22,11 +22,11 @@ _NTIRE = re.compile(r"(\d{6})_sample(\d{5})")
 
 
 @dataclass(frozen=True)
-class Files:
-    """What belongs to one photograph.
+class PhotographFiles:
+    """The files that belong to one photograph.
 
     Attributes:
-        index: its place in the sorted folder.
+        index: of the photograph in its sorted folder.
         hr: the photograph.
         lr: its LR image; None makes it.
         samples: per folder of samples, their files in order.
@@ -39,7 +39,7 @@ class Files:
 
     @property
     def name(self) -> str:
-        """Of the photograph."""
+        """The photograph's file name."""
         return self.hr.name
 
     def fingerprint(self) -> str:
@@ -64,13 +64,15 @@ class Pair:
         agreement: dB between a given LR image and the bicubic reduction of the photograph; None: it is that reduction.
     """
 
-    files: Files
+    files: PhotographFiles
     hr: Tensor
     lr: Tensor
     agreement: float | None
 
 
-def find_pairs(hr: Path, lr: Path | None, scale: int, limit: int | None = None) -> tuple[list[Files], list[str]]:
+def find_pairs(
+    hr: Path, lr: Path | None, scale: int, limit: int | None = None
+) -> tuple[list[PhotographFiles], list[str]]:
     """The photographs of a folder with their LR images, and a sentence for each that lacks one.
 
     LR images have the photograph's name, or that with x4 or x8 behind it (DIV2K), and any suffix.
@@ -80,7 +82,7 @@ def find_pairs(hr: Path, lr: Path | None, scale: int, limit: int | None = None) 
     """
     photographs = find_photos(hr)[:limit]
     if lr is None:
-        return [Files(i, path) for i, path in enumerate(photographs)], []
+        return [PhotographFiles(i, path) for i, path in enumerate(photographs)], []
     reduced = {path.stem: path for path in find_photos(lr)}
     pairs, problems = [], []
     for i, path in enumerate(photographs):
@@ -88,14 +90,16 @@ def find_pairs(hr: Path, lr: Path | None, scale: int, limit: int | None = None) 
         if found is None:
             problems.append(f"{path.name} has no LR image in {lr}: expected {path.stem}.png or {path.stem}x{scale}.png")
         else:
-            pairs.append(Files(i, path, found))
+            pairs.append(PhotographFiles(i, path, found))
     return pairs, problems
 
 
-def match_samples(pairs: list[Files], folders: list[Path], scale: int) -> tuple[list[Files], list[str]]:
+def match_samples(
+    pairs: list[PhotographFiles], folders: list[Path], scale: int
+) -> tuple[list[PhotographFiles], list[str]]:
     """Find every photograph's samples in every folder.
 
-    File names are NTIRE's, 000000_sample00000.png, with the photograph's place in its sorted folder, or the
+    File names are NTIRE's, 000000_sample00000.png, with the photograph's index in its sorted folder, or the
     photograph's (with or without x4) with _s0, _s1, ... or nothing behind it.
 
     Returns:
@@ -120,11 +124,11 @@ def match_samples(pairs: list[Files], folders: list[Path], scale: int) -> tuple[
             whole &= bool(numbers) and not missing
             groups.append(tuple(numbers[k] for k in sorted(numbers)))
         if whole:
-            complete.append(Files(files.index, files.hr, files.lr, tuple(groups)))
+            complete.append(PhotographFiles(files.index, files.hr, files.lr, tuple(groups)))
     return complete, problems
 
 
-def read_pair(files: Files, scale: int) -> Pair:
+def read_pair(files: PhotographFiles, scale: int) -> Pair:
     """Read a photograph and read or make its LR image.
 
     Raises:
@@ -154,8 +158,10 @@ def read_sample(path: Path, pair: Pair) -> Tensor:
     return image
 
 
-def _by_photograph(pairs: list[Files], folder: Path, scale: int, problems: list[str]) -> dict[int, dict[int, Path]]:
-    """Place of the photograph to number of the sample to file."""
+def _by_photograph(
+    pairs: list[PhotographFiles], folder: Path, scale: int, problems: list[str]
+) -> dict[int, dict[int, Path]]:
+    """The files of a folder by the photograph's index and the sample's number."""
     stems = {stem: files.index for files in pairs for stem in (f"{files.hr.stem}x{scale}", files.hr.stem)}
     known = {files.index for files in pairs}
     table: dict[int, dict[int, Path]] = {}

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from pydantic import BaseModel, ConfigDict
+from ncsr.config import FrozenModel
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Row(_Frozen):
+class Row(FrozenModel):
     """One line of the table: a model at a temperature, a baseline, or a folder of images."""
 
     name: str
@@ -28,7 +24,7 @@ class Row(_Frozen):
     """Whether one image is all there can be, so that it stands for any number of equal samples."""
 
 
-class Protocol(_Frozen):
+class Protocol(FrozenModel):
     """How everything was measured; see docs/measures.md."""
 
     scale: int
@@ -50,7 +46,7 @@ class Protocol(_Frozen):
     precision: str
 
 
-class Settings(_Frozen):
+class Settings(FrozenModel):
     """A whole evaluation, but for its images."""
 
     ncsr: str
@@ -68,11 +64,11 @@ class Settings(_Frozen):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
-def rounding(truncate: bool) -> str:
-    """How samples are saved, in words."""
-    if truncate:
-        return "8 bits, to the nearest level; for LR-PSNR truncated, as the published references save"
-    return "8 bits, to the nearest level"
+_MADE = (
+    "made from the cropped photographs by MATLAB's bicubic kernel (a = -0.5, antialiased, symmetric border), "
+    "8 bits, rounded after each pass"
+)
+_TRUNCATED = "; for LR-PSNR truncated, as the published references save"
 
 
 def protocol(
@@ -90,18 +86,12 @@ def protocol(
     return Protocol(
         scale=scale,
         seed=seed,
-        lr_images="as given" if given_lr else MADE,
+        lr_images="as given" if given_lr else _MADE,
         crop=f"photographs to multiples of {scale} at the right and bottom",
         shave=scale,
-        rounding=rounding(truncate),
+        rounding="8 bits, to the nearest level" + (_TRUNCATED if truncate else ""),
         lpips=lpips,
         tile=tile,
         device=device,
         precision=precision,
     )
-
-
-MADE = (
-    "made from the cropped photographs by MATLAB's bicubic kernel (a = -0.5, antialiased, symmetric border), "
-    "8 bits, rounded after each pass"
-)

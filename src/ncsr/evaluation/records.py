@@ -1,8 +1,8 @@
-"""What has been measured, on disk after every photograph, so that a run that was stopped can go on.
+"""The records of an evaluation, written after every photograph, so that a run that was stopped can go on.
 
-A folder for each evaluation's settings holds, per photograph, a JSON file of figures, an HTML fragment and what a
-figure of the paper shows of it, and per process one file of what the set as a whole needs. That file also lists the
-photographs it knows and is written last: it alone says what is done. Its size does not grow with the set.
+A folder for each evaluation's settings holds, per photograph, a JSON file of figures, its section of the page and
+what a figure of the paper shows of it, and per process one file of what the set as a whole needs. That file also lists
+the photographs it knows and is written last: it alone says what is done. Its size does not grow with the set.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Records:
     Args:
         output: the folder of results.
         settings: only records of the same settings count.
-        files: fingerprints of all photographs' files, by name; where records know others, all begins anew.
+        files: fingerprints of all photographs' files, by name; where a record knows others, all begins anew.
         rank: of this process.
         world: number of processes.
 
@@ -60,24 +60,24 @@ class Records:
                 self._seen = seen
                 self._merge(states)
 
-    def add(self, name: str, fingerprint: str, record: Record, fragment: str, panels: dict[str, Tensor]) -> None:
+    def add(self, name: str, fingerprint: str, record: Record, section: str, panels: dict[str, Tensor]) -> None:
         """Write all that is known of a photograph, after `measures` took it in.
 
         Raises:
             InputError: it cannot be written, as on a full disk; what was measured before stays.
         """
         try:
-            self._write(name, fingerprint, record, fragment, panels)
+            self._write(name, fingerprint, record, section, panels)
         except OSError as error:
             raise InputError(
                 f"cannot write to {self.folder}: {error.strerror}; make room there, then start again: it goes on"
             ) from None
 
-    def _write(self, name: str, fingerprint: str, record: Record, fragment: str, panels: dict[str, Tensor]) -> None:
+    def _write(self, name: str, fingerprint: str, record: Record, section: str, panels: dict[str, Tensor]) -> None:
         with atomic_path(self.folder / f"{name}.json") as path:
             path.write_text(json.dumps(record) + "\n", encoding="utf-8")
         with atomic_path(self.folder / f"{name}.html") as path:
-            path.write_text(fragment, encoding="utf-8")
+            path.write_text(section, encoding="utf-8")
         if panels:
             with atomic_path(self.folder / f"{name}.panels") as path:
                 path.write_bytes(save(panels))
@@ -103,7 +103,7 @@ class Records:
         record: Record = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         return record
 
-    def fragment(self, name: str) -> str:
+    def section(self, name: str) -> str:
         """The part of the page on a photograph that is done."""
         return (self.folder / f"{name}.html").read_text(encoding="utf-8")
 
@@ -118,7 +118,7 @@ class Records:
 
 
 def _read(path: Path, rows: list[str]) -> tuple[dict[str, str], dict[str, State]]:
-    """The photographs that a process' file knows, and what it gathered, by row."""
+    """The photographs that the file of a process knows, and what it gathered, by row."""
     try:
         with safe_open(path, framework="pt") as file:
             seen: dict[str, str] = json.loads((file.metadata() or {})["seen"])

@@ -14,13 +14,13 @@ from ncsr.evaluation.protocol import Settings
 
 
 class Measure(NamedTuple):
-    """How a figure is shown.
+    """How a measure is shown.
 
     Attributes:
         name: in JSON and CSV.
         label: in tables and plots.
-        digits: behind the point.
-        better: 1 more, -1 less, 0 neither.
+        digits: behind the decimal point.
+        better: 1 if more is better, -1 if less is, 0 if neither.
     """
 
     name: str
@@ -59,6 +59,10 @@ class Interval(NamedTuple):
     half: float | None
     images: int
 
+    def as_json(self) -> dict[str, Any]:
+        """As reports hold it."""
+        return {"mean": plain(self.mean), "ci95": plain(self.half), "images": self.images}
+
 
 @dataclass(frozen=True)
 class Results:
@@ -66,11 +70,11 @@ class Results:
 
     Attributes:
         settings: what decided it.
-        command: that made it.
-        folder: of the photographs, its name.
+        command: the command line that made it.
+        folder: name of the photographs' folder.
         records: one per photograph, in order.
-        fingerprints: of the photographs' files, in the same order.
-        table: by the row's name, by the measure's.
+        fingerprints: hashes of the photographs' files, in the same order.
+        table: figures by the row's name and the measure's.
         notes: sentences that a reader must know: what was not measured, and why; which files failed.
     """
 
@@ -84,7 +88,7 @@ class Results:
 
     @property
     def measures(self) -> list[Measure]:
-        """Those that some row has."""
+        """The measures that some row has."""
         return [m for m in MEASURES if any(m.name in row for row in self.table.values())]
 
 
@@ -154,13 +158,7 @@ def json_text(results: Results) -> str:
         **results.settings.model_dump(exclude={"rows", "pictures"}),
         "notes": results.notes,
         "rows": [
-            {
-                **row.model_dump(),
-                "figures": {
-                    name: {"mean": plain(i.mean), "ci95": plain(i.half), "images": i.images}
-                    for name, i in results.table[row.name].items()
-                },
-            }
+            {**row.model_dump(), "figures": {n: i.as_json() for n, i in results.table[row.name].items()}}
             for row in results.settings.rows
         ],
         "images": images,

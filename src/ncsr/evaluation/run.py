@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ncsr.errors import InputError, SamplingError
 from ncsr.evaluation.measuring import ImageMeasures
-from ncsr.evaluation.methods import Contestant
+from ncsr.evaluation.methods import Method
 from ncsr.evaluation.page import page
-from ncsr.evaluation.pairs import SAME_KERNEL, Files, Pair, read_pair
-from ncsr.evaluation.pictures import Shown, fragment
+from ncsr.evaluation.pairs import SAME_KERNEL, Pair, PhotographFiles, read_pair
+from ncsr.evaluation.pictures import RowImages, photograph_section
 from ncsr.evaluation.plots import is_sweep, sweep_png
 from ncsr.evaluation.protocol import Settings
 from ncsr.evaluation.records import Records
@@ -25,7 +25,7 @@ from ncsr.runtime.memory import is_exhaustion
 from ncsr.runtime.torchrun import Processes
 
 Progress = Callable[[str, float], None]
-"""Called with a photograph's name and the photographs done, which need not be whole."""
+"""Called with a photograph's name and the number of photographs done, with fractions of one."""
 
 
 @dataclass(frozen=True)
@@ -39,30 +39,30 @@ class Addition:
     """
 
     name: str
-    panels: Callable[[Pair, list[Shown]], dict[str, Tensor]]
+    panels: Callable[[Pair, list[RowImages]], dict[str, Tensor]]
     write: Callable[[Results, dict[str, dict[str, Tensor]]], tuple[dict[str, bytes], str]]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is to be done.
+    """All that an evaluation needs.
 
     Attributes:
         settings: what decides the figures.
-        contestants: whose images are measured, one per row of the settings.
+        methods: whose images are measured, one per row of the settings.
         pairs: the photographs.
-        output: folder of the results.
+        output: folder for the report.
         folder: name of the photographs' folder.
-        command: that asked for it.
+        command: the command line that asked for it.
         lpips: None leaves out what needs it.
         truncate: save samples by truncation for LR-PSNR.
-        notes: for the reader.
-        addition: to the report.
+        notes: sentences for the reader.
+        addition: what a table or figure of the paper adds to the report.
     """
 
     settings: Settings
-    contestants: list[Contestant]
-    pairs: list[Files]
+    methods: list[Method]
+    pairs: list[PhotographFiles]
     output: Path
     folder: str
     command: str
@@ -72,8 +72,8 @@ class Evaluation:
     addition: Addition | None = None
 
 
-class Outcome(NamedTuple):
-    """What an evaluation left behind, in rank 0.
+class Report(NamedTuple):
+    """What an evaluation has written, in rank 0.
 
     Attributes:
         paths: of the report's files; none if nothing was measured.
@@ -86,7 +86,7 @@ class Outcome(NamedTuple):
     warnings: list[str]
 
 
-def evaluate(work: Evaluation, processes: Processes, progress: Progress) -> Outcome:
+def evaluate(work: Evaluation, processes: Processes, progress: Progress) -> Report:
     """Measure everything that has no record yet, and write the report."""
     prints, unread = _fingerprints(work)
     for rank in range(processes.world):  # one after the other: records of other photographs are removed
@@ -96,7 +96,7 @@ def evaluate(work: Evaluation, processes: Processes, progress: Progress) -> Outc
     failures = _measure_share(work, prints, records, progress)
     gathered = processes.gather((failures, records.done))
     if processes.rank:
-        return Outcome([], failures, [])
+        return Report([], failures, [])
     failures = [sentence for part, _ in gathered for sentence in part]
     return _report(work, prints, records, set().union(*(names for _, names in gathered)), unread + failures)
 
@@ -138,18 +138,18 @@ def _measure_share(work: Evaluation, prints: dict[str, str], records: Records, p
 
 def _report(
     work: Evaluation, prints: dict[str, str], records: Records, measured: set[str], failures: list[str]
-) -> Outcome:
+) -> Report:
     """Write the report on what all processes have measured.
 
     Args:
-        work: what was to be done.
+        work: the evaluation.
         prints: fingerprints of the photographs' files, by name.
         records: of any process.
         measured: names of the photographs that have a record.
         failures: a sentence for each of the others.
     """
     if not measured:
-        return Outcome([], failures, [])
+        return Report([], failures, [])
     order = [files.name for files in work.pairs if files.name in measured]
     read = [records.read(name) for name in order]
     warnings = _kernel_warnings(read)
@@ -159,16 +159,16 @@ def _report(
     table = {row: summarise(read, row, gathered.figures()) for row, gathered in records.merged().items()}
     found = [prints[name] for name in order]
     results = Results(work.settings, work.command, work.folder, read, found, table, notes)
-    return Outcome(_write(work, results, records), failures, warnings)
+    return Report(_write(work, results, records), failures, warnings)
 
 
 def _measure(
-    work: Evaluation, files: Files, fingerprint: str, records: Records, progress: Callable[[float], None]
+    work: Evaluation, files: PhotographFiles, fingerprint: str, records: Records, progress: Callable[[float], None]
 ) -> None:
     """Measure one photograph and write its record.
 
     Raises:
-        InputError: whatever is wrong; the sentence names the photograph.
+        InputError: whatever is wrong; the sentence names the photograph, or the folder that cannot be written to.
     """
     pair = read_pair(files, work.settings.protocol.scale)  # its errors name the file
     try:
@@ -184,36 +184,35 @@ def _measure(
         "samples": {row.name: len(samples) for row, samples, _ in shown},
     }
     seen = files.index < work.settings.pictures
-    pictures = fragment(pair, shown, figures, work.lpips is not None) if seen else ""
+    pictures = photograph_section(pair, shown, figures, work.lpips is not None) if seen else ""
     panels = work.addition.panels(pair, shown) if work.addition else {}
     records.add(files.name, fingerprint, record, pictures, panels)
 
 
 def _measure_methods(
     work: Evaluation, pair: Pair, progress: Callable[[float], None]
-) -> tuple[dict[str, dict[str, float]], list[Shown]]:
+) -> tuple[dict[str, dict[str, float]], list[RowImages]]:
     """The figures of every row by its name, and every row's images."""
     measures = ImageMeasures(pair, work.lpips, work.truncate)
     figures: dict[str, dict[str, float]] = {}
     likelihoods: dict[str, float | None] = {}
     shown = []
-    for i, contestant in enumerate(work.contestants):
-        progress(i / len(work.contestants))
-        row = contestant.row
-        samples = contestant.samples(pair)
+    for i, method in enumerate(work.methods):
+        progress(i / len(work.methods))
+        row = method.row
+        samples = method.samples(pair)
         figures[row.name], error = measures.measure(samples, row.deterministic)
         if row.model not in likelihoods:
-            likelihoods[row.model] = contestant.bits_per_dim(pair)
+            likelihoods[row.model] = method.bits_per_dim(pair)
         bits = likelihoods[row.model]
         if bits is not None:
             figures[row.name]["bits_per_dim"] = bits
-        shown.append(Shown(row, eight_bit(samples), error))
+        shown.append(RowImages(row, eight_bit(samples), error))
     return figures, shown
 
 
 def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
     """Write the report; returns its files."""
-    output = work.output
     plot = sweep_png(results) if is_sweep(results.settings.rows) else None
     texts = {"images.csv": csv_text(results), "results.json": json_text(results), "table.md": markdown_text(results)}
     contents = {name: text.encode() for name, text in texts.items()}
@@ -226,12 +225,12 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
         added, chapter = work.addition.write(results, {name: records.panels(name) for name in names})
     paths = []
     for name, content in (added | contents).items():
-        with atomic_path(output / name) as path:
+        with atomic_path(work.output / name) as path:
             path.write_bytes(content)
-        paths.append(output / name)
-    with atomic_path(output / "index.html") as path, path.open("w", encoding="utf-8") as file:
-        file.writelines(page(results, (records.fragment(name) for name in names), plot, chapter))
-    return [output / "index.html", *paths]
+        paths.append(work.output / name)
+    with atomic_path(work.output / "index.html") as path, path.open("w", encoding="utf-8") as file:
+        file.writelines(page(results, (records.section(name) for name in names), plot, chapter))
+    return [work.output / "index.html", *paths]
 
 
 def _kernel_warnings(records: list[Record]) -> list[str]:

@@ -16,7 +16,7 @@ from PIL import Image
 
 import ncsr
 from ncsr.evaluation import run
-from ncsr.evaluation.paper.figures import find_place
+from ncsr.evaluation.crops import find_textured_crop
 from ncsr.evaluation.paper.items import Item, items, read_item
 from ncsr.evaluation.results import MEASURES
 from ncsr.metrics.lpips import SHAPES
@@ -72,7 +72,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def printed(item: Item, *measures: str) -> list[tuple[str, ...]]:
-    return [(s.role, *(s.figures[m] for m in measures)) for s in item.subjects]
+    return [(s.role, *(s.figures[m] for m in measures)) for s in item.rows]
 
 
 # the paper's figures
@@ -136,7 +136,7 @@ def test_ablations_and_figure_2() -> None:
         ("NCSR", "49.14"),
         ("NCSR-extra", "50.13"),
     ]
-    marks = ["".join("X✓"[mark] for mark in s.marks.values()) for s in sixth.subjects]
+    marks = ["".join("X✓"[mark] for mark in s.marks.values()) for s in sixth.rows]
     assert marks == ["XXXX", "X✓✓X", "✓XXX", "✓X✓X", "✓X✓✓"]
     assert read_item("figure2").photographs == {"0828": "21.53", "0873": "24.11"}
 
@@ -147,7 +147,7 @@ def test_every_item_is_whole(name: str) -> None:
     assert item.title == f"{name[:-1].capitalize()} {name[-1]}"
     measures = [column.measure for column in item.columns]
     assert set(measures) <= {m.name for m in MEASURES}
-    for subject in item.subjects:
+    for subject in item.rows:
         assert set(subject.figures) == (set(measures) if item.kind == "table" else set())
         assert not re.search(r"[&* ]", subject.role)  # to be typed into a shell
         if subject.recipe:
@@ -297,7 +297,7 @@ def test_comparison(ncsr_: Command, tiny_model_folder: Path, data: Path, tmp_pat
     found = read(out / "figure1.json")
     assert [p["name"] for p in found["photographs"]] == ["0801.png"]  # 0831 is not there: as many as the paper shows
     hr = torch.from_numpy(scene8(64, 72, seed=0)).permute(2, 0, 1)
-    assert found["photographs"][0]["place"] == list(find_place(hr, 4))
+    assert found["photographs"][0]["place"] == [*reversed(find_textured_crop(hr, 4)[:2]), 64]
     page = (out / "index.html").read_text(encoding="utf-8")
     assert '<img class="plot" alt="Figure 1" src="data:image/png;base64,' in page
     assert "| 0801.png, NCSR | – |" in (out / "figure1.md").read_text(encoding="utf-8")
@@ -309,11 +309,11 @@ def test_place_is_where_the_photograph_varies() -> None:
     hr = torch.full((3, 256, 320), 100, dtype=torch.uint8)
     noise = torch.randint(256, (1, 120, 120), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     hr[:, 64:184, 128:248] = noise
-    left, top, side = find_place(hr, 4)
+    top, left, side = find_textured_crop(hr, 4)
     assert side == 128
     assert abs(left - 124) <= 4
     assert abs(top - 60) <= 4
-    assert find_place(hr[:, :40, :60], 4)[2] == 40
+    assert find_textured_crop(hr[:, :40, :60], 4).side == 40
 
 
 def test_worst_samples(ncsr_: Command, tiny_model_folder: Path, data: Path, tmp_path: Path) -> None:

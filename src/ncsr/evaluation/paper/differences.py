@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from ncsr.config import ModelConfig
-from ncsr.evaluation.methods import ENCODER, Contestant
-from ncsr.evaluation.paper.items import SAMPLES, Item, Subject
+from ncsr.evaluation.methods import ENCODER, Method
+from ncsr.evaluation.paper.items import SAMPLES, Item, PaperRow
 from ncsr.evaluation.results import Results
 from ncsr.pretrained.load import find_model
 from ncsr.training.recipe import load_recipe
@@ -19,103 +19,104 @@ _RECIPE, _CARD = "recipe.yaml", "README.md"
 _COMPARED = ("steps", "batch", "crop", "noise", "learning_rate", "rotations", "dequantise", "strange")
 
 
-class Cast(NamedTuple):
-    """Who plays a subject of the paper.
+class MethodForRow(NamedTuple):
+    """Which method stands for a row of the paper's table, or of its figure.
 
     Attributes:
-        subject: that is played.
-        contestant: that plays it.
-        config: of the model; None of images that anything made.
+        paper: the paper's row.
+        method: that stands for it.
+        config: of the method's model; None of images that anything made.
     """
 
-    subject: Subject
-    contestant: Contestant
+    paper: PaperRow
+    method: Method
     config: ModelConfig | None
 
 
-def differences(item: Item, casts: list[Cast], results: Results) -> list[str]:
+def differences(item: Item, methods: list[MethodForRow], results: Results) -> list[str]:
     """A sentence for everything that is known to differ from the paper, or is not known."""
-    absent = [s.role for s in item.subjects if s.role not in {cast.subject.role for cast in casts}]
+    absent = [r.role for r in item.rows if r.role not in {m.paper.role for m in methods}]
     left = [f"No model was given for {', '.join(absent)}."] if absent else []
-    played = [sentence for cast in casts for sentence in _played(cast)]
-    return [*_measured(item, casts, results), *played, *left, *results.notes]
+    of_methods = [sentence for entry in methods for sentence in _method_differences(entry)]
+    return [*_protocol_differences(item, methods, results), *of_methods, *left, *results.notes]
 
 
-def card(cast: Cast) -> str | None:
+def card(entry: MethodForRow) -> str | None:
     """What the model's card says of its data and training; None without such a card."""
-    path = _folder(cast) / _CARD
-    if cast.config is None or not path.is_file():
+    path = _model_folder(entry) / _CARD
+    if entry.config is None or not path.is_file():
         return None
     sections = re.split(r"^(?=#+ )", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     found = [s.strip() for s in sections if re.match(r"#+ .*\b(data|training)\b", s, re.IGNORECASE)]
     return "\n\n".join(found) or None
 
 
-def _measured(item: Item, casts: list[Cast], results: Results) -> list[str]:
+def _protocol_differences(item: Item, methods: list[MethodForRow], results: Results) -> list[str]:
+    """What differs from the paper in the photographs and the measuring."""
     protocol, names = results.settings.protocol, [r["name"] for r in results.records]
     n = len(names)
-    said = [f"Photographs: {n} of {results.folder}; the paper: {item.data}."]
-    given = [c.contestant.row for c in casts]
+    sentences = [f"Photographs: {n} of {results.folder}; the paper: {item.data}."]
+    given = [m.method.row for m in methods]
     counts = sorted({row.samples for row in given if row.samples and not row.deterministic})
     if item.kind == "table" and counts and counts != [SAMPLES]:
-        said.append(f"Samples of each photograph: {' or '.join(map(str, counts))}; the paper: {SAMPLES}.")
+        sentences.append(f"Samples of each photograph: {' or '.join(map(str, counts))}; the paper: {SAMPLES}.")
     if protocol.lr_images.startswith("as given"):
-        said.append("LR images: as given; the paper: bicubic reductions.")
+        sentences.append("LR images: as given; the paper: bicubic reductions.")
     if "truncated" not in protocol.rounding:
-        said.append(
+        sentences.append(
             "Samples are rounded to 8 bits for LR-PSNR; the published references truncate, which keeps it under 51 dB."
         )
     if "other weights" in protocol.lpips:
-        said.append(f"LPIPS and the diversity on it: {protocol.lpips}.")
+        sentences.append(f"LPIPS and the diversity on it: {protocol.lpips}.")
     if item.at_least is not None:
-        said.append("The challenge's figures come from its organisers; ours by the same formulas.")
-    return said
+        sentences.append("The challenge's figures come from its organisers; ours by the same formulas.")
+    return sentences
 
 
-def _played(cast: Cast) -> list[str]:
-    """What differs in one model."""
-    subject, row = cast.subject, cast.contestant.row
-    who = f"{subject.label} ({row.model})"
-    if cast.config is None:
-        return [f"{who}: images that were given, nothing is known of how they were made."]
-    said = []
+def _method_differences(entry: MethodForRow) -> list[str]:
+    """What differs from the paper in one method."""
+    paper, row = entry.paper, entry.method.row
+    name = f"{paper.label} ({row.model})"
+    if entry.config is None:
+        return [f"{name}: images that were given, nothing is known of how they were made."]
+    sentences = []
     if row.temperature is not None:
-        like = subject.temperature
-        paper = "" if like is None else f"; the paper: {like:g}" if like != row.temperature else ", as in the paper"
-        own = cast.config.temperature
-        said.append(
-            f"{who}: temperature {row.temperature:g}{paper}"
+        like = paper.temperature
+        in_paper = "" if like is None else f"; the paper: {like:g}" if like != row.temperature else ", as in the paper"
+        own = entry.config.temperature
+        sentences.append(
+            f"{name}: temperature {row.temperature:g}{in_paper}"
             + (f"; the model's own is {own:g}." if own != row.temperature else ".")
         )
-    recipe = load_recipe(subject.recipe).model_dump(mode="json") if subject.recipe else None
+    recipe = load_recipe(paper.recipe).model_dump(mode="json") if paper.recipe else None
     if recipe is not None:
-        ours, theirs = cast.config.model_dump(mode="json"), dict(recipe["model"])
+        ours, theirs = entry.config.model_dump(mode="json"), dict(recipe["model"])
         found = [d for d in _unequal(ours, theirs) if not d.startswith("temperature")]
         if found:
-            said.append(f"{who}: another architecture: {'; '.join(found)}.")
-    elif subject.recipe is None:
-        said.append(f"{who}: the paper describes neither its architecture nor its training; not compared.")
-    return [*said, _training(who, cast, recipe)]
+            sentences.append(f"{name}: another architecture: {'; '.join(found)}.")
+    elif paper.recipe is None:
+        sentences.append(f"{name}: the paper describes neither its architecture nor its training; not compared.")
+    return [*sentences, _training(name, entry, recipe)]
 
 
-def _training(who: str, cast: Cast, paper: dict[str, Any] | None) -> str:
+def _training(name: str, entry: MethodForRow, paper: dict[str, Any] | None) -> str:
     """How the model was trained, as far as a recipe or a card beside it tells."""
     theirs = ""
     if paper is not None:
-        data = f" on {cast.subject.trained_on}" if cast.subject.trained_on else ""
+        data = f" on {entry.paper.trained_on}" if entry.paper.trained_on else ""
         theirs = (
-            f" The paper ({cast.subject.recipe}): {paper['steps']} steps of {paper['batch']} crops of "
+            f" The paper ({entry.paper.recipe}): {paper['steps']} steps of {paper['batch']} crops of "
             f"{paper['crop']} pixels{data}."
         )
-    path = _folder(cast).parent / _RECIPE
+    path = _model_folder(entry).parent / _RECIPE
     if path.is_file():
         ours = yaml.safe_load(path.read_text(encoding="utf-8"))
         kept = {key: ours.get(key) for key in _COMPARED}
         text = ", ".join(f"{key} {value}" for key, value in kept.items())
-        return f"{who}: trained by the recipe beside it ({text}), which does not name the photographs.{theirs}"
-    if card(cast):
-        return f"{who}: its data and training stand in its card, quoted here.{theirs}"
-    return f"{who}: how it was trained is not recorded beside it.{theirs}"
+        return f"{name}: trained by the recipe beside it ({text}), which does not name the photographs.{theirs}"
+    if card(entry):
+        return f"{name}: its data and training stand in its card, quoted here.{theirs}"
+    return f"{name}: how it was trained is not recorded beside it.{theirs}"
 
 
 def _unequal(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
@@ -134,7 +135,7 @@ def _value(value: Any) -> str:
     return "none" if value is None else "given" if isinstance(value, dict) else str(value)
 
 
-def _folder(cast: Cast) -> Path:
-    """Of the model's files."""
-    source = find_model(cast.contestant.row.model.removesuffix(ENCODER))
+def _model_folder(entry: MethodForRow) -> Path:
+    """The folder that the model's files lie in."""
+    source = find_model(entry.method.row.model.removesuffix(ENCODER))
     return source if source.is_dir() else source.parent

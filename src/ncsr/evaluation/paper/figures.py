@@ -8,30 +8,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import ImageDraw
 from torch import Tensor
 
+from ncsr.evaluation.crops import Crop, find_textured_crop
 from ncsr.evaluation.pairs import Pair
-from ncsr.evaluation.paper.differences import Cast
+from ncsr.evaluation.paper.differences import MethodForRow
 from ncsr.evaluation.paper.items import Item
-from ncsr.evaluation.pictures import Shown, picture
+from ncsr.evaluation.pictures import RowImages, picture
 from ncsr.images.sheet import fitted
 from ncsr.metrics import lr_psnr
 from ncsr.ops.resize import imresize
 
 Panels = dict[str, Tensor]
-"""Pictures (H, W, 3) uint8 by two digits and a label, in order; "place": left, top, side of the close-up in pixels."""
+"""Pictures (H, W, 3) uint8 by two digits and a label, in order; "crop": top, left, side of the close-up in pixels."""
 
-PLACE = "place"
-_LR_SIDE = 32  # LR pixels of a close-up
+CROP = "crop"
 _MOST = 5  # samples side by side
 _ACROSS = 4  # photographs side by side
 _FRAME = "#d62728"
 
 
 class _Cell(NamedTuple):
-    """A picture's place in a figure's grid, lines and columns that it spans, and what is written under it."""
+    """A picture in a figure's grid: where it begins, how many lines and columns it spans, and what stands under it."""
 
     line: int
     column: int
@@ -40,60 +39,45 @@ class _Cell(NamedTuple):
     pixels: Any
 
 
-def panels_of(item: Item, casts: list[Cast], pair: Pair, shown: list[Shown]) -> Panels:
+def panels_of(item: Item, methods: list[MethodForRow], pair: Pair, shown: list[RowImages]) -> Panels:
     """What a figure shows of one photograph.
 
     Args:
         item: the figure.
-        casts: who is in it.
+        methods: that it shows.
         pair: the photograph and its LR image.
         shown: all rows of the evaluation.
     """
     scale = pair.hr.shape[-1] // pair.lr.shape[-1]
-    labels = {c.contestant.row.name: c.subject.label for c in casts}
+    labels = {m.method.row.name: m.paper.label for m in methods}
     rows = [(labels[s.row.name], s.samples) for s in shown if s.row.name in labels]
     if item.kind == "worst":
         found = [(label, samples[int(lr_psnr(samples, pair.lr).argmin())]) for label, samples in rows]
         return _numbered([(label, _small(image)) for label, image in found])
-    left, top, side = place = find_place(pair.hr, scale)
+    crop = find_textured_crop(pair.hr, scale)
 
     def close(image: Tensor) -> Tensor:
-        return image[:, top : top + side, left : left + side].permute(1, 2, 0).contiguous()
+        return crop.of(image).permute(1, 2, 0).contiguous()
 
     lr = close(pair.lr.repeat_interleave(scale, 1).repeat_interleave(scale, 2))
     if item.kind == "comparison":
         crops = [("LR", lr), ("bicubic", close(imresize(pair.lr, scale)))]
         crops += [(label, close(samples[0])) for label, samples in rows]
-        panels = [("whole", _small(pair.hr, place)), *crops, ("HR", close(pair.hr))]
+        panels = [("whole", _small(pair.hr, crop)), *crops, ("HR", close(pair.hr))]
     else:
         samples = [s for _, group in rows for s in group[:_MOST]]
         panels = [("LR", lr), *((f"sample {k}", close(s)) for k, s in enumerate(samples))]
-    return _numbered(panels) | {PLACE: torch.tensor(place)}
+    return _numbered(panels) | {CROP: torch.tensor(crop)}
 
 
-def find_place(hr: Tensor, scale: int) -> tuple[int, int, int]:
-    """Where a photograph varies most: left, top and side in pixels; the same whatever the models.
-
-    Args:
-        hr: (3, s h, s w) uint8.
-        scale: the place holds whole LR pixels.
-    """
-    height, width = hr.shape[-2:]
-    side = min(_LR_SIDE * scale, height, width)
-    y = hr.double().mean(0)[None, None]
-    variance = (F.avg_pool2d(y * y, side, scale) - F.avg_pool2d(y, side, scale).square())[0, 0]
-    row, column = divmod(int(variance.argmax()), variance.shape[1])
-    return column * scale, row * scale, side
-
-
-def draw(item: Item, panels: dict[str, Panels], records: list[dict[str, Any]], casts: list[Cast]) -> bytes:
+def draw(item: Item, panels: dict[str, Panels], records: list[dict[str, Any]], methods: list[MethodForRow]) -> bytes:
     """The figure as PNG.
 
     Args:
         item: the figure.
         panels: by the name of the photograph.
         records: of the photographs.
-        casts: who is in it.
+        methods: that it shows.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -102,7 +86,7 @@ def draw(item: Item, panels: dict[str, Panels], records: list[dict[str, Any]], c
     for i, record in enumerate(records):
         name, shown = record["name"], _ordered(panels[record["name"]])
         if item.kind == "worst":
-            (column,), row = item.columns, casts[0].contestant.row.name
+            (column,), row = item.columns, methods[0].method.row.name
             under = f"{name}\n{column.label}: {record['figures'][row][column.measure]:.2f}"
             cells.append(_Cell(*divmod(i, _ACROSS), 1, under, shown[0][1]))
         elif item.kind == "samples":
@@ -130,18 +114,16 @@ def draw(item: Item, panels: dict[str, Panels], records: list[dict[str, Any]], c
 
 
 def _ordered(panels: Panels) -> list[tuple[str, Any]]:
-    return [(key[3:], np.asarray(panels[key])) for key in sorted(panels) if key != PLACE]
+    return [(key[3:], np.asarray(panels[key])) for key in sorted(panels) if key != CROP]
 
 
 def _numbered(panels: list[tuple[str, Tensor]]) -> Panels:
     return {f"{i:02d} {label}": image for i, (label, image) in enumerate(panels)}
 
 
-def _small(image: Tensor, place: tuple[int, int, int] | None = None) -> Tensor:
-    """(3, H, W) as (H', W', 3) of at most 512 pixels a side, with a frame around a place."""
+def _small(image: Tensor, crop: Crop | None = None) -> Tensor:
+    """(3, H, W) as (H', W', 3) of at most 512 pixels a side, with a frame around a square."""
     whole = picture(image)
-    if place:
-        left, top, side = place
-        width = max(2, max(whole.size) // 150)
-        ImageDraw.Draw(whole).rectangle((left, top, left + side - 1, top + side - 1), outline=_FRAME, width=width)
+    if crop:
+        ImageDraw.Draw(whole).rectangle(crop.box, outline=_FRAME, width=max(2, max(whole.size) // 150))
     return torch.from_numpy(np.array(fitted(whole)))

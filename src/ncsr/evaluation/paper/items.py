@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from ncsr.config import FrozenModel
 from ncsr.errors import InputError
 
 PAPER = (
@@ -16,86 +17,83 @@ PAPER = (
     "arXiv:2106.04428"
 )
 SAMPLES = 10
-"""Of every photograph (section 4.1)."""
+"""Samples of every photograph in the paper (section 4.1)."""
 _FOLDER = Path(__file__).parent / "published"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Column(_Frozen):
+class Column(FrozenModel):
     """A measure, and what the paper calls it."""
 
     measure: str
     label: str
 
 
-class Subject(_Frozen):
-    """A method, team or ablation of a table or figure."""
+class PaperRow(FrozenModel):
+    """A row of a table of the paper, or what a figure shows: a method, a team or an ablation."""
 
     role: str
-    """By which the command names it."""
+    """The name that the command knows it by."""
     label: str
     scale: int | None = None
-    """Where it is not that of the item."""
+    """The scale, where it is not that of the item."""
     flow: bool | None = None
     """Whether it has a flow; None: unknown."""
     recipe: str | None = None
     """The bundled recipe that follows the paper."""
     trained_on: str | None = None
-    """As far as the paper says."""
+    """The photographs that it was trained on, as far as the paper says."""
     temperature: float | None = None
-    """That the paper samples it at."""
-    marks: dict[str, bool] = {}
-    """Parts that it has or lacks."""
-    figures: dict[str, str] = {}
-    """By measure, with the digits that are printed."""
+    """The temperature that the paper samples it at."""
+    marks: dict[str, bool] = Field(default_factory=dict)
+    """The parts that it has or lacks."""
+    figures: dict[str, str] = Field(default_factory=dict)
+    """The paper's figures by measure, with the digits that are printed."""
 
 
-class Item(_Frozen):
+class Item(FrozenModel):
     """A table or figure of the paper."""
 
     name: str
     kind: Literal["table", "comparison", "worst", "samples"]
     caption: str
-    place: str
+    location: str
+    """Where it stands in the paper, as in "Table 1, section 4.2"."""
     scale: int
     transposed: bool = False
     """Whether methods are its columns."""
     data: str
     images: int | None = None
-    photographs: dict[str, str | None] = {}
-    """Those shown, and the figure printed under each."""
+    photographs: dict[str, str | None] = Field(default_factory=dict)
+    """The photographs that are shown, and the figure printed under each."""
     at_least: float | None = None
-    """LR-PSNR that NTIRE asks for, dB."""
+    """The LR-PSNR that NTIRE asks for, dB."""
     columns: tuple[Column, ...]
-    subjects: tuple[Subject, ...]
+    rows: tuple[PaperRow, ...]
 
     @property
     def title(self) -> str:
-        """As in "Table 1"."""
-        return self.place.partition(",")[0]
+        """Its name in the paper, as in "Table 1"."""
+        return self.location.partition(",")[0]
 
     @property
     def scales(self) -> list[int]:
-        """Of all its subjects."""
-        return sorted({self.scale_of(subject) for subject in self.subjects})
+        """The scales of all its rows."""
+        return sorted({self.scale_of(row) for row in self.rows})
 
-    def scale_of(self, subject: Subject) -> int:
-        """By which a subject enlarges."""
-        return subject.scale or self.scale
+    def scale_of(self, row: PaperRow) -> int:
+        """The scale that a row enlarges by."""
+        return row.scale or self.scale
 
-    def subject(self, role: str) -> Subject:
-        """That of a role, whatever its case.
+    def row(self, role: str) -> PaperRow:
+        """The row of a role, whatever its case.
 
         Raises:
             InputError: there is none.
         """
-        for subject in self.subjects:
-            if subject.role.casefold() == role.casefold():
-                return subject
-        raise InputError(f"{self.name} has no {role!r}: its roles are {', '.join(s.role for s in self.subjects)}")
+        for row in self.rows:
+            if row.role.casefold() == role.casefold():
+                return row
+        raise InputError(f"{self.name} has no {role!r}: its roles are {', '.join(s.role for s in self.rows)}")
 
 
 def items() -> list[str]:
