@@ -1,4 +1,7 @@
-"""The one exception for wrong input."""
+"""What goes wrong for a reason that lies outside the package, said in one sentence."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -9,4 +12,24 @@ class InputError(ValueError):
 
 
 class SamplingError(RuntimeError):
-    """A sample was not finite in every draw."""
+    """A sample was not finite in any of its draws."""
+
+
+@contextmanager
+def needs_extra(extra: str, user: str, *packages: str) -> Iterator[None]:
+    """A context for imports of packages that only an extra of ncsr installs.
+
+    Args:
+        extra: the extra's name.
+        user: what needs the packages, as the sentence begins: "plots need matplotlib".
+        packages: the names under which they are imported.
+
+    Raises:
+        InputError: one of them is not installed. Any other ImportError is a bug or a broken installation: it passes.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in packages:
+            raise
+        raise InputError(f"{user}: pip install 'ncsr[{extra}]'") from None

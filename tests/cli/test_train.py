@@ -153,6 +153,8 @@ def test_train_refuses_another_recipe(ncsr_: Command, recipe: Path, tmp_path: Pa
 def test_train_without_its_packages(
     ncsr_: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "ncsr.training.run", None)
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    for name in [name for name in sys.modules if name.startswith("ncsr.training.")]:
+        monkeypatch.delitem(sys.modules, name)
     result = ncsr_("train", recipe, "--data", tmp_path / "data", "-o", tmp_path / "run")
     result.failed(r"training needs more packages: pip install 'ncsr\[train\]'")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from ncsr.errors import InputError
+from ncsr.errors import InputError, needs_extra
 from ncsr.pretrained.load import find_model
 
 
@@ -57,13 +57,11 @@ def train(
     if recipe == "list":
         print("\n".join(recipe_names()))
         return
-    try:
+    with needs_extra("train", "training needs more packages", "lightning_fabric", "lmdb", "tensorboard"):
         from ncsr.training.dry_run import rehearse
         from ncsr.training.run import Diverged, launch
         from ncsr.training.run import train as run
         from ncsr.training.signals import Interrupted
-    except ImportError:
-        raise InputError("training needs more packages: pip install 'ncsr[train]'") from None
     resolved = load_recipe(recipe, dict(_override(change) for change in changes or []))
     if dry_run:
         print(rehearse(resolved, launch(device)))

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ncsr.errors import InputError
+from ncsr.errors import InputError, needs_extra
 
 if TYPE_CHECKING:
     import lmdb
@@ -149,10 +149,8 @@ def import_lmdb() -> None:
     Raises:
         InputError: it is not.
     """
-    try:
+    with needs_extra("train", "packed photographs need the lmdb package", "lmdb"):
         import lmdb  # noqa: F401
-    except ImportError:
-        raise InputError("packed photographs need the lmdb package: pip install 'ncsr[train]'") from None
 
 
 def _open(path: Path) -> lmdb.Environment:

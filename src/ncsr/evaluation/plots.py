@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Iterable
 
-from ncsr.errors import InputError
+from ncsr.errors import needs_extra
 from ncsr.evaluation.protocol import Row
 from ncsr.evaluation.results import Measure, Results, arrow
 
@@ -46,10 +46,8 @@ def sweep_png(results: Results) -> bytes:
 
 def check_matplotlib() -> None:
     """Raise InputError unless matplotlib is there."""
-    try:
+    with needs_extra("eval", "plots need matplotlib", "matplotlib"):
         import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
-        raise InputError("plots need matplotlib: pip install 'ncsr[eval]'") from None
 
 
 def _panel(ax: object, measure: Measure, results: Results) -> None:

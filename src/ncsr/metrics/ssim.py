@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncsr.errors import InputError
+from ncsr.errors import InputError, needs_extra
 from ncsr.metrics.fidelity import luma
 from ncsr.metrics.pixels import check_comparable, of_rounded
 
@@ -34,10 +34,8 @@ def ssim(a: Tensor, b: Tensor, shave: int = 0) -> Tensor:
     Raises:
         InputError: torchmetrics is not installed, integer images, sizes that differ, less than a window left.
     """
-    try:
+    with needs_extra("eval", "SSIM needs torchmetrics", "torchmetrics"):
         from torchmetrics.functional.image import structural_similarity_index_measure as measure
-    except ModuleNotFoundError:
-        raise InputError("SSIM needs torchmetrics: pip install 'ncsr[eval]'") from None
     check_comparable(a, b, "SSIM")
     height, width = a.shape[-2:]
     if shave < 0 or min(height, width) - 2 * shave < WINDOW:

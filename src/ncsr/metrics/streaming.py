@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ncsr.errors import InputError
+from ncsr.errors import InputError, needs_extra
 from ncsr.metrics.consistency import lr_psnr, ntire_lr_psnr
 from ncsr.metrics.diversity import diversity, diversity_squared_error, pixel_deviation
 from ncsr.metrics.fidelity import luma_psnr, rgb_psnr
@@ -33,10 +33,8 @@ from ncsr.metrics.pixels import check_samples
 from ncsr.metrics.ssim import luma_ssim, rgb_ssim
 from ncsr.metrics.texture import empty_table, first_patches, offer, table_patches, texture_distance
 
-try:
+with needs_extra("eval", "ncsr.metrics.streaming needs torchmetrics", "torchmetrics"):
     from torchmetrics import Metric, MetricCollection
-except ModuleNotFoundError:
-    raise InputError("ncsr.metrics.streaming needs torchmetrics: pip install 'ncsr[eval]'") from None
 
 if TYPE_CHECKING:
     from ncsr.space import Space

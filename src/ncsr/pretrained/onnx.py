@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ncsr.errors import InputError
+from ncsr.errors import InputError, needs_extra
 from ncsr.flow.bijection import Bijection
 from ncsr.flow.conv1x1 import Conv1x1
 from ncsr.flow.flow import Conditions
@@ -168,12 +168,14 @@ def draw(model: NCSR, samples: int, height: int, width: int, generator: torch.Ge
 
 
 def _runtime() -> Any:
-    """onnxruntime; InputError where it or what writes ONNX is missing."""
-    try:
+    """The module onnxruntime.
+
+    Raises:
+        InputError: it, or what writes ONNX files, is not installed.
+    """
+    with needs_extra("onnx", "exporting needs more packages", "onnx", "onnxruntime", "onnxscript"):
         import onnxruntime  # type: ignore[import-untyped]
         import onnxscript  # noqa: F401
-    except ImportError:
-        raise InputError("exporting needs more packages: pip install 'ncsr[onnx]'") from None
     return onnxruntime
 
 
