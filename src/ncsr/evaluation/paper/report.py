@@ -186,7 +186,7 @@ def _html(made: Comparison, png: bytes | None) -> str:
         "paper.html",
         item=made.item,
         paper=PAPER,
-        none=NONE,
+        absent=NONE,
         table=Table(columns, lines),
         picture=png and data_url(png),
         differences=made.differences,

@@ -1,0 +1,77 @@
+"""Files that belong together, by their names; what is wrong with them is named."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ncsr.errors import InputError
+from ncsr.evaluation.pairs import PhotographFiles, find_pairs, match_samples, read_pair, read_sample
+from tests.conftest import scene8
+
+
+def save(path: Path, height: int = 64, width: int = 64, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(scene8(height, width, seed=seed)).save(path)
+    return path
+
+
+def test_pairs_by_name(tmp_path: Path) -> None:
+    for name in ("0801", "0802", "0803"):
+        save(tmp_path / "hr" / f"{name}.png")
+    save(tmp_path / "lr/0801x4.png", 16, 16)
+    save(tmp_path / "lr/0803.bmp", 16, 16)
+    pairs, problems = find_pairs(tmp_path / "hr", tmp_path / "lr", 4)
+    assert [(p.index, p.name, p.lr and p.lr.name) for p in pairs] == [
+        (0, "0801.png", "0801x4.png"),
+        (2, "0803.png", "0803.bmp"),
+    ]
+    assert len(problems) == 1
+    assert "0802.png has no LR image" in problems[0]
+
+
+@pytest.mark.parametrize("names", ["{i:06d}_sample{k:05d}", "{stem}_s{k}", "{stem}x4_s{k}"])
+def test_samples_by_name(tmp_path: Path, names: str) -> None:
+    for i, stem in enumerate(("0801", "0802")):
+        save(tmp_path / "hr" / f"{stem}.png")
+        for k in range(11):
+            save(tmp_path / "sr" / (names.format(i=i, k=k, stem=stem) + ".png"), 8, 8)
+    pairs, _ = find_pairs(tmp_path / "hr", None, 4)
+    matched, problems = match_samples(pairs, [tmp_path / "sr"], 4)
+    assert problems == []
+    assert [p.name for p in matched] == ["0801.png", "0802.png"]
+    for i, (files, stem) in enumerate(zip(matched, ("0801", "0802"), strict=True)):
+        assert [p.stem for p in files.samples[0]] == [names.format(i=i, k=k, stem=stem) for k in range(11)]
+
+
+def test_missing_and_misnamed_samples_are_named(tmp_path: Path) -> None:
+    for stem in ("a", "b", "c"):
+        save(tmp_path / "hr" / f"{stem}.png")
+    for name in ("a_s0", "a_s1", "b_s1", "other", "000009_sample00000"):
+        save(tmp_path / "sr" / f"{name}.png", 8, 8)
+    matched, problems = match_samples(find_pairs(tmp_path / "hr", None, 4)[0], [tmp_path / "sr"], 4)
+    assert [p.name for p in matched] == ["a.png"]
+    text = "\n".join(problems)
+    assert len(problems) == 4
+    for words in ("other.png belongs to no photograph", "000009_sample00000.png belongs to no photograph"):
+        assert words in text
+    assert "lacks sample 0 of b.png" in text
+    assert "has no image of c.png: expected 000002_sample00000.png or c_s0.png" in text
+
+
+def test_sizes_and_kernel_of_given_lr_images(tmp_path: Path) -> None:
+    hr, made = save(tmp_path / "hr.png", 67, 65), tmp_path / "lr.png"
+    pair = read_pair(PhotographFiles(0, hr), 4)
+    assert (tuple(pair.hr.shape), tuple(pair.lr.shape), pair.agreement) == ((3, 64, 64), (3, 16, 16), None)
+    Image.fromarray(pair.lr.permute(1, 2, 0).numpy()).save(made)
+    assert read_pair(PhotographFiles(0, hr, made), 4).agreement == math.inf
+    Image.open(hr).crop((0, 0, 64, 64)).resize((16, 16), Image.Resampling.NEAREST).save(made)
+    assert read_pair(PhotographFiles(0, hr, made), 4).agreement < 45  # type: ignore[operator]
+    save(made, 17, 16)
+    with pytest.raises(InputError, match=r"lr.png is 16 x 17 pixels: the LR image of hr.png at scale 4, is 16 x 16"):
+        read_pair(PhotographFiles(0, hr, made), 4)
+    with pytest.raises(InputError, match=r"hr.png is 65 x 67 pixels: hr.png, cropped .*, is 64 x 64"):
+        read_sample(hr, pair)
