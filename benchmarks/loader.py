@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import compare, machine
+from ncsr.data.crops import CropSettings
 from ncsr.data.listing import large_enough, list_photos
 from ncsr.data.loader import Batch, batches
 from ncsr.data.packing import pack_photos
@@ -30,17 +31,8 @@ from ncsr.training.recipe import Recipe, load_recipe
 
 def loader(photos: Photos, recipe: Recipe, workers: int) -> Iterator[Batch]:
     """A recipe's batches without end."""
-    return batches(
-        photos,
-        size=recipe.crop,
-        scale=recipe.model.scale,
-        count=recipe.batch,
-        seed=0,
-        start=0,
-        stop=1 << 40,
-        noise=recipe.noise,
-        workers=workers,
-    )
+    settings = CropSettings(recipe.crop, recipe.model.scale, noise=recipe.noise)
+    return batches(photos, settings, count=recipe.batch, start=0, stop=1 << 40, workers=workers)
 
 
 def training_step(recipe: Recipe, first: Batch, crops: int, device: str) -> Callable[[Batch], None]:

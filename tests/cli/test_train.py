@@ -92,7 +92,7 @@ def test_dry_run(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
         "memory: ",
         "GiB per process",
         "s per step of 4 crops (1 x cpu, ",
-        "0 h 0 min in all",
+        " s in all, validation and checkpoints not included",
     ):
         assert what in figures
     assert not (tmp_path / "run").exists()

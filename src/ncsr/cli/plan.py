@@ -25,6 +25,7 @@ from ncsr.errors import InputError
 from ncsr.images import MAX_PIXELS, find_photos, open_photo
 from ncsr.runtime.memory import available
 from ncsr.runtime.remote import Remote, parse_location
+from ncsr.runtime.timing import duration
 from ncsr.space import check_sampling
 from ncsr.upscaling.estimate import Plan
 from ncsr.upscaling.estimate import plan as make_plan
@@ -64,7 +65,7 @@ def plan(
         if made.memory > free:
             print(f"  that is more than the {_size(free)} that are free")
     if len(seconds) > 1:
-        print(f"all {len(seconds)}: {_duration(sum(seconds))}")
+        print(f"all {len(seconds)}: {duration(sum(seconds))}")
     for failure in failures:
         print(f"ncsr: {failure}", file=sys.stderr)
     if failures:
@@ -90,17 +91,10 @@ def _lines(path: Path, size: tuple[int, int], scale: int, samples: int, made: Pl
         f"  tiles   {tiles}",
         f"  memory  {_size(made.memory)}",
         f"  scratch {_size(made.scratch)}",
-        f"  time    {_duration(made.seconds)}",
+        f"  time    {duration(made.seconds)}",
     ]
     return [line for line in lines if made.scratch or "scratch" not in line]
 
 
 def _size(size: int) -> str:
     return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

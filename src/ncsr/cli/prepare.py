@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 
 from ncsr.data.known_sets import KnownSet, deviations
 from ncsr.data.listing import PhotoFile, find_broken, large_enough, list_photos, nothing_left
-from ncsr.data.packing import SIDE, pack_photos
+from ncsr.data.packing import pack_photos
 from ncsr.errors import InputError
 from ncsr.images import find_photos
 
@@ -30,7 +30,7 @@ def prepare(
     smallest: Annotated[
         int, typer.Option(min=1, help="Leave out photographs with a side shorter than this, the crop of the training.")
     ] = 160,
-    side: Annotated[int, typer.Option(min=1, help="Side of the tiles that photographs are stored as.")] = SIDE,
+    side: Annotated[int, typer.Option(min=1, help="Side of the tiles that photographs are stored as.")] = 128,
 ) -> None:
     """Pack photographs for fast training, or check that a set of them is complete.
 

@@ -58,13 +58,14 @@ def train(
         print("\n".join(recipe_names()))
         return
     with needs_extra("train", "training needs more packages", "lightning_fabric", "lmdb", "tensorboard"):
-        from ncsr.training.dry_run import rehearse
-        from ncsr.training.run import Diverged, launch
+        from ncsr.training.dry_run import dry_run as describe
+        from ncsr.training.launch import launch
+        from ncsr.training.run import Diverged
         from ncsr.training.run import train as run
         from ncsr.training.signals import Interrupted
     resolved = load_recipe(recipe, dict(_override(change) for change in changes or []))
     if dry_run:
-        print(rehearse(resolved, launch(device)))
+        print(describe(resolved, launch(device)))
         return
     if not data or output is None:
         raise InputError("training needs --data (photographs) and -o (the run's folder); --dry-run needs neither")

@@ -1,25 +1,25 @@
-"""Training crops: photographs cut, flipped and rotated at random, and reduced to their LR images.
+"""Training crops: photographs cut, flipped and rotated at random, some of them mixed with noise.
 
-Crop i of step t depends on (seed, t, i) alone, so a resumed run, or one with other workers, sees the same crops.
+Crop i of step t depends on (seed, t, i) alone, so a resumed run, or one with other workers, has the same crops.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.ops.resize import imresize
 
 _DRAWS = 100  # photographs in a row that cannot be read: then it is no single bad file
-_GRAINS = (1, 2, 4, 8)  # sides of the squares of one colour that strange crops are mixed with, in pixels
+_GRAINS = (1, 2, 4, 8)  # sides, in pixels, of the squares of one colour that make up the noise mixed into crops
 
 
-class Photograph(Protocol):
-    """uint8 of shape (3, H, W): a tensor, or what gives a tensor when it is cut."""
+class CropSource(Protocol):
+    """A photograph to cut crops from, uint8 of shape (3, H, W): a tensor, or an object that gives one when sliced."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...  # noqa: D102
@@ -27,19 +27,32 @@ class Photograph(Protocol):
     def __getitem__(self, window: tuple[slice, slice, slice], /) -> Tensor: ...
 
 
-class Photographs(Protocol):
+class CropSources(Protocol):
     """Photographs by number: a list of tensors, or `ncsr.data.photos.Photos`."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Photograph: ...
+    def __getitem__(self, index: int, /) -> CropSource: ...
 
 
-class Crops(NamedTuple):
-    """Aligned crops: hr (B, 3, P, P) and lr (B, 3, P/s, P/s), float32 in [0, 1], both on the 8-bit grid."""
+@dataclass(frozen=True)
+class CropSettings:
+    """What a training example is made of; with its step and index in the step, this decides every bit of it."""
 
-    hr: Tensor
-    lr: Tensor
+    size: int
+    """P: the side of HR crops in pixels, a multiple of the scale."""
+    scale: int
+    """s: how much smaller LR crops are."""
+    seed: int = 0
+    """The seed of all random streams."""
+    rotations: bool = True
+    """Rotate crops by multiples of 90 degrees (paper); without, they are only flipped (published code)."""
+    noise_mix_probability: float = 0.0
+    """The probability that a crop is mixed with noise (`mix_noise`)."""
+    noise: float = 0.0
+    """M: the largest standard deviation of v, in units of the image range [0, 1]; 0 is without v."""
+    dequantise: bool = False
+    """Add uniform noise of width 1/32 and mean 0 to HR crops."""
 
 
 def random_stream(seed: int, step: int, index: int) -> np.random.Generator:
@@ -47,17 +60,16 @@ def random_stream(seed: int, step: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, step, index))))
 
 
-def random_crop(photos: Photographs, size: int, stream: np.random.Generator, *, rotations: bool = True) -> Tensor:
+def random_crop(photos: CropSources, settings: CropSettings, stream: np.random.Generator) -> Tensor:
     """A random crop of a random photograph, flipped and rotated at random (paper, section 4.2).
 
     If a photograph turns out broken, another one is drawn from the same stream: a bad file ends no run, and the crop
     still depends on nothing but the stream and the files.
 
     Args:
-        photos: sides of at least `size`.
-        size: P.
+        photos: with sides of at least P.
+        settings: P, and whether the crop is rotated and mixed with noise.
         stream: the random numbers.
-        rotations: by 0, 90, 180 or 270 degrees, as in the paper; without, only flipped, as in the published code.
 
     Returns:
         (3, P, P), uint8.
@@ -67,7 +79,7 @@ def random_crop(photos: Photographs, size: int, stream: np.random.Generator, *, 
     """
     for _ in range(_DRAWS):
         try:
-            crop = _cut(photos[int(stream.integers(len(photos)))], size, stream)
+            crop = _cut(photos[int(stream.integers(len(photos)))], settings.size, stream)
             break
         except InputError as error:
             reason = error
@@ -75,39 +87,17 @@ def random_crop(photos: Photographs, size: int, stream: np.random.Generator, *, 
         raise InputError(f"{_DRAWS} photographs in a row cannot be read: check the disk; the last: {reason}")
     if stream.integers(2):
         crop = crop.flip(-1)
-    return torch.rot90(crop, int(stream.integers(4)), (-2, -1)) if rotations else crop
-
-
-def crop_batch(
-    photos: Photographs,
-    *,
-    size: int,
-    scale: int,
-    count: int,
-    seed: int,
-    step: int,
-    first: int = 0,
-    rotations: bool = True,
-    strange: float = 0.0,
-) -> Crops:
-    """Crops `first` to `first + count - 1` of training step `step` and their LR images (reduced, rounded to 8 bits).
-
-    A share `strange` of them is mixed with noise (`mix_noise`).
-    """
-    crops = []
-    for i in range(first, first + count):
-        stream = random_stream(seed, step, i)
-        crop = random_crop(photos, size, stream, rotations=rotations)
-        crops.append(mix_noise(crop, stream) if strange and stream.random() < strange else crop)
-    hr = torch.stack(crops)
-    return Crops(hr.float() / 255, imresize(hr, 1 / scale).float() / 255)
+    if settings.rotations:
+        crop = torch.rot90(crop, int(stream.integers(4)), (-2, -1))
+    probability = settings.noise_mix_probability
+    return mix_noise(crop, stream) if probability and stream.random() < probability else crop
 
 
 def mix_noise(crop: Tensor, stream: np.random.Generator) -> Tensor:
-    """Between a crop and white noise of full contrast, at random; a grain of the noise is 1, 2, 4 or 8 pixels wide.
+    """Interpolate at random between a crop and white noise of full contrast, whose grains are 1, 2, 4 or 8 pixels wide.
 
-    A flow that has seen photographs alone may answer an image like none of them with numbers beyond all bounds.
-    Reduced, coarse grains are white noise, the farthest from photographs that an LR image gets.
+    A flow that was trained on photographs alone may answer an image unlike them with numbers beyond all bounds.
+    Reduced, coarse grains are white noise, which of all LR images is the least like a photograph.
 
     Args:
         crop: (3, P, P), uint8.
@@ -122,7 +112,7 @@ def mix_noise(crop: Tensor, stream: np.random.Generator) -> Tensor:
     return torch.lerp(crop.float(), noise[:, :size, :size].float(), strength).round().to(torch.uint8)
 
 
-def _cut(photo: Photograph, size: int, stream: np.random.Generator) -> Tensor:
+def _cut(photo: CropSource, size: int, stream: np.random.Generator) -> Tensor:
     top = int(stream.integers(photo.shape[1] - size + 1))
     left = int(stream.integers(photo.shape[2] - size + 1))
     return photo[:, top : top + size, left : left + size]

@@ -1,4 +1,4 @@
-"""The photographs that well-known sets consist of, to tell an incomplete download before a week of training does."""
+"""The photographs of which well-known sets consist, so that an incomplete download is found before training on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import groupby
 
 
 class KnownSet(str, Enum):
-    """Sets whose contents are known; df2k is what the paper trains on."""
+    """Sets whose contents are known; the paper trains on df2k."""
 
     DIV2K = "div2k"
     DIV2K_TRAIN = "div2k-train"
@@ -36,22 +36,22 @@ _COUNT = {known: len(names) for known, names in _NAMES.items()} | {KnownSet.UNSP
 
 
 def deviations(known: KnownSet, names: Sequence[str]) -> list[str]:
-    """How a set's file names deviate from what it should hold: a sentence each for their number, lacks and surplus.
+    """How a set's file names deviate from those it should have: a message each for number, missing and surplus ones.
 
     Of Unsplash2K only the number is known. A name that comes twice is surplus.
     """
-    sentences = []
+    messages = []
     if len(names) != _COUNT[known]:
-        sentences.append(f"{known.value} has {_COUNT[known]} photographs, found {len(names)}")
+        messages.append(f"{known.value} has {_COUNT[known]} photographs, found {len(names)}")
     if known in _NAMES:
         expected, found = Counter(_NAMES[known]), Counter(names)
         for what, some, among in (("missing", expected - found, expected), ("surplus", found - expected, found)):
             if some:
-                sentences.append(f"{some.total()} {what}: {_runs(some, sorted(among))}")
-    return sentences
+                messages.append(f"{some.total()} {what}: {_ranges(some, sorted(among))}")
+    return messages
 
 
-def _runs(some: Container[str], among: Sequence[str]) -> str:
-    """Those of the names `among` that are `some`, neighbours drawn together: a, c to f."""
-    runs = [list(run) for chosen, run in groupby(among, some.__contains__) if chosen]
+def _ranges(chosen: Container[str], names: Sequence[str]) -> str:
+    """The chosen ones of sorted names, with neighbours as ranges: `a, c to f`."""
+    runs = [list(run) for is_chosen, run in groupby(names, chosen.__contains__) if is_chosen]
     return ", ".join(run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)

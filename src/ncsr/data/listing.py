@@ -1,15 +1,16 @@
-"""Which photographs there are, told without decoding them."""
+"""Which photographs there are and how large they are, without decoding them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+from ncsr.data.pack import PackedPhoto
 from ncsr.errors import InputError
 from ncsr.images import MAX_PIXELS, find_photos, photo_size, read_photo
 from ncsr.runtime.threads import prefetch_map
@@ -18,7 +19,7 @@ _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
 
 
 class PhotoFile(NamedTuple):
-    """A photograph in a file; height and width are its header's, exchanged if it lies on its side."""
+    """A photograph in a file; height and width are those of the upright image, as its header has them."""
 
     path: Path
     height: int
@@ -26,7 +27,7 @@ class PhotoFile(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name by which messages call it."""
         return str(self.path)
 
     def decode(self) -> Tensor:
@@ -38,23 +39,14 @@ class PhotoFile(NamedTuple):
         return (read_photo(self.path).rgb * 255).round().to(torch.uint8)
 
 
-class _Sized(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def height(self) -> int: ...
-    @property
-    def width(self) -> int: ...
-
-
-_Entry = TypeVar("_Entry", bound=_Sized)
+_Entry = TypeVar("_Entry", PhotoFile, PackedPhoto)
 
 
 def list_photos(folder: Path) -> tuple[list[PhotoFile], list[str]]:
-    """The photographs in a folder and the folders inside it, sorted by path, and a sentence for each broken one.
+    """The photographs in a folder and the folders inside it, sorted by path, and a message for each broken one.
 
-    Headers tell the sizes. Only files without the end that PNG, JPEG and WebP files have are decoded, to see whether
-    they were cut short: TIFF and BMP files always.
+    Sizes are read from headers. Files without the last bytes of a PNG, JPEG or WebP file are decoded, to see whether
+    they were cut short; this is so for every TIFF and BMP file.
 
     Raises:
         InputError: `folder` is not a folder, or holds no photograph.
@@ -63,7 +55,7 @@ def list_photos(folder: Path) -> tuple[list[PhotoFile], list[str]]:
     for path in find_photos(folder, recursive=True):
         try:
             height, width = photo_size(path)
-            if height * width > MAX_PIXELS or not _ends_well(path):
+            if height * width > MAX_PIXELS or not _is_whole(path):
                 read_photo(path)
         except InputError as error:
             broken.append(str(error))
@@ -73,17 +65,16 @@ def list_photos(folder: Path) -> tuple[list[PhotoFile], list[str]]:
 
 
 def find_broken(files: Sequence[PhotoFile], progress: Callable[[], object] = lambda: None) -> list[str]:
-    """Decode every photograph; returns a sentence for each broken one. `progress` is called after each."""
-    sentences = []
-    for error in prefetch_map(_error, files, os.cpu_count() or 1):
-        if error is not None:
-            sentences.append(str(error))
+    """Decode every photograph; returns a message for each broken one. `progress` is called after each."""
+    messages = []
+    for message in prefetch_map(_decoding_error, files, os.cpu_count() or 1):
+        messages += [] if message is None else [message]
         progress()
-    return sentences
+    return messages
 
 
 def large_enough(entries: Iterable[_Entry], smallest: int) -> tuple[list[_Entry], list[str]]:
-    """The photographs whose sides reach `smallest`, and a sentence for each of the others."""
+    """The photographs whose sides are at least `smallest`, and a message for each of the others."""
     large, small = [], []
     for entry in entries:
         if min(entry.height, entry.width) >= smallest:
@@ -102,16 +93,16 @@ def nothing_left(sources: Sequence[Path], smallest: int, left_out: Sequence[str]
     )
 
 
-def _error(file: PhotoFile) -> InputError | None:
+def _decoding_error(file: PhotoFile) -> str | None:
     try:
         file.decode()
     except InputError as error:
-        return error
+        return str(error)
     return None
 
 
-def _ends_well(path: Path) -> bool:
-    """Whether a file has the end of its kind, so that it was not cut short."""
+def _is_whole(path: Path) -> bool:
+    """Whether a file has the last bytes of a PNG or JPEG file, or the length of a WebP file, so was not cut short."""
     with path.open("rb") as file:
         head = file.read(12)
         size = file.seek(0, 2)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ncsr.data.crops import Photographs, crop_batch, random_stream
+from ncsr.data.crops import CropSettings, CropSources, random_crop, random_stream
 from ncsr.data.noise import draw_noise
 from ncsr.errors import InputError
+from ncsr.ops.resize import imresize
 from ncsr.runtime.threads import prefetch_map
 
 _NOISE = 1  # offsets the seed, so that noise and crops come from different streams
@@ -34,40 +35,42 @@ class Batch(NamedTuple):
     std: Tensor | None
 
 
+def make_batch(photos: CropSources, settings: CropSettings, step: int, indices: Sequence[int]) -> Batch:
+    """The examples of these numbers of training step `step`.
+
+    Raises:
+        InputError: a hundred photographs in a row are broken.
+    """
+    size = settings.size
+    hr = torch.stack([random_crop(photos, settings, random_stream(settings.seed, step, i)) for i in indices])
+    hr, lr = hr.float() / 255, imresize(hr, 1 / settings.scale).float() / 255
+    streams = [random_stream(settings.seed + _NOISE, step, i) for i in indices]
+    v, std = draw_noise(streams, size, size, settings.noise) if settings.noise else (None, None)
+    return Batch(hr + _uniform(streams, size) if settings.dequantise else hr, lr, v, std)
+
+
 def batches(
-    photos: Photographs,
+    photos: CropSources,
+    settings: CropSettings,
     *,
-    size: int,
-    scale: int,
     count: int,
-    seed: int,
     start: int,
     stop: int,
-    noise: float = 0.0,
-    rotations: bool = True,
-    strange: float = 0.0,
-    dequantise: bool = False,
     rank: int = 0,
     world: int = 1,
     workers: int = 0,
 ) -> Iterator[Batch]:
     """The batches of the steps `start` to `stop - 1`.
 
-    Everything random about example i of step t follows from (seed, t, i).
+    Example i of step t depends on (seed, t, i) alone, for any number of processes and workers.
 
     Args:
-        photos: sides of at least `size`.
-        size: P, a multiple of the scale.
-        scale: s.
+        photos: with sides of at least the crop's.
+        settings: of the examples.
         count: examples per step in all processes together, B times `world`.
-        seed: of all streams.
-        start: first step.
+        start: the first step.
         stop: the step after the last.
-        noise: M, the largest standard deviation of v; 0 is without v.
-        rotations: as well as flips (paper), or flips alone (published code).
-        strange: share of the crops that are mixed with noise (`ncsr.data.crops.mix_noise`).
-        dequantise: add uniform noise of width 1/32 and mean 0 to hr.
-        rank: this process, which gets the examples rank B to (rank + 1) B - 1.
+        rank: number of this process, which gets the examples rank B to (rank + 1) B - 1.
         world: number of processes.
         workers: threads that make batches ahead; 0 makes each when it is asked for.
 
@@ -79,26 +82,8 @@ def batches(
         raise InputError(
             f"a batch of {count} crops cannot be shared equally by {world} processes: make it a multiple of {world}"
         )
-    first = rank * share
-
-    def make(step: int) -> Batch:
-        crops = crop_batch(
-            photos,
-            size=size,
-            scale=scale,
-            count=share,
-            seed=seed,
-            step=step,
-            first=first,
-            rotations=rotations,
-            strange=strange,
-        )
-        streams = [random_stream(seed + _NOISE, step, first + i) for i in range(share)]
-        v, std = draw_noise(streams, size, size, noise) if noise else (None, None)
-        hr = crops.hr + _uniform(streams, size) if dequantise else crops.hr
-        return Batch(hr, crops.lr, v, std)
-
-    return prefetch_map(make, range(start, stop), workers)
+    indices = range(rank * share, (rank + 1) * share)
+    return prefetch_map(lambda step: make_batch(photos, settings, step, indices), range(start, stop), workers)
 
 
 def _uniform(streams: list[np.random.Generator], size: int) -> Tensor:

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 INDEX = b"photos"
 
-# A process may open an LMDB file only once; those who share it keep it open, the last one to go closes it.
-_opened: WeakValueDictionary[tuple[int, int], lmdb.Environment] = WeakValueDictionary()
+# A process may open an LMDB file only once: every `Pack` of a file, by device and inode, shares one environment, which
+# is closed with the last of them.
+_open_environments: WeakValueDictionary[tuple[int, int], lmdb.Environment] = WeakValueDictionary()
 
 
 def tile_key(photo: int, row: int, column: int) -> bytes:
@@ -79,18 +80,20 @@ class PackedPhoto:
 
 
 class Pack:
-    """A packed file, open for reading. It takes no lock; threads and forks may use it, and pickled it opens again.
+    """A packed file, open for reading.
+
+    It takes no lock; threads and forked processes may use it, and an unpickled copy opens the file again.
 
     Args:
         path: of the file.
-        report: gets a sentence when a photograph turns out damaged.
+        warn: called with a message when a photograph turns out damaged.
 
     Raises:
         InputError: it is no packed file, truncated, or of another version; or the lmdb package is missing.
     """
 
-    def __init__(self, path: Path, report: Callable[[str], None]) -> None:
-        self.path, self._report = path, report
+    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+        self.path, self._warn = path, warn
         self._environment = _open(path)
         try:
             with self._environment.begin() as reading:
@@ -138,13 +141,13 @@ class Pack:
                         pixels[max(y, 0) : y + side, max(x, 0) : x + side] = part
                     except Exception:  # what decoders raise, and NumPy for a tile of another size
                         reason = f"{photo.name} is damaged: pack the photographs again"
-                        self._report(reason)
+                        self._warn(reason)
                         raise InputError(reason) from None
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def import_lmdb() -> None:
-    """See that the package is there which only packed files need.
+    """Check that the lmdb package, which only packed files need, is installed.
 
     Raises:
         InputError: it is not.
@@ -159,7 +162,7 @@ def _open(path: Path) -> lmdb.Environment:
 
     try:
         status = path.stat()
-        environment = _opened.get((status.st_dev, status.st_ino))
+        environment = _open_environments.get((status.st_dev, status.st_ino))
         if environment is None:
             environment = lmdb.open(str(path), subdir=False, readonly=True, lock=False)
     except (OSError, lmdb.Error):
@@ -167,7 +170,7 @@ def _open(path: Path) -> lmdb.Environment:
     size = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     if size > status.st_size:  # reading past the end of a mapped file would kill the process
         raise InputError(f"{path} is truncated: it holds {status.st_size} of {size} bytes; copy or pack it again")
-    _opened[status.st_dev, status.st_ino] = environment
+    _open_environments[status.st_dev, status.st_ino] = environment
     return environment
 
 

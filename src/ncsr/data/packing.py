@@ -1,4 +1,4 @@
-"""Packing: photographs in files into one file of tiles (`ncsr.data.pack`)."""
+"""Writes photographs into one packed file of tiles, in the format of `ncsr.data.pack`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from ncsr.errors import InputError
 from ncsr.runtime.files import atomic_path, make_folder
 from ncsr.runtime.threads import prefetch_map
 
-SIDE = 128
-"""The side of a tile in pixels unless something else is asked for."""
-
 _TILE_SLACK, _SLACK = 1 << 13, 1 << 26  # bytes that LMDB may need beside the pixels, per tile and in all
 
 
@@ -27,18 +24,18 @@ class _Packed(NamedTuple):
 
 
 def pack_photos(
-    files: Sequence[PhotoFile], output: Path, *, side: int = SIDE, progress: Callable[[], object] = lambda: None
+    files: Sequence[PhotoFile], output: Path, *, side: int = 128, progress: Callable[[], object] = lambda: None
 ) -> list[str]:
     """Write photographs into one packed file, which appears when it is whole.
 
     Args:
         files: what to pack, in this order.
         output: the file to write; it must not exist.
-        side: of the tiles, in pixels.
+        side: side of the tiles, in pixels.
         progress: called after each photograph.
 
     Returns:
-        One sentence for each photograph that turned out broken and was left out.
+        One message for each photograph that turned out broken and was left out.
 
     Raises:
         InputError: the output exists or cannot be written, no photograph can be read, or the lmdb package is missing.
@@ -83,7 +80,7 @@ def pack_photos(
 
 
 def _pack(file: PhotoFile, side: int) -> _Packed | InputError:
-    """The tiles of a photograph; a broken one's error is no reason to stop."""
+    """The tiles of a photograph, or the error of a broken one, which does not stop the others."""
     try:
         pixels = file.decode().permute(1, 2, 0).numpy()
     except InputError as error:

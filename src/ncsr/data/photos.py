@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
-from ncsr.data.crops import Photograph
+from ncsr.data.crops import CropSource
 from ncsr.data.listing import PhotoFile, large_enough, list_photos, nothing_left
 from ncsr.data.pack import Pack, PackedPhoto
 from ncsr.errors import InputError
@@ -17,26 +18,21 @@ BUDGET = 2 << 30
 """Bytes of decoded photographs that are kept in memory unless something else is asked for."""
 
 
-def to_stderr(sentence: str) -> None:
-    """Say that a photograph turned out broken."""
-    print(f"left out from here on: {sentence}", file=sys.stderr)
-
-
 class Photos:
     """Photographs by number, in an order that depends on nothing but what their folders hold.
 
     Those in files are decoded when they are first asked for and kept while the budget lasts: it goes to the first ones
     that fit, for good, so that none is thrown out only to be decoded again. Packed ones are decoded where they are cut.
-    A broken one raises an `InputError` whenever it is asked for or cut; the first time, it is reported.
+    A broken one raises an `InputError` whenever it is asked for or cut.
 
     Args:
         entries: files and packed photographs.
         budget: bytes of decoded photographs to keep.
-        report: gets a sentence for a file that turns out broken on decoding.
+        warn: called with a message for a file that turns out broken on decoding.
     """
 
-    def __init__(self, entries: Sequence[PhotoFile | PackedPhoto], budget: int, report: Callable[[str], None]) -> None:
-        self._entries, self._report = entries, report
+    def __init__(self, entries: Sequence[PhotoFile | PackedPhoto], budget: int, warn: Callable[[str], None]) -> None:
+        self._entries, self._warn = entries, warn
         self._cache: dict[int, Tensor] = {}
         self._kept: set[int] = set()
         for index, entry in enumerate(entries):
@@ -48,7 +44,7 @@ class Photos:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __getitem__(self, index: int) -> Photograph:
+    def __getitem__(self, index: int) -> CropSource:
         entry = self._entries[index]
         if isinstance(entry, PackedPhoto):
             return entry
@@ -57,7 +53,7 @@ class Photos:
             try:
                 photo = entry.decode()
             except InputError as error:
-                self._report(str(error))
+                self._warn(str(error))
                 raise
             if index in self._kept:
                 self._cache[index] = photo
@@ -67,33 +63,36 @@ class Photos:
         return self.__dict__ | {"_cache": {}}  # another process decodes for itself
 
 
+def warn_on_stderr(message: str) -> None:
+    """Print that a photograph turned out broken."""
+    print(f"left out from here on: {message}", file=sys.stderr)
+
+
 def open_photos(
-    sources: Sequence[Path],
-    smallest: int,
-    *,
-    budget: int = BUDGET,
-    report: Callable[[str], None] = to_stderr,
+    sources: Sequence[Path], smallest: int, *, budget: int = BUDGET, warn: Callable[[str], None] = warn_on_stderr
 ) -> tuple[Photos, list[str]]:
     """Find the photographs of a training run; hardly more than their headers is read.
 
     Args:
-        sources: folders, searched recursively, and files that `ncsr prepare` packed. What is named twice counts twice.
+        sources: folders, searched recursively, and files that `ncsr prepare` packed; one that is named twice counts
+            twice.
         smallest: photographs with a side shorter than this are left out.
         budget: bytes of decoded photographs to keep in memory, in each process.
-        report: gets a sentence, once, for a photograph that turns out broken later; training goes on with the others.
+        warn: called with a message, once, for a photograph that turns out broken later; training goes on with the
+            others.
 
     Returns:
-        The photographs, and one sentence for each that was left out.
+        The photographs, and one message for each that was left out.
 
     Raises:
-        InputError: a source does not exist or is none, or nothing usable is in them.
+        InputError: a source does not exist or is no such file or folder, or nothing usable is in them.
     """
     entries: list[PhotoFile | PackedPhoto] = []
     left_out: list[str] = []
-    report = _Once(report)
+    warn = partial(_warn_once, warn, set())
     for source in sources:
         if source.is_file():
-            packed, small = large_enough(Pack(source, report).photos(), smallest)
+            packed, small = large_enough(Pack(source, warn).photos(), smallest)
             entries += packed
         else:
             found, broken = list_photos(source)
@@ -103,17 +102,11 @@ def open_photos(
         left_out += small
     if not entries:
         raise nothing_left(sources, smallest, left_out)
-    return Photos(entries, budget, report), left_out
+    return Photos(entries, budget, warn), left_out
 
 
-class _Once:
-    """Passes on each sentence a single time."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._said: set[str] = set()
-
-    def __call__(self, sentence: str) -> None:
-        if sentence not in self._said:
-            self._said.add(sentence)
-            self._say(sentence)
+def _warn_once(warn: Callable[[str], None], known: set[str], message: str) -> None:
+    """Pass on a message that is not among the known ones."""
+    if message not in known:
+        known.add(message)
+        warn(message)

@@ -41,6 +41,14 @@ def seconds_of(job: Callable[[], object], device: torch.device | str = "cpu", re
     return min(taken)
 
 
+def duration(seconds: float) -> str:
+    """A time to read: `3.4 s`, `12 min`, `5.2 h` or `3.1 days`."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    return f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h" if hours < 48 else f"{days:.1f} days"
+
+
 def gigaflops(job: Callable[[], object]) -> float:
     """The arithmetic of a job's convolutions and matrix products, 10^9 operations; a multiply-add counts as two."""
     formulas: dict[Any, Any] = {torch.ops.aten.mkldnn_convolution: _convolution}

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written whole or not at all, the last few kept, the newest whole one found again."""
+"""Checkpoints of a run: each is written whole or not at all, the last few are kept, the newest whole one is read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def read_newest(run: Path) -> tuple[dict[str, Any], list[str]]:
-    """The newest whole checkpoint's state, and one sentence for each newer file that is damaged.
+    """The newest whole checkpoint's state, and one message for each newer file that is damaged.
 
     Raises:
         InputError: there is none, or it was written by a newer version of the package.

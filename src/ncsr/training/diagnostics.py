@@ -1,4 +1,4 @@
-"""Why a run fails: which layer's numbers went wrong, and how far each coupling's scales reach."""
+"""Diagnostics of a run that fails: the first layer whose output is not finite, and the range of subnets' scales."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 5  # couplings with the widest scales
 
 
 class Scales(NamedTuple):
-    """The smallest and largest scale that a subnet gave."""
+    """The smallest and largest scale in a subnet's output."""
 
     layer: str
     smallest: float
@@ -23,13 +23,13 @@ class Scales(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
-    """What one forward pass showed.
+    """What one forward pass shows.
 
     Attributes:
-        weights: parameters with values that are not finite.
-        gradients: parameters whose gradient, as the last backward pass left it, is not finite.
-        layer: the first layer, in order of computation, whose output is not finite; None: all are.
-        scales: of every subnet, in order of computation.
+        weights: names of the parameters with values that are not finite.
+        gradients: names of the parameters whose gradient of the last backward pass is not finite.
+        layer: the first layer, in order of computation, whose output is not finite; None if all are finite.
+        scales: the range of every subnet's scales, in order of computation.
         largest_latent: the largest magnitude in any latent; NaN if one is not finite.
     """
 
@@ -40,7 +40,7 @@ class Diagnosis(NamedTuple):
     largest_latent: float
 
     def report(self) -> str:
-        """The diagnosis in words."""
+        """The diagnosis as text for the terminal."""
         widest = sorted(self.scales, key=lambda s: s.largest / max(s.smallest, 1e-30), reverse=True)[:_SHOWN]
         lines = [
             f"weights that are not finite: {_first(self.weights)}; gradients: {_first(self.gradients)}",
@@ -59,25 +59,25 @@ def _first(names: list[str]) -> str:
 
 @torch.no_grad()
 def diagnose(model: NCSR, hr: Tensor, lr: Tensor, noise: Tensor | None) -> Diagnosis:
-    """Encode a batch and look at every layer's output.
+    """Encode a batch and check every layer's output.
 
     Args:
-        model: whatever state it is in.
+        model: in training or eval mode, with any weights.
         hr: (B, 3, s h, s w).
         lr: (B, 3, h, w).
         noise: the condition of the noise layers, or None.
     """
     scales: list[Scales] = []
-    bad: list[str] = []
+    not_finite: list[str] = []
 
-    def look(name: str, output: Any) -> None:
+    def check(name: str, output: Any) -> None:
         if isinstance(output, Affine):
             scales.append(Scales(name, output.scale.min().item(), output.scale.max().item()))
         if not all(bool(values.isfinite().all()) for values in (output if isinstance(output, Affine) else (output,))):
-            bad.append(name)
+            not_finite.append(name)
 
     hooks = [
-        module.register_forward_hook(lambda module, args, output, name=name: look(name, output))
+        module.register_forward_hook(lambda module, args, output, name=name: check(name, output))
         for name, module in model.named_modules()
         if isinstance(module, (Subnet, ActNorm, nn.Conv2d))
     ]
@@ -90,4 +90,4 @@ def diagnose(model: NCSR, hr: Tensor, lr: Tensor, noise: Tensor | None) -> Diagn
     weights = [name for name, p in parameters.items() if not bool(p.isfinite().all())]
     gradients = [name for name, p in parameters.items() if p.grad is not None and not bool(p.grad.isfinite().all())]
     largest = torch.cat([z.abs().flatten() for z in latents]).max().item()  # NaN if one of them is
-    return Diagnosis(weights, gradients, bad[0] if bad else None, scales, largest)
+    return Diagnosis(weights, gradients, not_finite[0] if not_finite else None, scales, largest)

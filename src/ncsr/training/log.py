@@ -1,4 +1,4 @@
-"""Where a run's figures go: a progress line, TensorBoard, and `log.jsonl`, one object per line."""
+"""The log of a run: a progress line, TensorBoard, and `log.jsonl`, one object per line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import torch
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from ncsr.training.recipe import Recipe
-from ncsr.training.trainer import Outcome
+from ncsr.training.trainer import StepResult
 
 LOG = "log.jsonl"
 _EVERY = 30  # seconds between progress lines where no terminal shows a bar
@@ -26,12 +28,12 @@ _NEGATIVE = (
 )
 
 
-class Journal:
-    """The figures of one run, from step `start` on; what an earlier process logged beyond it is dropped.
+class TrainingLog:
+    """A context that logs one run from step `start` on; what an earlier process logged of later steps is dropped.
 
     Args:
         run: the run's folder.
-        recipe: of the run.
+        recipe: the run's recipe.
         start: the step at which the run goes on.
     """
 
@@ -54,10 +56,10 @@ class Journal:
         )
         self._task = self._bar.add_task("", total=recipe.steps, completed=start)
         self._bar.start()
-        self._first, self._began, self._told = start, time.monotonic(), time.monotonic()
+        self._first, self._began, self._last_line = start, time.monotonic(), time.monotonic()
         self._smooth: float | None = None
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> TrainingLog:
         return self
 
     def __exit__(
@@ -67,58 +69,63 @@ class Journal:
         self._board.close()
         self._log.close()
 
-    def step(self, step: int, outcome: Outcome) -> None:
-        """Note one step; `step` counts from 1."""
-        figures = outcome._asdict()
+    def step(self, step: int, result: StepResult) -> None:
+        """Log one step; `step` counts from 1."""
+        figures = result._asdict()
         self._write({"step": step, **figures})
-        for name in ("loss", "norm", "rate") if self._recipe.objective == "l1" else outcome._fields:
+        for name in ("loss", "norm", "rate") if self._recipe.objective == "l1" else result._fields:
             if name != "taken":
                 self._board.add_scalar(f"training/{name}", figures[name], step)
-        if outcome.taken:
-            self._smooth = outcome.loss if self._smooth is None else 0.98 * self._smooth + 0.02 * outcome.loss
+        if result.taken:
+            self._smooth = result.loss if self._smooth is None else 0.98 * self._smooth + 0.02 * result.loss
+        self._show_progress(step, result)
+        if result.loss < 0 and not self._explained:
+            self._explained = True
+            self.print(_NEGATIVE)
+        if not result.taken:
+            self.event(
+                step, "skipped, loss or gradient not finite", {"loss": result.loss, "gradient norm": result.norm}
+            )
+
+    def _show_progress(self, step: int, result: StepResult) -> None:
         now = time.monotonic()
         rate = (step - self._first) / max(now - self._began, 1e-9)
-        parts = "" if self._unit == "L1" else f" (latents {outcome.density:.2f}, volume {outcome.log_det:.2f})"
+        parts = "" if self._unit == "L1" else f" (latents {result.density:.2f}, volume {result.log_det:.2f})"
         text = (
             f"{'none' if self._smooth is None else format(self._smooth, '.4f')} {self._unit}{parts}, "
-            f"{rate * self._recipe.batch:.1f} crops/s, rate {outcome.rate:.1e}, {memory_gib():.1f} GiB"
+            f"{rate * self._recipe.batch:.1f} crops/s, rate {result.rate:.1e}, {peak_memory_gib():.1f} GiB"
         )
         self._bar.update(self._task, completed=step, description=text)
-        if not self._console.is_terminal and (now - self._told > _EVERY or step == self._recipe.steps):
-            self._told = now
+        if not self._console.is_terminal and (now - self._last_line > _EVERY or step == self._recipe.steps):
+            self._last_line = now
             left = (self._recipe.steps - step) / max(rate, 1e-9) / 60
-            self.say(f"step {step} of {self._recipe.steps}: {text}, {left:.0f} min left")
-        if outcome.loss < 0 and not self._explained:
-            self._explained = True
-            self.say(_NEGATIVE)
+            self.print(f"step {step} of {self._recipe.steps}: {text}, {left:.0f} min left")
 
     def event(self, step: int, kind: str, figures: Mapping[str, float | str]) -> None:
-        """Note what happens now and then: a validation, a skipped step, a return to a checkpoint."""
+        """Log what happens now and then: a validation, a skipped step, a rollback to a checkpoint."""
         self._write({"step": step, "event": kind, **figures})
         for name, value in figures.items():
             if isinstance(value, float):
                 self._board.add_scalar(f"{kind}/{name}", value, step)
         shown = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k}: {v}" for k, v in figures.items())
-        self.say(f"step {step}: {kind}: {shown}")
+        self.print(f"step {step}: {kind}: {shown}")
 
     def _write(self, line: Mapping[str, object]) -> None:
-        """JSON knows no number that is not finite: it becomes null."""
-        known = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}
-        self._log.write(json.dumps(known, allow_nan=False) + "\n")
+        """Write a line; a number that is not finite, which JSON does not have, becomes null."""
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}
+        self._log.write(json.dumps(finite, allow_nan=False) + "\n")
 
-    def picture(self, step: int, name: str, picture: object) -> None:
-        """Show a PIL image in TensorBoard."""
-        import numpy as np
+    def image(self, step: int, name: str, image: Image.Image) -> None:
+        """Show an image in TensorBoard."""
+        self._board.add_image(name, np.asarray(image), step, dataformats="HWC")
 
-        self._board.add_image(name, np.asarray(picture), step, dataformats="HWC")
-
-    def say(self, text: str) -> None:
-        """One line for whoever watches."""
+    def print(self, text: str) -> None:
+        """Print a line to standard error, above the progress bar."""
         self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def memory_gib() -> float:
-    """The largest memory of this process so far: of the accelerator where there is one, else resident memory."""
+def peak_memory_gib() -> float:
+    """The most memory that this process has used so far: of the GPU where there is one, else resident memory."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
     try:
@@ -130,7 +137,7 @@ def memory_gib() -> float:
 
 
 def _drop_after(log: Path, step: int) -> None:
-    """Keep the lines of steps up to `step`; a half-written last line goes too."""
+    """Keep the lines of steps up to `step`; a half-written last line is dropped as well."""
     if not log.is_file():
         return
     kept = []

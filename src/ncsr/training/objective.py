@@ -1,6 +1,6 @@
-"""What a training step minimises.
+"""The loss that a training step minimises.
 
-One module, so that whoever wraps it (distributed training, a compiler) sees a single forward pass.
+It is one module, so that distributed training and the compiler, which wrap it, have a single forward pass.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Objective(nn.Module):
     """L1 of the encoder alone, or bits per dimension of x+ given y+ and v.
 
     Args:
-        model: what is trained.
-        recipe: says which objective, and where the noise goes.
+        model: the model that is trained.
+        recipe: which objective it is, and which images the noise is added to.
     """
 
     def __init__(self, model: NCSR, recipe: Recipe) -> None:
@@ -29,9 +29,10 @@ class Objective(nn.Module):
         self.model, self.recipe = model, recipe
 
     def forward(self, batch: Batch) -> Tensor:
-        """The batch's means (3,): the loss, and of a likelihood its two parts, which add up to it.
+        """The batch's means, (3,): the loss and the two parts that add up to it.
 
-        The parts are those of the latents' density and of the log-determinant, in bits per dimension; of L1, zeros.
+        They are the parts of the latents' density and of the log-determinant, in bits per dimension. L1 has no parts:
+        both are zero.
         """
         if self.recipe.objective == "l1":
             with torch.autocast(batch.lr.device.type, torch.bfloat16, enabled=self.model.low_precision(sampling=False)):

@@ -7,6 +7,7 @@ are merged.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,8 @@ from ncsr.errors import InputError
 Share = Annotated[float, Field(ge=0, lt=1)]
 Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 RECIPES = Path(__file__).parent.parent / "recipes"
+_RENAMED_KEYS = {"strange": "noise_mix_probability", "returns": "max_rollbacks"}
+"""Keys of recipes that were written before they had their present names."""
 
 
 class Recipe(BaseModel):
@@ -42,8 +45,8 @@ class Recipe(BaseModel):
     """Side of the square HR crops, in pixels."""
     rotations: bool = True
     """Rotate crops by multiples of 90 degrees (paper, section 4.2); without, they are only flipped (published code)."""
-    strange: float = Field(0.0, ge=0, le=1)
-    """The share of crops that are mixed with coarse or fine noise, so that images like no photograph stay in bounds."""
+    noise_mix_probability: float = Field(0.0, ge=0, le=1)
+    """Probability that a crop is mixed with coarse or fine noise, which keeps images unlike photographs in bounds."""
     noise: float = Field(0.0, ge=0, allow_inf_nan=False)
     """M: the largest standard deviation of the training noise (paper, section 3.3); 0 trains without."""
     noise_on: Literal["both", "hr"] = "both"
@@ -86,8 +89,13 @@ class Recipe(BaseModel):
     """Of the picture grid."""
     patience: int = Field(10, ge=1)
     """Steps that may be skipped, of the last thousand, because loss or gradient is not finite."""
-    returns: int = Field(3, ge=0)
-    """How often the run returns to its last checkpoint with half the learning rate before it gives up."""
+    max_rollbacks: int = Field(3, ge=0)
+    """How often the run goes back to its last checkpoint with half the learning rate before it gives up."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename(cls, values: Any) -> Any:
+        return with_current_keys(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
@@ -118,7 +126,7 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
     """
     values = _read(name)
     for key, value in (overrides or {}).items():
-        _set(values, key.split("."), value)
+        _set(values, _RENAMED_KEYS.get(key, key).split("."), value)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -130,8 +138,26 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
+def with_current_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's values with the keys that were renamed since under their present names."""
+    return {_RENAMED_KEYS.get(key, key): value for key, value in values.items()}
+
+
+def changed_values(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where two nested dictionaries differ: dotted key, old and new value; a value that is absent is None."""
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from changed_values(before, after, f"{prefix}{key}.")
+        elif before != after:
+            yield f"{prefix}{key}", before, after
+
+
 def _read(name: str, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The values of a recipe and those it inherits; a file that it names is sought beside it, the last of `heirs`."""
+    """The values of a recipe, with those that it inherits.
+
+    `heirs` are the files that lead here by their `inherit`; a file is sought beside the last of them.
+    """
     folder = heirs[-1].parent if heirs else Path()
     path = (folder / name if Path(name).suffix in (".yaml", ".yml") else RECIPES / f"{name}.yaml").resolve()
     if path in heirs:
@@ -146,6 +172,7 @@ def _read(name: str, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise InputError(f"recipe {name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise InputError(f"recipe {name} must hold keys and values, got {type(values).__name__}")
+    values = with_current_keys(values)
     parent = values.pop("inherit", None)
     return values if parent is None else _merge(_read(str(parent), (*heirs, path)), values)
 

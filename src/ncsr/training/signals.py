@@ -23,17 +23,17 @@ class Interrupted(SystemExit):
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """Take down the first SIGTERM or SIGINT instead of dying of it; the second acts as ever."""
+    """Record the first SIGTERM or SIGINT instead of ending the process; a second one acts as usual."""
     stop = Stop()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def take_down(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         stop.signal = number
         for each, handler in handlers.items():
             signal.signal(each, handler)
 
     for number in handlers:
-        signal.signal(number, take_down)
+        signal.signal(number, record)
     try:
         yield stop
     finally:

@@ -1,4 +1,4 @@
-"""One training run as it stands: model, average, optimiser and position; and how it takes a step."""
+"""The state of one training run (model, average, optimiser and position) and how it takes a step."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ncsr.training.schedule import encoder_trains, learning_rate
 _WATCHED = 1000  # steps over which skipped ones are counted
 
 
-class Outcome(NamedTuple):
-    """What a step was.
+class StepResult(NamedTuple):
+    """The figures of one step.
 
     Attributes:
         loss: mean over the global batch: L1, or bits per dimension.
-        density: the share of the latents' density in bits per dimension.
-        log_det: the share of the log-determinant.
-        norm: of the gradient, before clipping.
+        density: the part of the loss that comes from the latents' density, in bits per dimension.
+        log_det: the part that comes from the log-determinant.
+        norm: the gradient's norm before clipping.
         rate: the learning rate.
-        taken: whether the weights moved; not when the loss or the gradient was not finite.
+        taken: whether the step was taken; it is skipped when the loss or the gradient is not finite.
     """
 
     loss: float
@@ -43,11 +43,11 @@ class Outcome(NamedTuple):
 
 
 class Trainer:
-    """One run. `state` and `restore` hold and give back all that decides what comes next.
+    """One run. `state` returns, and `restore` takes back, all that decides what comes next.
 
     Args:
         recipe: what to compute.
-        fabric: where: device and processes.
+        fabric: device and processes, launched.
         init: a model to start from; its weights replace those that the new model also has (an RRDB starts a flow's
             encoder).
         step: position in the recipe's schedule to start at.
@@ -65,10 +65,10 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.recipe, self.fabric, self.step = recipe, fabric, step
         self.skipped: list[int] = []
-        self.returns = 0
+        self.rollbacks = 0
         self.model = NCSR(recipe.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.recompute, self.model.precision = recipe.recompute, recipe.precision
-        if recipe.precision == "auto":  # of a model, that would concern sampling alone
+        if recipe.precision == "auto":  # a model's own `auto` concerns sampling alone
             self.model.precision = "bfloat16" if bfloat16_pays(fabric.device) else "float32"
         if init is not None:
             load_matching(self.model, read_model(init)[1], str(init))
@@ -83,15 +83,15 @@ class Trainer:
         self.average = None if not recipe.average else self._new_average()
 
     def start(self, batch: Batch) -> None:
-        """Start the actnorms from one batch, the same in all processes; those that were loaded are started already."""
+        """Start from one batch, the same in all processes, the actnorms that were not loaded with a model."""
         if self.recipe.objective == "likelihood":
             self.model.start_actnorms(*noisy(self.fabric.to_device(batch), self.recipe))
         if self.average is not None:
             self.average = self._new_average()
 
-    def advance(self, batch: Batch) -> Outcome:
+    def advance(self, batch: Batch) -> StepResult:
         """One optimiser step on this process's share of the batch."""
-        rate = learning_rate(self.recipe, self.step) * 0.5**self.returns
+        rate = learning_rate(self.recipe, self.step) * 0.5**self.rollbacks
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["rate"]
         self.model.encoder.requires_grad_(encoder_trains(self.recipe, self.step))
@@ -111,10 +111,10 @@ class Trainer:
             self.skipped = [step for step in self.skipped if step > self.step - _WATCHED] + [self.step]
         self.step += 1
         loss, density, log_det = means.tolist()
-        return Outcome(loss, density, log_det, norm.item(), rate, taken)
+        return StepResult(loss, density, log_det, norm.item(), rate, taken)
 
-    def sick(self) -> bool:
-        """Whether more steps were skipped than the recipe bears."""
+    def too_many_skipped_steps(self) -> bool:
+        """Whether more of the last thousand steps were skipped than the recipe allows."""
         return len(self.skipped) > self.recipe.patience
 
     def result(self) -> NCSR:
@@ -131,17 +131,17 @@ class Trainer:
             "average": None if self.average is None else self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "skipped": self.skipped,
-            "returns": self.returns,
+            "returns": self.rollbacks,  # the name that the format has
             "random": torch.get_rng_state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Be what `state` was taken from, bit for bit."""
+        """Return to the state that `state` described, bit for bit."""
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.step, self.skipped, self.returns = state["step"], list(state["skipped"]), state["returns"]
+        self.step, self.skipped, self.rollbacks = state["step"], list(state["skipped"]), state["returns"]
         torch.set_rng_state(state["random"])
 
     def _backward(self, batch: Batch) -> Tensor:

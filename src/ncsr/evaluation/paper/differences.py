@@ -13,10 +13,10 @@ from ncsr.evaluation.methods import ENCODER, Method
 from ncsr.evaluation.paper.items import SAMPLES, Item, PaperRow
 from ncsr.evaluation.results import Results
 from ncsr.pretrained.load import find_model
-from ncsr.training.recipe import load_recipe
+from ncsr.training.recipe import changed_values, load_recipe, with_current_keys
 
 _RECIPE, _CARD = "recipe.yaml", "README.md"
-_COMPARED = ("steps", "batch", "crop", "noise", "learning_rate", "rotations", "dequantise", "strange")
+_COMPARED = ("steps", "batch", "crop", "noise", "learning_rate", "rotations", "dequantise", "noise_mix_probability")
 
 
 class MethodForRow(NamedTuple):
@@ -91,7 +91,11 @@ def _method_differences(entry: MethodForRow) -> list[str]:
     recipe = load_recipe(paper.recipe).model_dump(mode="json") if paper.recipe else None
     if recipe is not None:
         ours, theirs = entry.config.model_dump(mode="json"), dict(recipe["model"])
-        found = [d for d in _unequal(ours, theirs) if not d.startswith("temperature")]
+        found = [
+            f"{key} {_value(a)} (paper {_value(b)})"
+            for key, a, b in changed_values(ours, theirs)
+            if key != "temperature"
+        ]
         if found:
             sentences.append(f"{name}: another architecture: {'; '.join(found)}.")
     elif paper.recipe is None:
@@ -110,25 +114,13 @@ def _training(name: str, entry: MethodForRow, paper: dict[str, Any] | None) -> s
         )
     path = _model_folder(entry).parent / _RECIPE
     if path.is_file():
-        ours = yaml.safe_load(path.read_text(encoding="utf-8"))
+        ours = with_current_keys(yaml.safe_load(path.read_text(encoding="utf-8")))
         kept = {key: ours.get(key) for key in _COMPARED}
         text = ", ".join(f"{key} {value}" for key, value in kept.items())
         return f"{name}: trained by the recipe beside it ({text}), which does not name the photographs.{theirs}"
     if card(entry):
         return f"{name}: its data and training stand in its card, quoted here.{theirs}"
     return f"{name}: how it was trained is not recorded beside it.{theirs}"
-
-
-def _unequal(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
-    """The values in which two nested configurations differ."""
-    found = []
-    for key in ours.keys() | theirs.keys():
-        a, b = ours.get(key), theirs.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += _unequal(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append(f"{prefix}{key} {_value(a)} (paper {_value(b)})")
-    return sorted(found)
 
 
 def _value(value: Any) -> str:

@@ -1,0 +1,53 @@
+"""Runs of several processes, and on a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import ncsr
+from tests.conftest import Command
+from tests.training.conftest import (
+    read_steps,
+    start_ncsr,
+    train_command,
+)
+
+
+@pytest.mark.parametrize("more", [(), ("--set", "encoder_frozen=0.5", "--set", "average=0.9", "--set", "accumulate=2")])
+def test_two_processes_train_as_one(ncsr_: Command, recipe: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+    common = ("--set", "steps=20", "--set", "warmup=20", "--set", "batch=4", "--set", "precision=float32", *more)
+    runs = tmp_path / "one", tmp_path / "two"
+    process = start_ncsr(train_command(recipe, runs[1], *common), 2)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the others have: Adam's first steps go by the sign of what is zero but for rounding
+    try:
+        assert ncsr_(*train_command(recipe, runs[0], *common)).code == 0
+    finally:
+        torch.set_num_threads(threads)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    one, two = ([step["loss"] for step in read_steps(run)] for run in runs)
+    assert len(one) == len(two) == 20
+    assert one[0] != one[-1]
+    assert two == pytest.approx(one, abs=1e-5)
+    single, double = (ncsr.load(run / "model").state_dict() for run in runs)
+    for key, value in single.items():
+        # As a whole: where a gradient is all but zero, Adam's steps go by the sign of its rounding.
+        assert (double[key].double() - value.double()).norm() <= 1e-3 * value.double().norm() + 1e-3, key
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_on_a_gpu(recipe: Path, tmp_path: Path, precision: str) -> None:
+    run = tmp_path / "run"
+    more = ("--set", "steps=20", "--set", "average=0.9", "--set", f"precision={precision}")
+    arguments = [{"cpu": "cuda"}.get(word, word) for word in train_command(recipe, run, *more)]
+    _, err = (process := start_ncsr(arguments)).communicate(timeout=200)
+    assert process.returncode == 0, err
+    losses = [step["loss"] for step in read_steps(run)]
+    assert len(losses) == 20
+    assert sum(losses[-5:]) < sum(losses[:5])
+    assert ncsr.load(run / "model", "cpu").space(torch.rand(1, 3, 4, 4)).sample(2, seed=0).isfinite().all()

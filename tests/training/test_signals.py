@@ -1,0 +1,48 @@
+"""Runs that are stopped by signals, in real processes."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from pathlib import Path
+
+from ncsr.training.checkpoints import read_newest
+from tests.training.conftest import (
+    read_steps,
+    start_ncsr,
+    train_command,
+    wait_until,
+)
+
+
+def test_signals_save_and_say_how_to_go_on(recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "a run"
+    process = start_ncsr(train_command(recipe, run))
+    wait_until(process, lambda: len(read_steps(run)) >= 2)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, err
+    state, damaged = read_newest(run)
+    assert state["step"] == len(read_steps(run))
+    assert damaged == []
+    said = next(line for line in err.splitlines() if line.startswith("saved; go on with: "))
+    again = shlex.split(said.partition(": ")[2])
+    assert again == ["ncsr", *train_command(recipe, run), "--resume"]
+    process = start_ncsr(again[1:])
+    wait_until(process, lambda: len(read_steps(run)) > state["step"] + 1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT, err
+    assert "Traceback" not in err
+    assert [step["step"] for step in read_steps(run)] == list(range(1, len(read_steps(run)) + 1))
+    assert read_newest(run)[0]["step"] == len(read_steps(run))
+
+
+def test_interrupted_processes_agree(recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start_ncsr(train_command(recipe, run), 2)
+    wait_until(process, lambda: len(read_steps(run)) >= 2)
+    process.terminate()  # torchrun passes it on to both
+    _, err = process.communicate(timeout=100)
+    assert "saved; go on with" in err
+    assert read_newest(run)[0]["step"] == len(read_steps(run))
