@@ -1,16 +1,23 @@
-"""Check that the wheel in dist/ holds every file of the package, its recipes and its weights among them."""
+"""Check that the wheel in dist/ holds every file of the package, and names the licences of all that it holds."""
 
 from __future__ import annotations
 
 import sys
 import zipfile
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
+
+LICENCES = {"Apache-2.0", "CC-BY-NC-4.0", "BSD-2-Clause"}  # code, bundled models, LPIPS's linear layer
 
 
 def main() -> None:
-    """Compare the wheel's names with the files under src/."""
+    """Compare the wheel's names with the files under src/, and its metadata with the licences there."""
     (wheel,) = Path("dist").glob("*.whl")
-    packed = set(zipfile.ZipFile(wheel).namelist())
+    archive = zipfile.ZipFile(wheel)
+    packed = set(archive.namelist())
+    (metadata,) = (name for name in packed if name.endswith(".dist-info/METADATA"))
+    check_licences(message_from_bytes(archive.read(metadata)))
     files = {
         path.relative_to("src").as_posix()
         for path in Path("src/ncsr").rglob("*")
@@ -24,6 +31,17 @@ def main() -> None:
     if absent:
         sys.exit(f"{wheel} lacks {', '.join(absent)}")
     print(f"{wheel}: {len(packed)} files, {wheel.stat().st_size / 1e6:.1f} MB, nothing lacking")
+
+
+def check_licences(metadata: Message) -> None:
+    """Compare the licences that the metadata name with those of the files."""
+    named = set(str(metadata["License-Expression"]).split(" AND "))
+    if named != LICENCES:
+        sys.exit(f"the wheel's licences are {' AND '.join(sorted(LICENCES))}, its metadata say {' AND '.join(named)}")
+    texts = {"LICENSE", *(path.as_posix() for path in Path("src").rglob("LICENSE"))}
+    unnamed = texts - set(metadata.get_all("License-File") or [])
+    if unnamed:
+        sys.exit(f"the wheel's metadata do not name {', '.join(sorted(unnamed))}")
 
 
 if __name__ == "__main__":

@@ -37,3 +37,20 @@ def test_files_that_the_mathematics_names_exist():
     names = found(r"`([\w/]+\.py)`", "docs/mathematics.md")
     assert len(names) > 15
     assert [name for name in sorted(names) if not (ROOT / "src/ncsr" / name).is_file()] == []
+
+
+def test_the_licence_is_true_of_all_that_the_wheel_holds():
+    (expression,) = found(r'^license = "(.+)"', "pyproject.toml")
+    (line,) = found(r"^license-files = \[(.+)\]", "pyproject.toml")
+    named = {path for pattern in re.findall(r'"(.+?)"', line) for path in ROOT.glob(pattern)}
+    texts = {*(ROOT / "src").rglob("LICENSE"), ROOT / "LICENSE"}
+    assert len(texts) > 3
+    assert named == texts
+    for path in texts:
+        words = {
+            "weights": ("CC BY-NC 4.0", "CC-BY-NC-4.0"),
+            "metrics": ("Redistributions in binary form", "BSD-2-Clause"),
+        }
+        text, identifier = words.get(path.parent.parent.name, ("Apache License", "Apache-2.0"))
+        assert text in path.read_text(encoding="utf-8")
+        assert identifier in expression.split(" AND ")
