@@ -12,6 +12,8 @@ from ncsr.config import Condition, EncoderConfig, FlowConfig, ModelConfig, Scale
 from ncsr.flow.actnorm import ActNorm
 
 _Module = TypeVar("_Module", bound=nn.Module)
+PUBLISHED_X4 = ModelConfig()
+PUBLISHED_X8 = ModelConfig(scale=8, flow=FlowConfig(levels=4, steps=20, noise_steps=(0, 0, 16, 16)))
 TINY_ENCODER = EncoderConfig(features=4, growth=2, blocks=2)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ncsr.config import EncoderConfig, FlowConfig, ModelConfig, ncsr_x4, ncsr_x8
+from ncsr.config import EncoderConfig, FlowConfig, ModelConfig
+from tests.models import PUBLISHED_X4, PUBLISHED_X8
 
 
 def test_published_x4() -> None:
-    config = ncsr_x4()
-    assert config == ModelConfig()
+    config = PUBLISHED_X4
     assert config.flow is not None
     assert config.model_dump() == {
         "scale": 4,
@@ -31,7 +31,7 @@ def test_published_x4() -> None:
 
 
 def test_published_x8() -> None:
-    config = ncsr_x8()
+    config = PUBLISHED_X8
     assert config.flow is not None
     assert (config.scale, config.flow.levels, config.flow.steps) == (8, 4, 20)
     assert (config.flow.noise_steps, config.flow.stacked_blocks) == ((0, 0, 16, 16), (1, 8, 15, 22))
@@ -40,8 +40,8 @@ def test_published_x8() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        ncsr_x4(),
-        ncsr_x8(),
+        PUBLISHED_X4,
+        PUBLISHED_X8,
         ModelConfig(flow=None, encoder=EncoderConfig(dense_block="esrgan+", trunk_skip="first"), temperature=0),
         ModelConfig(flow=FlowConfig(condition="none", noise_steps=(0, 0, 0), scale_bound="atan")),
         ModelConfig(scale=8, flow=FlowConfig(levels=2, condition="std", noise_steps=(1, 0), steps=1)),

@@ -83,13 +83,3 @@ class ModelConfig(FrozenModel):
         if outside:
             raise ValueError(f"stacked_blocks must lie in 0..{self.encoder.blocks - 1} (blocks), got {outside}")
         return self
-
-
-def ncsr_x4() -> ModelConfig:
-    """NCSR x4 as published: 23 blocks, L = 3, K = 16, noise conditional layers in levels 2 and 3."""
-    return ModelConfig()
-
-
-def ncsr_x8() -> ModelConfig:
-    """NCSR x8 as published: L = 4, K = 20, noise conditional layers in the last 16 steps of levels 3 and 4."""
-    return ModelConfig(scale=8, flow=FlowConfig(levels=4, steps=20, noise_steps=(0, 0, 16, 16)))

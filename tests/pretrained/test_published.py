@@ -17,9 +17,10 @@ from torch import Tensor
 
 from benchmarks.yardstick import Yardstick
 from ncsr import InputError
-from ncsr.config import EncoderConfig, FlowConfig, ModelConfig, ncsr_x4, ncsr_x8
-from ncsr.pretrained.published import convert, read_config, reference_names
+from ncsr.config import EncoderConfig, FlowConfig, ModelConfig
+from ncsr.pretrained.published import convert, published_names, read_config
 from ncsr.serialization import read_checkpoint
+from tests.models import PUBLISHED_X4, PUBLISHED_X8
 from tests.parity import CASES, encoder_input, reference_state
 
 Weights = dict[str, Tensor]
@@ -55,9 +56,9 @@ def with_std(config: ModelConfig) -> ModelConfig:
 
 
 PUBLISHED: dict[str, tuple[Callable[[], Weights], ModelConfig]] = {
-    "NCSR x4": (lambda: full(4, 3, 16, "noise"), ncsr_x4()),
-    "NCSR x8": (lambda: full(8, 4, 20, "noise"), ncsr_x8()),
-    "NCSR x4 of the standard deviation": (lambda: full(4, 3, 16, "std"), with_std(ncsr_x4())),
+    "NCSR x4": (lambda: full(4, 3, 16, "noise"), PUBLISHED_X4),
+    "NCSR x8": (lambda: full(8, 4, 20, "noise"), PUBLISHED_X8),
+    "NCSR x4 of the standard deviation": (lambda: full(4, 3, 16, "std"), with_std(PUBLISHED_X4)),
     "SRFlow x4": (lambda: full(4, 3, 16, "none"), srflow(4, 3, 23, BLOCKS)),
     "SRFlow x8": (lambda: full(8, 4, 16, "none"), srflow(8, 4, 23, (1, 3, 5, 7))),
     "SRFlow x8, faces": (lambda: full(8, 4, 16, "none", 8, (1, 3, 5, 7)), srflow(8, 4, 8, (1, 3, 5, 7))),
@@ -72,7 +73,7 @@ def test_published_architectures(name: str) -> None:
     assert config == expected
     assert config.flow is not None
     free = re.compile(r"flowUpsamplerNet\.f\.|.*\.fAffine_std\.")
-    names = set(reference_names(config, state).values())
+    names = set(published_names(config, state).values())
     assert names <= state.keys()
     assert {key for key in state.keys() - names if not free.match(key)} == set()
     layers = {key.split(".")[2] for key in names if ".fAffine_std." in key}
@@ -82,7 +83,7 @@ def test_published_architectures(name: str) -> None:
 def test_noise_layers_of_the_last_steps_alone_are_read() -> None:
     state = full(8, 4, 20, "noise")
     config = read_config(state, noise_steps=(0, 0, 3, 5))
-    layers = {int(key.split(".")[2]) for key in reference_names(config, state).values() if ".fAffine_std." in key}
+    layers = {int(key.split(".")[2]) for key in published_names(config, state).values() if ".fAffine_std." in key}
     # Per level: squeeze, two transitions, twenty steps; after the first two a split.
     assert layers == {*range(68, 71), *range(89, 94)}
 
@@ -223,7 +224,7 @@ def test_missing_unexpected_and_misshapen_keys_are_all_listed() -> None:
 def test_keys_that_no_forward_pass_uses_may_be_absent() -> None:
     state, noise_steps = tiny()
     model = convert(state, noise_steps=noise_steps)
-    names = set(reference_names(model.config, state).values())
+    names = set(published_names(model.config, state).values())
     lean = convert({key: value for key, value in state.items() if key in names}, noise_steps=noise_steps)
     assert all(torch.equal(value, lean.state_dict()[key]) for key, value in model.state_dict().items())
     used = next(key for key in names if ".fAffine_std." in key)

@@ -1,15 +1,15 @@
-"""Published checkpoints: their key names, and the architecture that keys and shapes tell.
+"""Published checkpoints of NCSR, SRFlow, RRDB, ESRGAN and ESRGAN+: their keys and shapes tell the architecture.
 
-NCSR and SRFlow files hold the encoder as `RRDB.*` and the flow as `flowUpsamplerNet.layers.N.*`, N counting, per
-level, the squeeze (no keys), the transition steps, the conditional steps and the split. RRDB, ESRGAN and ESRGAN+ files
-come in three key styles.
+NCSR and SRFlow files hold the encoder as `RRDB.*` and the flow as `flowUpsamplerNet.layers.N.*`, where N counts, level
+by level, the squeeze (which has no keys), the transition steps, the conditional steps and the split. Encoders come in
+three styles of key names.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import ValidationError
@@ -21,9 +21,8 @@ from ncsr.model import NCSR
 from ncsr.serialization import Weights
 
 _FLOW = "flowUpsamplerNet.layers."
-_UNUSED = re.compile(
-    r"flowUpsamplerNet\.f\.|.*\.affine\.fAffine_std\."
-)  # never read, or only where noise_steps says so
+_UNUSED = re.compile(r"flowUpsamplerNet\.f\.|.*\.affine\.fAffine_std\.")
+"""Keys that the published code never reads, or reads only in the steps that have a noise conditional layer."""
 
 
 def convert(
@@ -33,20 +32,25 @@ def convert(
     stacked_blocks: Sequence[int] | None = None,
     trunk_skip: Literal["first", "last"] | None = None,
 ) -> NCSR:
-    """The model of a published state dict.
+    """Make the model that a published state dict holds.
 
     Args:
-        weights: by reference key name.
-        noise_steps: of every level, finest first; None: as published (the keys do not tell).
-        stacked_blocks: zero-based; None: as published (the keys tell only how many).
-        trunk_skip: of the encoder; None: `last` for a flow's, `first` (ESRGAN's) for an encoder-only file.
+        weights: the state dict.
+        noise_steps: noise conditional steps of every level, finest first; None takes the published numbers, which the
+            keys do not tell.
+        stacked_blocks: zero-based RRDB blocks that the flow sees; None takes the published ones, of which the keys tell
+            only how many there are.
+        trunk_skip: see `EncoderConfig`; None takes `last` for a flow's encoder and `first`, ESRGAN's, for one alone.
+
+    Returns:
+        The model, in eval mode.
 
     Raises:
-        InputError: not such a state dict; missing, unexpected or misshapen keys, all listed.
+        InputError: this is not such a state dict, or some keys are missing, unexpected or misshapen: all are listed.
     """
     config = read_config(weights, noise_steps=noise_steps, stacked_blocks=stacked_blocks, trunk_skip=trunk_skip)
     model = NCSR(config)
-    names = reference_names(config, weights)
+    names = published_names(config, weights)
     state = model.state_dict()
     started = {key: torch.tensor(True) for key in state if key.endswith("actnorm.started")}
     _check_keys({names[key]: value for key, value in state.items() if key not in started}, weights)
@@ -62,106 +66,118 @@ def read_config(
     stacked_blocks: Sequence[int] | None = None,
     trunk_skip: Literal["first", "last"] | None = None,
 ) -> ModelConfig:
-    """The architecture of a published state dict; see `convert` for the arguments and errors."""
-    prefix = "RRDB." if any(key.startswith(_FLOW) for key in weights) else ""
-    style = _Style(weights, prefix)
-    features, growth = _shape(weights, style.first())[0], _shape(weights, style.conv(0, 0, 0))[0]
+    """The architecture of a published state dict; `convert` says what the arguments and errors are."""
+    is_flow = any(key.startswith(_FLOW) for key in weights)
+    names = _EncoderNames(weights, "RRDB." if is_flow else "")
     encoder = EncoderConfig(
-        features=features,
-        growth=growth,
-        blocks=style.blocks,
-        trunk_skip=trunk_skip or ("last" if prefix else "first"),
-        dense_block="esrgan+" if style.skip(0, 0) + ".weight" in weights else "esrgan",
+        features=_shape(weights, names.first)[0],
+        growth=_shape(weights, names.conv(0, 0, 0))[0],
+        blocks=names.blocks,
+        trunk_skip=trunk_skip or ("last" if is_flow else "first"),
+        dense_block="esrgan+" if names.skip(0, 0) + ".weight" in weights else "esrgan",
     )
-    scale = 2 ** len(style.ups)
+    scale = 2 ** len(names.ups)
     if scale not in (4, 8):
         raise InputError(f"the encoder enlarges by {scale}; 4 and 8 are supported")
     try:
-        flow = _read_flow(weights, encoder, scale, noise_steps, stacked_blocks) if prefix else None
+        flow = _read_flow(weights, encoder, scale, noise_steps, stacked_blocks) if is_flow else None
         return ModelConfig(scale=scale, encoder=encoder, flow=flow)
     except ValidationError as error:
         reasons = "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())
         raise InputError(f"no such architecture: {reasons}") from None
 
 
-def reference_names(config: ModelConfig, weights: Iterable[str]) -> dict[str, str]:
-    """Every parameter's key in this package to its reference key.
+def published_names(config: ModelConfig, keys: Iterable[str]) -> dict[str, str]:
+    """The published key of every parameter, by its key in this package.
 
     Args:
-        config: of the model.
-        weights: the file's keys, which tell its style.
+        config: the model's configuration.
+        keys: the published file's keys, which tell its style.
     """
-    style = _Style(weights, "RRDB." if config.flow else "")
+    encoder = _EncoderNames(keys, "RRDB." if config.flow else "")
     modules = {
-        "encoder.first": style.first(),
-        "encoder.trunk": style.trunk(),
-        "encoder.hr": style.hr,
-        "encoder.last": style.last,
+        "encoder.first": encoder.first,
+        "encoder.trunk": encoder.trunk,
+        "encoder.hr": encoder.hr,
+        "encoder.last": encoder.last,
     }
-    modules |= {f"encoder.ups.{i}": name for i, name in enumerate(style.ups)}
+    modules |= {f"encoder.ups.{i}": name for i, name in enumerate(encoder.ups)}
     names = {}
     for i in range(config.encoder.blocks):
         for j in range(3):
             block = f"encoder.blocks.{i}.blocks.{j}"
-            modules |= {f"{block}.convs.{k}": style.conv(i, j, k) for k in range(5)}
+            modules |= {f"{block}.convs.{k}": encoder.conv(i, j, k) for k in range(5)}
             if config.encoder.dense_block == "esrgan+":
-                names[f"{block}.skip.weight"] = style.skip(i, j) + ".weight"
+                names[f"{block}.skip.weight"] = encoder.skip(i, j) + ".weight"
     for ours, theirs in modules.items():
         names |= {f"{ours}.{kind}": f"{theirs}.{kind}" for kind in ("weight", "bias")}
     return names | (_flow_names(config.flow) if config.flow else {})
 
 
-class _Style:
-    """Key names of an encoder, in the style that the given keys have."""
+class _Style(NamedTuple):
+    """How one kind of files names the modules of an encoder."""
+
+    sign: str
+    """A key that only these files have."""
+    first: str
+    dense: str
+    """A dense block, with the numbers of the block (from 0) and of the dense block in it (from 1)."""
+    conv: str
+    """A convolution of a dense block, behind the block's name, with its number (from 1)."""
+    trunk: str
+    up: str
+    """The doublings, without their numbers."""
+    hr: str
+    last: str
+
+
+_STYLES = (
+    _Style(
+        *("RRDB_trunk.0.RDB1.conv1.weight", "conv_first", "RRDB_trunk.{}.RDB{}", ".conv{}", "trunk_conv"),
+        *("upconv", "HRconv", "conv_last"),
+    ),
+    _Style(
+        *("body.0.rdb1.conv1.weight", "conv_first", "body.{}.rdb{}", ".conv{}", "conv_body"),
+        *("conv_up", "conv_hr", "conv_last"),
+    ),
+    _Style("model.0.weight", "model.0", "model.1.sub.{}.RDB{}", ".conv{}.0", "model.1.sub.{}", "model.", "", ""),
+)
+
+
+class _EncoderNames:
+    """The published names of an encoder's modules, in the style that a file's keys have.
+
+    Args:
+        keys: the file's keys.
+        prefix: what the encoder's keys begin with.
+    """
 
     def __init__(self, keys: Iterable[str], prefix: str) -> None:
-        keys = [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
-        self.prefix = prefix
-        self.kind = next((kind for kind, sign in _SIGNS.items() if sign in keys), "")
-        if not self.kind:
+        found = {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
+        style = next((style for style in _STYLES if style.sign in found), None)
+        if style is None:
             raise InputError(
                 "no encoder of a known style: expected keys as of NCSR, SRFlow, RRDB, ESRGAN or ESRGAN+ files"
             )
-        self.blocks = 1 + max((int(m[1]) for key in keys if (m := re.match(_BLOCK[self.kind], key))), default=-1)
-        if self.kind == "sequential":
-            convs = sorted({int(key.split(".")[1]) for key in keys if re.match(r"model\.\d+\.weight", key)})
-            *ups, hr, last = [f"model.{n}" for n in convs[1:]] if len(convs) > 2 else ["", ""]
-        else:
-            up, hr, last = (
-                ("upconv", "HRconv", "conv_last") if self.kind == "esrgan" else ("conv_up", "conv_hr", "conv_last")
-            )
-            count = sum(re.fullmatch(up + r"\d+\.weight", key) is not None for key in keys)
-            ups = [f"{up}{i + 1}" for i in range(count)]
-        self.ups, self.hr, self.last = [prefix + up for up in ups], prefix + hr, prefix + last
-
-    def first(self) -> str:
-        return self.prefix + ("model.0" if self.kind == "sequential" else "conv_first")
-
-    def trunk(self) -> str:
-        names = {"esrgan": "trunk_conv", "basicsr": "conv_body", "sequential": f"model.1.sub.{self.blocks}"}
-        return self.prefix + names[self.kind]
+        head, _, tail = style.dense.partition("{}")
+        blocks = [re.match(re.escape(head) + r"(\d+)" + re.escape(tail.removesuffix("{}")), key) for key in found]
+        self.blocks = 1 + max((int(match[1]) for match in blocks if match), default=-1)
+        numbered = [key.removeprefix(style.up) for key in found if re.fullmatch(style.up + r"\d+\.weight", key)]
+        ups = [f"{style.up}{number}" for number in sorted(int(rest.partition(".")[0]) for rest in numbered)]
+        hr, last = style.hr, style.last
+        if not hr:  # the first layer, the doublings and the last two are numbered alike
+            *ups, hr, last = ups[1:] if len(ups) > 2 else ["", ""]
+        self.first, self.trunk = prefix + style.first, prefix + style.trunk.format(self.blocks)
+        self.ups, self.hr, self.last = [prefix + name for name in ups], prefix + hr, prefix + last
+        self._dense, self._conv = prefix + style.dense, style.conv
 
     def conv(self, block: int, dense: int, index: int) -> str:
-        if self.kind == "basicsr":
-            return f"{self.prefix}body.{block}.rdb{dense + 1}.conv{index + 1}"
-        if self.kind == "sequential":
-            return f"{self.prefix}model.1.sub.{block}.RDB{dense + 1}.conv{index + 1}.0"
-        return f"{self.prefix}RRDB_trunk.{block}.RDB{dense + 1}.conv{index + 1}"
+        """A convolution of a dense block; all numbers count from 0."""
+        return self._dense.format(block, dense + 1) + self._conv.format(index + 1)
 
     def skip(self, block: int, dense: int) -> str:
-        return f"{self.prefix}model.1.sub.{block}.RDB{dense + 1}.conv1x1"
-
-
-_SIGNS = {
-    "esrgan": "RRDB_trunk.0.RDB1.conv1.weight",
-    "basicsr": "body.0.rdb1.conv1.weight",
-    "sequential": "model.0.weight",
-}
-_BLOCK = {
-    "esrgan": r"RRDB_trunk\.(\d+)\.",
-    "basicsr": r"body\.(\d+)\.",
-    "sequential": r"model\.1\.sub\.(\d+)\.RDB",
-}
+        """The 1x1 convolution that ESRGAN+ adds to a dense block."""
+        return self._dense.format(block, dense + 1) + ".conv1x1"
 
 
 def _read_flow(
@@ -171,6 +187,7 @@ def _read_flow(
     noise_steps: Sequence[int] | None,
     stacked_blocks: Sequence[int] | None,
 ) -> FlowConfig:
+    """The flow's architecture; what its keys do not tell is as given, else as published."""
     layers: dict[int, set[str]] = {}
     for key in weights:
         if match := re.match(re.escape(_FLOW) + r"(\d+)\.(.+)", key):
@@ -183,8 +200,7 @@ def _read_flow(
             f"the flow's layers do not form levels of equally many steps: {len(conditional)} steps, {levels} levels"
         )
     steps = len(conditional) // levels
-    name = f"{_FLOW}{min(conditional)}.affine."
-    hidden, seen = _shape(weights, name + "fFeatures.0")[:2]
+    hidden, inputs = _shape(weights, f"{_FLOW}{min(conditional)}.affine.fFeatures.0")[:2]
     condition: Condition = "none"
     noisy = [n for n in conditional if f"{_FLOW}{n}.affine.fAffine_std.0.weight" in weights]
     if noisy:
@@ -192,9 +208,10 @@ def _read_flow(
         channels = _shape(weights, f"{_FLOW}{noisy[0]}.affine.fAffine_std.0")[1] - half
         condition = "std" if channels == 1 else "noise"
     if noise_steps is None:
-        noise_steps = _published_noise_steps(scale, levels, steps) if condition != "none" else [0] * levels
+        free = (1 if scale == 4 else 2) if noisy else levels  # levels of the noise-free block
+        noise_steps = [0] * free + [min(16, steps)] * (levels - free)
     if stacked_blocks is None:
-        stacked_blocks = _published_stack(encoder, scale, condition, (seen - encoder.features) // encoder.features)
+        stacked_blocks = _published_stack(encoder, scale, condition, inputs // encoder.features - 1)
     return FlowConfig(
         levels=levels,
         steps=steps,
@@ -205,12 +222,8 @@ def _read_flow(
     )
 
 
-def _published_noise_steps(scale: int, levels: int, steps: int) -> list[int]:
-    free = 1 if scale == 4 else 2  # levels of the noise-free block
-    return [0] * free + [min(16, steps)] * (levels - free)
-
-
 def _published_stack(encoder: EncoderConfig, scale: int, condition: Condition, count: int) -> tuple[int, ...]:
+    """The `count` RRDB blocks that the flow of this encoder sees as published."""
     if count == encoder.blocks:
         return tuple(range(count))
     if count == 4 and (encoder.blocks == 8 or (scale == 8 and condition == "none")):
@@ -223,6 +236,7 @@ def _published_stack(encoder: EncoderConfig, scale: int, condition: Condition, c
 
 
 def _flow_names(flow: FlowConfig) -> dict[str, str]:
+    """The published key of every parameter of the flow, by our key."""
     names: dict[str, str] = {}
     number = 0
     for level in range(flow.levels):
@@ -269,12 +283,14 @@ def _zero_conv_names(ours: str, theirs: str) -> dict[str, str]:
 
 
 def _shape(weights: Weights, name: str) -> tuple[int, ...]:
+    """The shape of a module's weight."""
     if f"{name}.weight" not in weights:
         raise InputError(f"the key {name}.weight is missing, so the architecture cannot be told")
     return tuple(weights[f"{name}.weight"].shape)
 
 
 def _check_keys(expected: Weights, given: Weights) -> None:
+    """Raise InputError that lists every key in which the two differ."""
     problems = {
         "missing": sorted(expected.keys() - given.keys()),
         "unexpected": sorted(key for key in given.keys() - expected.keys() if not _UNUSED.match(key)),
