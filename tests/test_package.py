@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -11,6 +12,7 @@ import pytest
 
 import ncsr
 
+ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "numpy", "pydantic", "huggingface_hub", "PIL")
 
 
@@ -46,6 +48,19 @@ def test_public_names_are_imported_as_of_any_package() -> None:
 
     assert NCSR is HOME
     assert upscale.__module__ == "ncsr.upscaling.api"
+
+
+def test_readme_names_all_modules_with_public_names() -> None:
+    source, readme = Path(ncsr.__file__).parent, (ROOT / "README.md").read_text(encoding="utf-8")
+    public = set()
+    for path in source.rglob("*.py"):
+        if "\n__all__ = [" in path.read_text(encoding="utf-8"):
+            parts = path.relative_to(source.parent).with_suffix("").parts
+            public.add(".".join(part for part in parts if part != "__init__"))
+    assert set(re.findall(r"`(ncsr[\w.]*)\.__all__`", readme)) == public
+    for name in public - {"ncsr.metrics.streaming"}:  # that needs an extra
+        module = import_module(name)
+        assert all(hasattr(module, name) for name in module.__all__)
 
 
 def test_other_names_are_missing() -> None:

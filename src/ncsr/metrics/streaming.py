@@ -39,6 +39,23 @@ with needs_extra("eval", "ncsr.metrics.streaming needs torchmetrics", "torchmetr
 if TYPE_CHECKING:
     from ncsr.space import Space
 
+__all__ = [
+    "LRPSNR",
+    "RGBPSNR",
+    "RGBSSIM",
+    "BitsPerDim",
+    "ImageMeans",
+    "LumaPSNR",
+    "LumaSSIM",
+    "NtireLPIPS",
+    "NtireLRPSNR",
+    "PixelDeviation",
+    "SmoothBlockGrain",
+    "SquaredErrorDiversity",
+    "TextureDistance",
+    "all_measures",
+]
+
 
 def all_measures(scale: int, lpips: LPIPS | None = None, truncate: bool = False) -> MetricCollection:
     """Every measure of samples, as one collection; its keys are the names that reports use.
