@@ -20,7 +20,7 @@ from ncsr.errors import InputError
 from ncsr.evaluation.methods import ENCODER, Method, check_unique_names, encoder_alone, encoder_note
 from ncsr.evaluation.pairs import PhotographFiles
 from ncsr.evaluation.plots import check_matplotlib, is_sweep
-from ncsr.evaluation.protocol import Settings, protocol
+from ncsr.evaluation.protocol import MADE, ROUNDED, TRUNCATED, Protocol, Settings
 from ncsr.evaluation.run import Addition, Evaluation, Report, evaluate
 from ncsr.evaluation.run import Progress as ReportProgress
 from ncsr.metrics import LPIPS, load_lpips
@@ -87,11 +87,13 @@ def write_report(
     settings = Settings(
         ncsr=version("ncsr"),
         torch=torch.__version__,
-        protocol=protocol(
+        protocol=Protocol(
             scale=scale,
             seed=options.seed,
-            given_lr=options.lr is not None,
-            truncate=options.truncate,
+            lr_images="as given" if options.lr else MADE,
+            crop=f"photographs to multiples of {scale} at the right and bottom",
+            shave=scale,
+            rounding=TRUNCATED if options.truncate else ROUNDED,
             lpips=about_lpips,
             tile=options.tile,
             device=options.device.partition(":")[0],
@@ -114,7 +116,7 @@ def write_report(
         lpips=lpips,
         truncate=options.truncate,
         notes=[*missing, *notes, *problems],
-        addition=addition,
+        addition=addition or Addition(),
     )
     report = Report([], [], [])
     if photographs:

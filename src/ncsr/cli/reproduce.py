@@ -68,7 +68,7 @@ def reproduce(
     from ncsr.cli.reporting import ReportOptions, write_report
     from ncsr.evaluation.methods import Bicubic
     from ncsr.evaluation.paper.items import read_item
-    from ncsr.evaluation.paper.report import paper_addition, stack
+    from ncsr.evaluation.paper.report import PaperAddition, stack
     from ncsr.evaluation.plots import check_matplotlib
     from ncsr.runtime.device import pick_device
     from ncsr.runtime.torchrun import Processes
@@ -101,7 +101,7 @@ def reproduce(
                 part,
                 problems=problems,
                 notes=notes,
-                addition=paper_addition(item, methods),
+                addition=PaperAddition(item, methods),
             )
             codes.append(code)
             parts.append(part / f"{item.name}.png")

@@ -31,7 +31,8 @@ def page(results: Results, sections: Iterable[str], plot: bytes | None, chapter:
         table=_table(results),
         notes=results.notes,
         plot=plot and data_url(plot),
-        protocol=_protocol(results),
+        settings=results.settings,
+        models=dict.fromkeys(f"{row.model} ({row.fingerprint})" for row in results.settings.rows if row.fingerprint),
         command=results.command,
         deviation_scale=DEVIATION_SCALE,
         sections=map(Markup, sections),
@@ -57,19 +58,3 @@ def _best(results: Results, measure: Measure) -> float | None:
     if not measure.better or len(means) < 2:
         return None
     return max(means) if measure.better > 0 else min(means)
-
-
-def _protocol(results: Results) -> dict[str, str]:
-    settings, protocol = results.settings, results.settings.protocol
-    return {
-        "LR images": protocol.lr_images,
-        "crop": protocol.crop,
-        "colour": protocol.colour,
-        "shaved": f"{protocol.shave} pixels off each border for PSNR and SSIM",
-        "rounding": protocol.rounding,
-        "LPIPS": protocol.lpips,
-        "NTIRE 2021": protocol.ntire,
-        "bits per dimension": protocol.bits_per_dim,
-        "models": "; ".join(dict.fromkeys(f"{r.model} ({r.fingerprint})" for r in settings.rows if r.fingerprint)),
-        "computed": f"{protocol.device}, {protocol.precision}, ncsr {settings.ncsr}, torch {settings.torch}",
-    }

@@ -37,21 +37,6 @@ class _Picture(NamedTuple):
     source: str
 
 
-class _Line(NamedTuple):
-    """Pictures side by side, with a heading or without."""
-
-    heading: str
-    pictures: list[_Picture]
-
-
-class _Closeup(NamedTuple):
-    """A square of the photograph in all images; the colour is that of its frame."""
-
-    colour: str
-    title: str
-    lines: list[_Line]
-
-
 def photograph_section(pair: Pair, shown: list[RowImages], figures: dict[str, dict[str, float]], lpips: bool) -> str:
     """HTML of one photograph.
 
@@ -71,7 +56,7 @@ def photograph_section(pair: Pair, shown: list[RowImages], figures: dict[str, di
         name=pair.files.name,
         size=f"{pair.lr.shape[-1]} × {pair.lr.shape[-2]} → {width} × {height} pixels",
         whole=_whole(pair, shown, crops),
-        closeups=[_Closeup(_COLOURS[kind], titles[kind], _closeup(pair, shown, crop)) for kind, crop in crops.items()],
+        closeups=[(_COLOURS[kind], titles[kind], _closeup(pair, shown, crop)) for kind, crop in crops.items()],
         table=_table(shown, figures),
     )
 
@@ -97,18 +82,18 @@ def _whole(pair: Pair, shown: list[RowImages], crops: dict[str, Crop]) -> list[_
     return [_Picture(label, data_url(_file(fitted(panel), "JPEG"), "jpeg")) for panel, label in panels]
 
 
-def _closeup(pair: Pair, shown: list[RowImages], crop: Crop) -> list[_Line]:
-    """A line of what is one image each, then a line of samples for each row that has several."""
+def _closeup(pair: Pair, shown: list[RowImages], crop: Crop) -> list[tuple[str, list[_Picture]]]:
+    """A line of what is one image each, then a line of samples, with a heading, for each row that has several."""
     scale = pair.hr.shape[-1] // pair.lr.shape[-1]
     lr = Crop(*(value // scale for value in crop)).of(pair.lr)
     singles = [(crop.of(pair.hr), "photograph"), (lr, "LR"), (crop.of(imresize(pair.lr, scale)), BICUBIC)]
     singles += [(crop.of(s.samples[0]), s.row.name) for s in shown if len(s.samples) == 1 and s.row.model != BICUBIC]
-    lines = [_Line("", [_exact(picture(image), label) for image, label in singles])]
+    lines = [("", [_exact(picture(image), label) for image, label in singles])]
     for row, samples, _ in shown:
         if len(samples) > 1:
             cropped = crop.of(samples)
             pictures = [_exact(picture(sample), f"sample {k}") for k, sample in enumerate(cropped)]
-            lines.append(_Line(row.name, [*pictures, _exact(_deviation(cropped), "std")]))
+            lines.append((row.name, [*pictures, _exact(_deviation(cropped), "std")]))
     return lines
 
 

@@ -6,6 +6,13 @@ import hashlib
 
 from ncsr.config import FrozenModel
 
+MADE = (
+    "made from the cropped photographs by MATLAB's bicubic kernel (a = -0.5, antialiased, symmetric border), "
+    "8 bits, rounded after each pass"
+)
+ROUNDED = "8 bits, to the nearest level"
+TRUNCATED = f"{ROUNDED}; for LR-PSNR truncated, as the published references save"
+
 
 class Row(FrozenModel):
     """One line of the table: a model at a temperature, a baseline, or a folder of images."""
@@ -62,36 +69,3 @@ class Settings(FrozenModel):
     def key(self) -> str:
         """12 hexadecimal digits that tell evaluations apart."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
-
-
-_MADE = (
-    "made from the cropped photographs by MATLAB's bicubic kernel (a = -0.5, antialiased, symmetric border), "
-    "8 bits, rounded after each pass"
-)
-_TRUNCATED = "; for LR-PSNR truncated, as the published references save"
-
-
-def protocol(
-    *,
-    scale: int,
-    seed: int | None,
-    given_lr: bool,
-    truncate: bool,
-    lpips: str,
-    tile: int | None = None,
-    device: str = "cpu",
-    precision: str = "float32",
-) -> Protocol:
-    """The protocol in words."""
-    return Protocol(
-        scale=scale,
-        seed=seed,
-        lr_images="as given" if given_lr else _MADE,
-        crop=f"photographs to multiples of {scale} at the right and bottom",
-        shave=scale,
-        rounding="8 bits, to the nearest level" + (_TRUNCATED if truncate else ""),
-        lpips=lpips,
-        tile=tile,
-        device=device,
-        precision=precision,
-    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
@@ -18,12 +17,10 @@ from torch import Tensor
 from ncsr.errors import InputError
 from ncsr.evaluation.measuring import SetMeasures, State
 from ncsr.evaluation.protocol import Settings
+from ncsr.evaluation.results import Record
 from ncsr.runtime.files import atomic_path, make_folder
 
 _SHARED = "_photographed"  # what the photographs are: the same in all rows, stored with the first
-
-Record = dict[str, Any]
-"""One photograph: "name", "agreement", and "figures" by the name of the row."""
 
 
 class Records:

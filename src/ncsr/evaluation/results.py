@@ -50,6 +50,7 @@ MEASURES = (
 OF_SETS = ("texture_distance", "grain")
 
 Record = dict[str, Any]
+"""One photograph: "name", "agreement", "samples" and "figures" by the name of the row."""
 
 
 class Interval(NamedTuple):

@@ -28,19 +28,18 @@ Progress = Callable[[str, float], None]
 """Called with a photograph's name and the number of photographs done, with fractions of one."""
 
 
-@dataclass(frozen=True)
 class Addition:
-    """What a table or figure of the paper adds to a report.
+    """What a table or figure of the paper adds to a report: this one nothing."""
 
-    Attributes:
-        name: of the table or figure.
-        panels: what it shows of a photograph, kept with the photograph's record.
-        write: from the results and all panels to its files, by name, and its part of the page.
-    """
+    name: str | None = None
 
-    name: str
-    panels: Callable[[Pair, list[RowImages]], dict[str, Tensor]]
-    write: Callable[[Results, dict[str, dict[str, Tensor]]], tuple[dict[str, bytes], str]]
+    def panels(self, pair: Pair, shown: list[RowImages]) -> dict[str, Tensor]:
+        """What it shows of a photograph, kept with the photograph's record."""
+        return {}
+
+    def write(self, results: Results, panels: dict[str, dict[str, Tensor]]) -> tuple[dict[str, bytes], str]:
+        """Its files, by name, and its part of the page, from the results and the panels of all photographs."""
+        return {}, ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Evaluation:
     lpips: LPIPS | None
     truncate: bool
     notes: list[str]
-    addition: Addition | None = None
+    addition: Addition
 
 
 class Report(NamedTuple):
@@ -185,8 +184,7 @@ def _measure(
     }
     seen = files.index < work.settings.pictures
     pictures = photograph_section(pair, shown, figures, work.lpips is not None) if seen else ""
-    panels = work.addition.panels(pair, shown) if work.addition else {}
-    records.add(files.name, fingerprint, record, pictures, panels)
+    records.add(files.name, fingerprint, record, pictures, work.addition.panels(pair, shown))
 
 
 def _measure_methods(
@@ -219,10 +217,7 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
     if plot is not None:
         contents["sweep.png"] = plot
     names = [record["name"] for record in results.records]
-    added: dict[str, bytes] = {}
-    chapter = ""
-    if work.addition:
-        added, chapter = work.addition.write(results, {name: records.panels(name) for name in names})
+    added, chapter = work.addition.write(results, {name: records.panels(name) for name in names})
     paths = []
     for name, content in (added | contents).items():
         with atomic_path(work.output / name) as path:

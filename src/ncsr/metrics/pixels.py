@@ -69,30 +69,13 @@ def of_rounded(
     dtype: torch.dtype,
     convert: Callable[[Tensor], Tensor] = lambda image: image,
 ) -> Tensor:
-    """A measure between every sample and the photograph, both rounded to 8 bits.
-
-    Args:
-        measure: of two images in [0, 1], to (...,).
-        samples: (n, ..., 3, H, W), floating point in [0, 1] or uint8.
-        hr: (..., 3, H, W), the photograph, likewise.
-        dtype: floating point, to compute in.
-        convert: of both images in [0, 1] before they are compared, to luma for example.
-
-    Returns:
-        (n, ...) the measures, stacked.
-    """
+    """A measure of every sample and the photograph, both rounded to 8 bits, in [0, 1], then converted (`luma`)."""
     photograph = convert(rounded(hr, dtype))
     return each_sample(lambda image: measure(convert(rounded(image, dtype)), photograph), samples, hr)
 
 
 def check_comparable(a: Tensor, b: Tensor, measure: str) -> None:
-    """Raise InputError unless two images are floating point and agree in channels, height and width.
-
-    Args:
-        a: (..., C, H, W).
-        b: the same; axes before the channels may broadcast.
-        measure: its name, for the message.
-    """
+    """Raise InputError unless a measure's images (..., C, H, W) are floating point and agree in C, H and W."""
     if a.shape[-3:] != b.shape[-3:]:
         raise InputError(
             f"images to be compared must have the same (channels, height, width), got {tuple(a.shape[-3:])} and "

@@ -251,18 +251,26 @@ class BitsPerDim(ImageMeans):
         self._add(dequantised_bits_per_dim(space, hr, seed))
 
 
-class TextureDistance(_Measure):
+class _SetMeasure(_Measure):
+    """A measure of all samples against all photographs, with a state of the same kind for either side."""
+
+    sampled: Tensor
+    photographed: Tensor
+
+    def _add_states(self, empty: Tensor, merge: str | Callable[[Tensor], Tensor]) -> None:
+        for name in ("sampled", "photographed"):
+            self.add_state(name, empty.clone(), dist_reduce_fx=merge)
+
+
+class TextureDistance(_SetMeasure):
     """Texture distance between all samples and all photographs; the state is two tables of 16384 patches (20 MB)."""
 
     higher_is_better = False
-    sampled: Tensor
-    photographed: Tensor
 
     def __init__(self, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.seed = seed
-        for name in ("sampled", "photographed"):
-            self.add_state(name, empty_table(), dist_reduce_fx=first_patches)
+        self._add_states(empty_table(), first_patches)
 
     def update(self, samples: Tensor, hr: Tensor, lr: Tensor | None = None) -> None:
         """Offer the patches of samples (n, ..., 3, H, W) and of photographs (..., 3, H, W)."""
@@ -276,22 +284,18 @@ class TextureDistance(_Measure):
         return {"texture_distance": torch.tensor(texture_distance(patches, photographs, self.seed))}
 
 
-class SmoothBlockGrain(_Measure):
+class SmoothBlockGrain(_SetMeasure):
     """Grain in the photographs' smooth blocks; the state is two histograms (2 MB) of 1024 bins per grey level.
 
     So the medians are within half a bin of those that `grain` takes from all blocks at once.
     """
 
-    sampled: Tensor
-    photographed: Tensor
     _bins = 1024  # per grey level
     _levels = 128  # a deviation of luma is at most 109.5
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        for name in ("sampled", "photographed"):
-            counts = torch.zeros(self._levels * self._bins, dtype=torch.int64)
-            self.add_state(name, counts, dist_reduce_fx="sum")
+        self._add_states(torch.zeros(self._levels * self._bins, dtype=torch.int64), "sum")
 
     def update(self, samples: Tensor, hr: Tensor, lr: Tensor | None = None) -> None:
         """Count the blocks of samples (n, ..., 3, H, W) of photographs (..., 3, H, W)."""

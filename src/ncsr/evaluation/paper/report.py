@@ -6,6 +6,8 @@ import csv
 import hashlib
 import io
 import json
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,26 +48,14 @@ class Grid(NamedTuple):
         return any(pair.paper != NONE for _, pairs in self.lines for pair in pairs)
 
 
-class Comparison(NamedTuple):
-    """Everything that a table or figure is made of.
-
-    Attributes:
-        item: the paper's table or figure.
-        methods: that stand for its rows.
-        results: of the evaluation.
-        panels: what a figure shows, by photograph.
-        grid: its figures.
-        differences: a sentence for everything that differs from the paper.
-        cards: what the models' cards say of their training, by model.
-    """
+@dataclass(frozen=True)
+class Comparison:
+    """A table or figure of the paper, the methods that stand for its rows, and their results; panels by photograph."""
 
     item: Item
     methods: list[MethodForRow]
     results: Results
     panels: dict[str, Panels]
-    grid: Grid
-    differences: list[str]
-    cards: dict[str, str]
 
     @property
     def rows(self) -> dict[str, Row]:
@@ -77,34 +67,40 @@ class Comparison(NamedTuple):
         """The names of the item's measures."""
         return [column.measure for column in self.item.columns]
 
+    @cached_property
+    def grid(self) -> Grid:
+        """All figures, the paper's and ours."""
+        make = table_grid if self.item.kind == "table" else figure_grid
+        return make(self.item, self.methods, self.results)
 
-def paper_addition(item: Item, methods: list[MethodForRow]) -> Addition:
+    @cached_property
+    def differences(self) -> list[str]:
+        """A sentence for everything that differs from the paper."""
+        return differences(self.item, self.methods, self.results)
+
+    @cached_property
+    def cards(self) -> dict[str, str]:
+        """What the models' cards say of their data and training, by model."""
+        return {m.method.row.model.removesuffix(ENCODER): text for m in self.methods if (text := card(m))}
+
+
+class PaperAddition(Addition):
     """What a table or figure adds to the report of an evaluation."""
 
-    def panels(pair: Pair, shown: list[RowImages]) -> Panels:
-        return {} if item.kind == "table" else panels_of(item, methods, pair, shown)
+    def __init__(self, item: Item, methods: list[MethodForRow]) -> None:
+        self.name, self._item, self._methods = item.name, item, methods
 
-    def write(results: Results, kept: dict[str, Panels]) -> tuple[dict[str, bytes], str]:
-        return _files_and_html(item, methods, results, kept)
+    def panels(self, pair: Pair, shown: list[RowImages]) -> Panels:
+        """What a figure shows of a photograph."""
+        return {} if self._item.kind == "table" else panels_of(self._item, self._methods, pair, shown)
 
-    return Addition(item.name, panels, write)
-
-
-def _files_and_html(
-    item: Item, methods: list[MethodForRow], results: Results, panels: dict[str, Panels]
-) -> tuple[dict[str, bytes], str]:
-    """The files of a table or figure, by name, and its part of the page."""
-    grid = table_grid(item, methods, results) if item.kind == "table" else figure_grid(item, methods, results)
-    cards = {m.method.row.model.removesuffix(ENCODER): text for m in methods if (text := card(m))}
-    made = Comparison(item, methods, results, panels, grid, differences(item, methods, results), cards)
-    files, png = {}, None
-    if item.kind == "table":
-        files[f"{item.name}.csv"] = _csv(made).encode()
-    else:
-        png = files[f"{item.name}.png"] = draw(item, panels, results.records, methods)
-    files[f"{item.name}.md"] = _markdown(made).encode()
-    files[f"{item.name}.json"] = _json(made).encode()
-    return files, _html(made, png)
+    def write(self, results: Results, panels: dict[str, Panels]) -> tuple[dict[str, bytes], str]:
+        """Markdown, JSON, and a table's CSV or a figure's PNG; and HTML."""
+        made = Comparison(self._item, self._methods, results, panels)
+        png = None if self._item.kind == "table" else draw(self._item, panels, results.records, self._methods)
+        files = {"csv": _csv(made).encode()} if png is None else {"png": png}
+        files |= {"md": _markdown(made).encode(), "json": _json(made).encode()}
+        return {f"{self.name}.{suffix}": content for suffix, content in files.items()}, _html(made, png)
 
 
 def table_grid(item: Item, methods: list[MethodForRow], results: Results) -> Grid:
