@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from ncsr.data.known_sets import KnownSet, deviations
-from ncsr.data.listing import PhotoFile, find_broken, large_enough, list_photos, nothing_left
-from ncsr.data.packing import pack_photos
 from ncsr.errors import InputError
-from ncsr.images import find_photos
+
+if TYPE_CHECKING:
+    from ncsr.data.listing import PhotoFile
 
 
 def prepare(
@@ -36,6 +32,13 @@ def prepare(
 
     A packed file gives the same crops as its folders, but whole photographs are no longer decoded for them.
     """
+    from rich.progress import MofNCompleteColumn
+
+    from ncsr.data.listing import find_broken, large_enough, list_photos, nothing_left
+    from ncsr.data.packing import pack_photos
+    from ncsr.images import find_photos
+    from ncsr.runtime.progress import ProgressBar
+
     if output is None and check is None:
         raise InputError("nothing to do: give -o FILE.lmdb to pack the photographs, --check SET to check them, or both")
     files: list[PhotoFile] = []
@@ -49,12 +52,12 @@ def prepare(
         raise nothing_left(data, smallest, problems)
     names = [path.name for folder in data for path in find_photos(folder, recursive=True)]
     deviates = [] if check is None else deviations(check, names)
-    if output is None:
-        with _progress(len(files)) as advance:
-            problems += find_broken(files, advance)
-    elif not deviates:
-        with _progress(len(files)) as advance:
-            problems += pack_photos(files, output, side=side, progress=advance)
+    with ProgressBar(len(files), MofNCompleteColumn()) as bar:
+        if output is None:
+            problems += find_broken(files, bar.advance)
+        elif not deviates:
+            problems += pack_photos(files, output, side=side, progress=bar.advance)
+    if output is not None and not deviates:
         print(f"{output}: {len(names) - len(problems)} photographs, {output.stat().st_size / 1e6:.0f} MB")
     problems = deviates + problems
     for problem in problems:
@@ -63,13 +66,3 @@ def prepare(
         print(f"{check.value} is complete: {len(names)} photographs")
     if problems:
         raise typer.Exit(2 if deviates and output is not None else 1)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A bar on the terminal, and what moves it on by one photograph."""
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn
 
 from ncsr.cli.options import load_model
 from ncsr.errors import InputError
@@ -22,11 +18,11 @@ from ncsr.evaluation.pairs import PhotographFiles
 from ncsr.evaluation.plots import check_matplotlib, is_sweep
 from ncsr.evaluation.protocol import MADE, ROUNDED, TRUNCATED, Protocol, Settings
 from ncsr.evaluation.run import Addition, Evaluation, Report, evaluate
-from ncsr.evaluation.run import Progress as ReportProgress
 from ncsr.metrics import LPIPS, load_lpips
 from ncsr.model import NCSR
 from ncsr.runtime.device import pick_device
 from ncsr.runtime.files import make_folder
+from ncsr.runtime.progress import ProgressBar
 from ncsr.runtime.torchrun import Processes
 
 
@@ -121,8 +117,9 @@ def write_report(
     report = Report([], [], [])
     if photographs:
         make_folder(output)
-        with progress_bar(len(photographs[processes.rank :: processes.world]), processes) as progress:
-            report = evaluate(work, processes, progress)
+        share = len(photographs[processes.rank :: processes.world])
+        with ProgressBar(share, MofNCompleteColumn(), shown=processes.rank == 0) as bar:
+            report = evaluate(work, processes, bar.update)
     if processes.rank:
         return 0
     for sentence in dict.fromkeys([*work.notes, *report.warnings, *report.failures]):
@@ -160,35 +157,3 @@ def load_model_or_encoder(argument: str, scale: int | None, device: str, precisi
     if not argument.endswith(ENCODER):
         return model, []
     return encoder_alone(model), [] if model.flow is None else [encoder_note(argument)]
-
-
-@contextmanager
-def progress_bar(total: int, processes: Processes) -> Iterator[ReportProgress]:
-    """A progress bar on standard error with the time left; of several processes, the first one's share.
-
-    Args:
-        total: photographs of this process.
-        processes: only rank 0 shows it.
-    """
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    silent = not console.is_terminal or processes.rank > 0
-    with Progress(*columns, console=console, transient=True, disable=silent, speed_estimate_period=36000) as bar:
-        task = bar.add_task("", total=total)
-        started = False
-
-        def advance(name: str, done: float) -> None:
-            nonlocal started
-            if not started:  # what was done before took no time
-                bar.reset(task, total=total, completed=done)  # type: ignore[arg-type]
-                started = True
-            bar.update(task, description=escape(name), completed=done)
-
-        yield advance

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from ncsr.errors import InputError, needs_extra
-from ncsr.pretrained.load import find_model
 
 
 def train(
@@ -52,6 +50,7 @@ def train(
     OUTPUT gets checkpoints, the model, a TensorBoard log and log.jsonl. Ctrl-C and SIGTERM save before they end
     the run. Several processes: torchrun --nproc-per-node N -m ncsr train ...
     """
+    from ncsr.pretrained.load import find_model
     from ncsr.training.recipe import load_recipe, recipe_names
 
     if recipe == "list":
@@ -98,6 +97,9 @@ def train(
 
 
 def _override(change: str) -> tuple[str, Any]:
+    """The key and the value of one --set."""
+    import yaml
+
     key, equals, value = change.partition("=")
     if not equals or not key:
         raise InputError(f"--set takes KEY=VALUE, got {change!r}")

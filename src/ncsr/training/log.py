@@ -13,10 +13,10 @@ from types import TracebackType
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from ncsr.runtime.progress import ProgressBar
 from ncsr.training.recipe import Recipe
 from ncsr.training.trainer import StepResult
 
@@ -41,31 +41,22 @@ class TrainingLog:
         self._recipe = recipe
         self._unit = "L1" if recipe.objective == "l1" else "bits/dim"
         self._explained = recipe.objective == "l1"
-        self._console = Console(stderr=True)
         _drop_after(run / LOG, start)
         self._log = (run / LOG).open("a", encoding="utf-8", buffering=1)
         self._board = SummaryWriter(str(run), purge_step=start + 1)
-        self._bar = Progress(
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=recipe.steps, completed=start)
-        self._bar.start()
+        self._bar = ProgressBar(recipe.steps, MofNCompleteColumn())
         self._first, self._began, self._last_line = start, time.monotonic(), time.monotonic()
         self._smooth: float | None = None
 
     def __enter__(self) -> TrainingLog:
+        self._bar.__enter__()
+        self._bar.update("", self._first)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._bar.__exit__(kind, error, trace)
         self._board.close()
         self._log.close()
 
@@ -95,8 +86,8 @@ class TrainingLog:
             f"{'none' if self._smooth is None else format(self._smooth, '.4f')} {self._unit}{parts}, "
             f"{rate * self._recipe.batch:.1f} crops/s, rate {result.rate:.1e}, {peak_memory_gib():.1f} GiB"
         )
-        self._bar.update(self._task, completed=step, description=text)
-        if not self._console.is_terminal and (now - self._last_line > _EVERY or step == self._recipe.steps):
+        self._bar.update(text, step)
+        if step == self._recipe.steps or (not self._bar.shown and now - self._last_line > _EVERY):
             self._last_line = now
             left = (self._recipe.steps - step) / max(rate, 1e-9) / 60
             self.print(f"step {step} of {self._recipe.steps}: {text}, {left:.0f} min left")
@@ -121,7 +112,7 @@ class TrainingLog:
 
     def print(self, text: str) -> None:
         """Print a line to standard error, above the progress bar."""
-        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._bar.print(text, error=True)
 
 
 def peak_memory_gib() -> float:

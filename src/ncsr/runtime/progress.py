@@ -1,0 +1,66 @@
+"""A progress bar on standard error, and lines that are printed past it."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class ProgressBar:
+    """A context with a bar that tells how much is done, the time taken and left, and what is at work.
+
+    Args:
+        total: what is to be done, in the unit of the updates; None if that is unknown.
+        count: how what is done is written; None: in per cent.
+        shown: False hides the bar; so does a standard error that is no terminal.
+    """
+
+    def __init__(self, total: float | None, count: ProgressColumn | None = None, shown: bool = True) -> None:
+        console = Console(stderr=True)
+        self.shown = shown and console.is_terminal
+        self._bar = Progress(
+            BarColumn(bar_width=20),
+            count or TextColumn("{task.percentage:3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            disable=not self.shown,
+            speed_estimate_period=36000,  # a photograph may take hours
+        )
+        self._task, self._total, self._started = self._bar.add_task("", total=total), total, False
+
+    def __enter__(self) -> ProgressBar:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, text: str, done: float, restart: bool = False) -> None:
+        """Show what is at work, and how much is done.
+
+        What was done before the first update, or before one with `restart`, is an earlier run's: it took no time.
+        """
+        if restart or not self._started:
+            self._bar.reset(self._task, total=self._total, completed=done)  # type: ignore[arg-type]
+            self._started = True
+        self._bar.update(self._task, description=text, completed=done)
+
+    def advance(self) -> None:
+        """One more is done."""
+        self._bar.advance(self._task)
+
+    def print(self, *lines: object, error: bool = False) -> None:
+        """Print lines as they are to standard output, or to standard error, whatever these are."""
+        self._bar.stop()
+        print(*lines, sep="\n", file=sys.stderr if error else sys.stdout, flush=True)
+        self._bar.start()
