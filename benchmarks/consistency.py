@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ from ncsr.images import photo_from_array, read_photo, source_of, write_pixels
 from ncsr.metrics import lr_psnr
 from ncsr.model import NCSR
 from ncsr.pretrained.load import load
+from ncsr.upscaling.canvas import canvas_from_rows
 from ncsr.upscaling.image import enlarge
+from ncsr.upscaling.tile_size import choose_side
 from ncsr.upscaling.tiling import SampleRequest
 
 
@@ -31,17 +34,21 @@ def measure(
     """Print a line on one photograph; returns each sample's LR-PSNR (dB) and mean change (grey levels)."""
     lr = read_pair(files, model.config.scale).lr
     source = source_of(photo_from_array(lr.permute(1, 2, 0).numpy()))
-    plain = enlarge(source, model, SampleRequest(n, temperature, 0), np.uint8).canvas
+    request, side = SampleRequest(n, temperature, 0), choose_side(model, *source.size, None)
     start = time.perf_counter()
-    made = enlarge(source, model, SampleRequest(n, temperature, 0), np.uint8, consistent=True)
-    seconds = time.perf_counter() - start
-    before, after, changes = [], [], []
-    for k, (_, change) in enumerate(made.consistency):
+    (made,) = enlarge([source], model, request, side, [np.uint8], consistent=True)
+    shape, before, after, changes = made.canvas.shape[1:], [], [], []
+    assert made.projection is not None
+    for k in range(n):
+        drawn = partial(made.canvas.rows, k)
+        canvas = canvas_from_rows(made.rows(k), shape, np.uint8)
+        changes.append(made.projection.measure(drawn, partial(canvas.rows, 0)).change)
         written = folder / "sample.png"
-        write_pixels(written, made.canvas.pixels(k, np.uint8), None, None)
+        write_pixels(written, canvas.pixels(0), None, None)
         after.append(lr_psnr(read_photo(written).rgb, lr).item())
-        before.append(lr_psnr(plain.rows(k, 0, plain.shape[1]), lr).item())
-        changes.append(change)
+        plain = canvas_from_rows(drawn, shape, np.uint8)
+        before.append(lr_psnr(plain.rows(0, 0, shape[0]), lr).item())
+    seconds = time.perf_counter() - start
     print(
         f"{files.name}: LR-PSNR {np.mean(before):.1f} dB before, {np.mean(after):.1f} after (least {min(after):.1f}); "
         f"changed by {np.mean(changes):.2f} grey levels (most {max(changes):.2f}); {seconds / n:.1f} s a sample in all",

@@ -16,7 +16,7 @@ import ncsr
 import ncsr.runtime.memory
 from ncsr.images import photo_from_array, source_of
 from ncsr.runtime.memory import resident
-from ncsr.upscaling.estimate import plan
+from ncsr.upscaling.estimate import estimate
 from ncsr.upscaling.tile_size import tile_bytes
 from ncsr.upscaling.tiling import SampleRequest
 from tests.conftest import TINY, scene8
@@ -50,18 +50,18 @@ def test_memory_is_as_planned(tmp_path: Path, height: int, width: int, how: list
 
 def test_too_small_a_photograph(tiny_model: ncsr.NCSR) -> None:
     with pytest.raises(ncsr.InputError, match="20 x 3 pixels: the smallest that can be enlarged is 4 x 4"):
-        plan(source_of(photo_from_array(scene8(3, 20))), tiny_model, SampleRequest(1, 0.8, 0), ".png")
+        estimate(source_of(photo_from_array(scene8(3, 20))), tiny_model, SampleRequest(1, 0.8, 0), ".png")
 
 
 def test_parts_of_a_plan(tiny_model: ncsr.NCSR) -> None:
     source = source_of(photo_from_array(scene8(40, 200)))
-    whole = plan(source, tiny_model, SampleRequest(3, 0.8, 0), ".png")
+    whole = estimate(source, tiny_model, SampleRequest(3, 0.8, 0), ".png")
     assert (whole.tiles, whole.side, whole.scratch) == (1, 200, 0)
     assert whole.seconds > 0
     assert 0 < whole.memory - resident() < tile_bytes(TINY, 40 * 200, False) + 2**27
-    tiled = plan(source, tiny_model, SampleRequest(3, 0.8, 0, 16), ".png")
+    tiled = estimate(source, tiny_model, SampleRequest(3, 0.8, 0, 16), ".png")
     assert (tiled.tiles, tiled.side, tiled.scratch) == (3 * 13, 16, 3 * 160 * 800 * 3)
-    consistent = plan(source, tiny_model, SampleRequest(3, 0.8, 0, 16), ".png", consistent=True)
-    assert consistent.scratch == (3 + 1) * 160 * 800 * 3 * 2
+    consistent = estimate(source, tiny_model, SampleRequest(3, 0.8, 0, 16), ".png", consistent=True)
+    assert consistent.scratch == 3 * 160 * 800 * 3 * 2
     deep = source_of(photo_from_array(scene8(40, 200, 4).astype(np.uint16) * 257))
-    assert plan(deep, tiny_model, SampleRequest(1, 0.8, 0, 16), ".tif").scratch == 160 * 800 * 4 * 2
+    assert estimate(deep, tiny_model, SampleRequest(1, 0.8, 0, 16), ".tif").scratch == 160 * 800 * 4 * 2

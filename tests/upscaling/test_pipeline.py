@@ -1,10 +1,8 @@
-"""Folders: trees that are mirrored, records of what is done, batches, and writing behind."""
+"""Folders: trees that are mirrored, manifests of what is done, and batches."""
 
 from __future__ import annotations
 
-import json
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-import ncsr
-from ncsr.images import photo_from_array, source_of
-from ncsr.runtime.threads import BackgroundWriter
 from ncsr.space import FlowSpace
-from ncsr.upscaling.grouping import group_by_key
-from ncsr.upscaling.image import enlarge, enlarge_together
-from ncsr.upscaling.manifest import is_up_to_date, recorded, remove_manifest, write_manifest
-from ncsr.upscaling.tiling import SampleRequest
-from tests.conftest import Command, Result, scene, scene8
+from tests.conftest import Command, Result, scene8
 
 
 @pytest.fixture
@@ -92,27 +83,6 @@ def test_batches_give_what_the_photographs_give_alone(
         for path in alone:
             together = np.asarray(Image.open(tmp_path / "out" / inside / path.name)).astype(int)
             assert abs(together - np.asarray(Image.open(path)).astype(int)).max() <= 1
-
-
-@pytest.mark.parametrize("consistent", [False, True])
-def test_a_batch_of_unlike_photographs(tiny_model: ncsr.NCSR, consistent: bool) -> None:
-    arrays = [
-        scene8(7, 9, seed=0),
-        scene8(7, 9, 4, seed=1),
-        scene8(7, 9, 1, seed=2)[..., 0],
-        (scene(7, 9, seed=3) * 65535).astype(np.uint16),
-    ]
-    sources = [source_of(photo_from_array(array)) for array in arrays]
-    dtypes = [np.uint16 if source.bits == 16 else np.uint8 for source in sources]
-    drawing = SampleRequest(2, 0.8, 5)
-    made = enlarge_together(sources, tiny_model, drawing, dtypes, consistent=consistent)
-    for source, dtype, together in zip(sources, dtypes, made, strict=True):
-        alone = enlarge(source, tiny_model, drawing, dtype, consistent=consistent)
-        assert together.canvas.shape == alone.canvas.shape
-        assert len(together.consistency) == len(alone.consistency) == 2 * consistent
-        for k in range(2):
-            a, b = (result.canvas.rows(k, 0, 28) for result in (together, alone))
-            assert torch.equal(a, b)
 
 
 def test_one_bad_photograph_of_a_batch(
@@ -206,87 +176,3 @@ def test_a_file_of_the_same_name_is_not_a_record(upscale: Command, tree: Path, t
     assert len(upscale(tree / "a.png", "-o", out, "-n", 1, "--seed", 0, "--skip-existing").paths) == 1
     upscale(tree / "a.png", "-o", out, "-n", 1, "--seed", 1)  # takes the record away
     assert len(upscale(tree / "a.png", "-o", out, "-n", 1, "--seed", 0, "--skip-existing").paths) == 1
-
-
-def test_records(tmp_path: Path) -> None:
-    target, settings = tmp_path / "photo.png", {"seed": 3}
-    results = [tmp_path / "photo_s0.png", tmp_path / "photo_s1.png"]
-    for result in results:
-        result.write_text("pixels")
-    assert recorded(target) == {}
-    assert not is_up_to_date(target, settings, results)
-    write_manifest(target, settings, results)
-    assert is_up_to_date(target, settings, results)
-    assert recorded(target) == settings
-    assert not is_up_to_date(target, {"seed": 4}, results)
-    assert not is_up_to_date(target, settings, results[:1])
-    assert not is_up_to_date(target, settings, [*results, target])
-    json.loads((tmp_path / ".ncsr" / "photo.png.json").read_text())
-    results[1].write_text("half")
-    assert not is_up_to_date(target, settings, results)
-    remove_manifest(target)
-    remove_manifest(target)
-    assert recorded(target) == {}
-
-
-def test_gathered() -> None:
-    def run(text: str, most: int, window: int) -> list[str]:
-        keys = {"-": None}
-        return ["".join(g) for g in group_by_key(text, lambda c: keys.get(c, c), lambda c: most, window)]
-
-    assert run("aabab", 3, 9) == ["aaa", "bb"]
-    assert run("abababab", 3, 9) == ["aaa", "bbb", "a", "b"]
-    assert run("a-b-a", 3, 9) == ["-", "-", "aa", "b"]
-    assert sorted("".join(run("abcda", 3, 3))) == sorted("abcda")
-    assert run("aababaa", 9, 3) == ["aa", "b", "aa", "b", "a"]  # aab, aba, a
-    assert run("", 3, 3) == []
-
-
-def test_gathered_keeps_few_waiting() -> None:
-    taken: list[int] = []
-    groups = group_by_key((taken.append(i) or i for i in range(100)), lambda i: i, lambda i: 2, 5)  # type: ignore[func-returns-value]
-    next(groups)
-    assert len(taken) == 5
-
-
-def test_behind_works_in_order_while_the_caller_goes_on() -> None:
-    gate, done = threading.Event(), []
-
-    def work(i: int) -> int:
-        gate.wait(10)
-        done.append(i)
-        return i
-
-    with BackgroundWriter[int]() as writer:
-        for i in range(4):
-            assert list(writer.submit(lambda i=i: work(i))) == []  # type: ignore[misc]
-        assert done == []
-        gate.set()
-        results = [r for i in range(4, 9) for r in writer.submit(lambda i=i: work(i))]  # type: ignore[misc]
-        results += writer.drain()
-    assert results == done == list(range(9))
-
-
-def test_behind_raises_and_drops_what_has_not_begun() -> None:
-    gate, done = threading.Event(), []
-
-    def broken() -> None:
-        raise ValueError("broken")
-
-    def interrupted() -> None:
-        with BackgroundWriter[None]() as writer:
-            list(writer.submit(lambda: gate.wait(10) and None))
-            list(writer.submit(lambda: done.append(1)))
-            threading.Timer(0.2, gate.set).start()
-            raise KeyboardInterrupt
-
-    def failing() -> None:
-        with BackgroundWriter[None]() as writer:
-            list(writer.submit(broken))
-            list(writer.drain())
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert done == []
-    with pytest.raises(ValueError, match="broken"):
-        failing()

@@ -1,4 +1,4 @@
-"""Journals: what a stopped run left counts, if it is the same run."""
+"""Resume logs: what a stopped run left counts, if it is the same run."""
 
 from __future__ import annotations
 
@@ -7,61 +7,65 @@ from pathlib import Path
 import pytest
 
 from ncsr import InputError
-from ncsr.upscaling.resume_log import ResumeLog, read_settings
+from ncsr.upscaling.resume_log import ResumeLog, resumable_seed, scratch_folder
 
 _SETTINGS = {"seed": 3, "shape": [1, 2, 3, 4]}
 
 
 def _written(path: Path) -> ResumeLog:
-    journal = ResumeLog(path, _SETTINGS)
-    assert not journal.resumed
-    journal.add_tile(0, (0, 0, 16, 16), [])
-    journal.add_tile(0, (0, 16, 16, 32), [1, 2])
-    journal.add_tile(1, (0, 0, 16, 16), [2])
-    journal.add_finished(0, [61.5, float("inf")])
-    return journal
+    log = ResumeLog(path, _SETTINGS)
+    assert not log.resumed
+    log.add_tile(0, (0, 0, 16, 16), [])
+    log.add_tile(0, (0, 16, 16, 32), [1, 2])
+    log.add_tile(1, (0, 0, 16, 16), [2])
+    return log
 
 
-def test_a_journal_remembers(tmp_path: Path) -> None:
-    written = _written(tmp_path / "journal")
-    for journal in (written, ResumeLog(tmp_path / "journal", _SETTINGS)):
-        assert journal.has_tile(0, (0, 16, 16, 32))
-        assert journal.has_tile(0, (8, 16, 16, 24))  # a part of it
-        assert not journal.has_tile(0, (8, 8, 16, 24))
-        assert not journal.has_tile(1, (0, 16, 16, 32))
-        assert [journal.bad(attempt) for attempt in range(3)] == [[1, 2], [2], []]
-        assert journal.finished(0) == [61.5, float("inf")]
-        assert journal.finished(1) is None
-    assert journal.resumed
-    assert read_settings(tmp_path / "journal") == _SETTINGS
-    assert read_settings(tmp_path / "none") is None
+def test_a_log_remembers(tmp_path: Path) -> None:
+    written = _written(tmp_path)
+    for log in (written, ResumeLog(tmp_path, _SETTINGS)):
+        assert log.has_tile(0, (0, 16, 16, 32))
+        assert log.has_tile(0, (8, 16, 16, 24))  # a part of it
+        assert not log.has_tile(0, (8, 8, 16, 24))
+        assert not log.has_tile(1, (0, 16, 16, 32))
+        assert [log.bad(attempt) for attempt in range(3)] == [[1, 2], [2], []]
+    assert log.resumed
 
 
 def test_other_settings_start_anew(tmp_path: Path) -> None:
-    _written(tmp_path / "journal")
-    journal = ResumeLog(tmp_path / "journal", {**_SETTINGS, "seed": 4})
-    assert not journal.resumed
-    assert not journal.has_tile(0, (0, 0, 16, 16))
-    assert read_settings(tmp_path / "journal") == {**_SETTINGS, "seed": 4}
+    _written(tmp_path)
+    log = ResumeLog(tmp_path, {**_SETTINGS, "seed": 4})
+    assert not log.resumed
+    assert not log.has_tile(0, (0, 0, 16, 16))
+
+
+def test_the_seed_to_go_on_with(tmp_path: Path) -> None:
+    target = tmp_path / "photo.png"
+    assert resumable_seed(target) is None
+    scratch_folder(target).mkdir()
+    _written(scratch_folder(target))
+    assert resumable_seed(target) == 3
+    (scratch_folder(target) / "journal.jsonl").write_text("[1]\n")
+    assert resumable_seed(target) is None
 
 
 @pytest.mark.parametrize("cut", [1, 5])
 def test_a_line_cut_short_does_not_count(tmp_path: Path, cut: int) -> None:
-    path = tmp_path / "journal"
-    _written(path)
+    _written(tmp_path)
+    path = tmp_path / "journal.jsonl"
     path.write_text(path.read_text()[:-cut])
-    journal = ResumeLog(path, _SETTINGS)
-    assert journal.resumed
-    assert journal.finished(0) is None
-    assert journal.bad(1) == [2]
-    journal.add_finished(5, [1.0, 2.0])
-    assert ResumeLog(path, _SETTINGS).finished(5) == [1.0, 2.0]
+    log = ResumeLog(tmp_path, _SETTINGS)
+    assert log.resumed
+    assert log.bad(0) == [1, 2]
+    assert not log.has_tile(1, (0, 0, 16, 16))
+    log.add_tile(2, (0, 0, 4, 4), [5])
+    assert ResumeLog(tmp_path, _SETTINGS).bad(2) == [5]
 
 
 def test_without_a_file_and_where_none_can_be(tmp_path: Path) -> None:
-    journal = ResumeLog()
-    journal.add_tile(0, (0, 0, 4, 4), [])
-    assert journal.has_tile(0, (0, 0, 4, 4))
-    assert not journal.resumed
+    log = ResumeLog()
+    log.add_tile(0, (0, 0, 4, 4), [])
+    assert log.has_tile(0, (0, 0, 4, 4))
+    assert not log.resumed
     with pytest.raises(InputError, match="cannot write"):
-        ResumeLog(tmp_path / "missing" / "journal", _SETTINGS)
+        ResumeLog(tmp_path / "missing", _SETTINGS)

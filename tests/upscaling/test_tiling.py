@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ncsr import NCSR, EncoderConfig, InputError, ModelConfig, SamplingError
-from ncsr.space import ATTEMPTS, FlowSpace
+from ncsr.space import ATTEMPTS, FlowSpace, check_sampling
 from ncsr.upscaling import tile_size, tiling
 from ncsr.upscaling.resume_log import ResumeLog
 from ncsr.upscaling.tile_size import OVERLAP, choose_side, tile_bytes
-from ncsr.upscaling.tiling import SampleRequest, Tile, draw_tiles, sample_image, tiles
+from ncsr.upscaling.tiling import SampleRequest, Tile, draw_tiles, tiles
 from tests.conftest import TINY, scene
 
 _GRAY_LEVEL = 1 / 255
@@ -22,6 +22,33 @@ _GRAY_LEVEL = 1 / 255
 
 def _lr(height: int, width: int) -> Tensor:
     return torch.from_numpy(scene(height, width)).permute(2, 0, 1).float()
+
+
+def sample_image(
+    model: NCSR,
+    lr: Tensor,
+    n: int,
+    temperature: float | None = None,
+    seed: int | None = None,
+    tile: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    warn: Callable[[str], None] = lambda message: None,
+) -> Tensor:
+    """n samples of one LR image (3, h, w), drawn in tiles, (n, 3, s h, s w) in [0, 1]."""
+    temperature = model.config.temperature if temperature is None else temperature
+    request = SampleRequest(n, temperature, check_sampling(n, temperature, seed), tile)
+    scale, (height, width) = model.config.scale, lr.shape[-2:]
+    side = choose_side(model, height, width, tile)
+    images = torch.empty(n, 3, scale * height, scale * width)
+
+    def read(part: Tile) -> Tensor:
+        top, left, bottom, right = part.window
+        return lr[None, :, top:bottom, left:right]
+
+    drawn = draw_tiles(model, (1, height, width), side, read, request, ResumeLog(), progress, warn)
+    for part, k, image in drawn:
+        images[k, :, scale * part.top : scale * part.bottom, scale * part.left : scale * part.right] = image[0]
+    return images.clamp_(0, 1)
 
 
 @pytest.mark.parametrize(
@@ -200,16 +227,8 @@ def test_tiles_are_halved_when_memory_runs_out(
     whole = sample_image(tiny_model, lr, 2, 0.8, 3)
     tried = _hungry(monkeypatch, 50 * 50, error)
     said: list[str] = []
-    images = torch.empty_like(whole)
-    drawing = SampleRequest(2, 0.8, 3)
-
-    def read(tile: Tile) -> Tensor:
-        top, left, bottom, right = tile.window
-        return lr[:, top:bottom, left:right]
-
-    for tile, k, image in draw_tiles(tiny_model, (60, 64), read, drawing, ResumeLog(), say=said.append):
-        images[k, :, 4 * tile.top : 4 * tile.bottom, 4 * tile.left : 4 * tile.right] = image
-    assert (images.clamp(0, 1) - whole).abs().max() < _GRAY_LEVEL
+    images = sample_image(tiny_model, lr, 2, 0.8, 3, warn=said.append)
+    assert (images - whole).abs().max() < _GRAY_LEVEL
     assert said == ["memory ran out: going on with tiles of 32 LR pixels"]
     assert tried[0] == 60 * 64
     assert max(tried[1:]) == 48 * 48
@@ -227,35 +246,6 @@ def test_an_explicit_tile_is_obeyed_and_the_smallest_is_the_end(
     _hungry(monkeypatch, 4, MemoryError())
     with pytest.raises(InputError, match=r"tiles of 16 LR pixels: .*; close other programs or take a smaller model"):
         sample_image(tiny_model, _lr(60, 64), 1, 0.8, 3)
-
-
-def test_no_memory_for_the_smallest_tile_is_said_first(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tile_size, "available", lambda device: 10 * 2**20)
-    with pytest.raises(InputError, match=r"not enough memory for tiles of 16 LR pixels: .* 10 MiB are free"):
-        choose_side(tiny_model, 100, 100, None)
-    assert choose_side(tiny_model, 100, 100, 32) == 32
-    needed = tile_size.tiles_bytes(tiny_model, 100, 100, 16)
-    monkeypatch.setattr(tile_size, "available", lambda device: needed)
-    assert choose_side(tiny_model, 100, 100, None) == 16
-
-
-@pytest.mark.parametrize(("height", "width", "side"), [(40, 61, 64), (40, 61, 40), (90, 200, 60), (33, 33, 32)])
-def test_memory_is_that_of_the_largest_window(tiny_model: NCSR, height: int, width: int, side: int) -> None:
-    largest = max(tile.pixels for tile in tiles(height, width, side))
-    more = 1 if side >= width else 1.4
-    assert tile_size.tiles_bytes(tiny_model, height, width, side) == int(more * tile_bytes(TINY, largest, False))
-
-
-def test_less_memory_smaller_tiles(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
-    sides = []
-    for mebibytes in (100, 200, 300, 4000):
-        monkeypatch.setattr(tile_size, "available", lambda device, free=mebibytes: free * 2**20)
-        sides.append(choose_side(tiny_model, 300, 400, None))
-        assert sides[-1] == 16 or tile_size.tiles_bytes(tiny_model, 300, 400, sides[-1]) <= mebibytes * 2**19
-    assert sides == sorted(set(sides))
-    assert sides[-1] == 200
-    assert choose_side(tiny_model, 100, 256, None) == 256
-    assert choose_side(tiny_model, 4, 257, None) == 132
 
 
 def test_other_errors_are_not_taken_for_memory(tiny_model: NCSR, monkeypatch: pytest.MonkeyPatch) -> None:

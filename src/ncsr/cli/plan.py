@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ncsr.cli.options import (
+    MAX_PIXELS,
     Consistent,
     Device,
     MaxPixels,
@@ -22,15 +22,9 @@ from ncsr.cli.options import (
     parse_tile,
 )
 from ncsr.errors import InputError
-from ncsr.images import MAX_PIXELS, find_photos, open_photo
-from ncsr.runtime.memory import available
-from ncsr.runtime.remote import Remote, parse_location
-from ncsr.runtime.timing import duration
-from ncsr.space import check_sampling
-from ncsr.upscaling.estimate import Plan
-from ncsr.upscaling.estimate import plan as make_plan
-from ncsr.upscaling.job import error_message
-from ncsr.upscaling.tiling import SampleRequest
+
+if TYPE_CHECKING:
+    from ncsr.upscaling.estimate import Estimate
 
 
 def plan(
@@ -47,22 +41,37 @@ def plan(
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Warn what `ncsr upscale` would take: tiles, memory, room on disk, and time, by trying it on a small part."""
+    from ncsr.images import find_photos, open_photo
+    from ncsr.runtime.memory import available
+    from ncsr.runtime.remote import Remote, parse_location
+    from ncsr.runtime.timing import duration
+    from ncsr.space import check_sampling
+    from ncsr.upscaling.estimate import estimate
+    from ncsr.upscaling.job import error_message
+    from ncsr.upscaling.paths import result_suffix
+    from ncsr.upscaling.tiling import SampleRequest
+
     check_sampling(samples, 0.0, 0)
     network = load_model(model, scale, device, precision)
-    drawing = SampleRequest(samples, network.config.temperature, 0, parse_tile(tile))
+    request = SampleRequest(samples, network.config.temperature, 0, parse_tile(tile))
+    photos: list[Path] = []
+    for given in map(parse_location, inputs):
+        if isinstance(given, Remote):
+            raise InputError(f"{given} is a URL: plan is for files of this machine")
+        photos += find_photos(given) if given.is_dir() else [given]
     seconds, failures = [], []
-    for path in _photographs(inputs):
+    for path in photos:
         try:
             source = open_photo(path, max_pixels=max_pixels)
-            suffix = ".png" if consistent and path.suffix.lower() in (".jpg", ".jpeg") else path.suffix
-            made = make_plan(source, network, drawing, suffix, consistent=consistent)
+            suffix = result_suffix(path.suffix, consistent)
+            expected = estimate(source, network, request, suffix, consistent=consistent)
         except InputError as error:
             failures.append(error_message(path, path, error))
             continue
-        seconds.append(made.seconds)
-        print("\n".join(_lines(path, source.size, network.config.scale, samples, made)))
+        seconds.append(expected.seconds)
+        print("\n".join(_lines(path, source.size, network.config.scale, samples, expected)))
         free = available(network.device)
-        if made.memory > free:
+        if expected.memory > free:
             print(f"  that is more than the {_size(free)} that are free")
     if len(seconds) > 1:
         print(f"all {len(seconds)}: {duration(sum(seconds))}")
@@ -72,28 +81,20 @@ def plan(
         raise typer.Exit(1 if seconds else 2)
 
 
-def _photographs(inputs: Sequence[str]) -> list[Path]:
-    """The files that are named, and those in the folders that are."""
-    found: list[Path] = []
-    for given in map(parse_location, inputs):
-        if isinstance(given, Remote):
-            raise InputError(f"{given} is a URL: plan is for files of this machine")
-        found += find_photos(given) if given.is_dir() else [given]
-    return found
+def _lines(path: Path, size: tuple[int, int], scale: int, samples: int, expected: Estimate) -> list[str]:
+    """What is printed about one photograph of `size` (H, W)."""
+    from ncsr.runtime.timing import duration
 
-
-def _lines(path: Path, size: tuple[int, int], scale: int, samples: int, made: Plan) -> list[str]:
     height, width = size
     images = "1 image" if samples == 1 else f"{samples} images"
-    tiles = "in one piece" if made.tiles == 1 else f"{made.tiles} of {made.side} x {made.side} input pixels"
+    side = expected.side
     lines = [
         f"{path}: {width} x {height} -> {scale * width} x {scale * height}, {images}",
-        f"  tiles   {tiles}",
-        f"  memory  {_size(made.memory)}",
-        f"  scratch {_size(made.scratch)}",
-        f"  time    {duration(made.seconds)}",
+        f"  tiles   {'in one piece' if expected.tiles == 1 else f'{expected.tiles} of {side} x {side} input pixels'}",
+        f"  memory  {_size(expected.memory)}",
     ]
-    return [line for line in lines if made.scratch or "scratch" not in line]
+    lines += [f"  scratch {_size(expected.scratch)}"] if expected.scratch else []
+    return [*lines, f"  time    {duration(expected.seconds)}"]
 
 
 def _size(size: int) -> str:

@@ -15,7 +15,7 @@ from ncsr.evaluation.pairs import Pair
 from ncsr.evaluation.protocol import Row
 from ncsr.evaluation.results import MEASURES, arrow
 from ncsr.images import picture_of
-from ncsr.images.sheet import FULL_WHITE, deviation_map, fitted
+from ncsr.images.sheet import FULL_WHITE, deviation_map, thumbnail
 from ncsr.ops.resize import imresize
 
 DEVIATION_SCALE = f"standard deviation over samples: black 0, white {FULL_WHITE} grey levels of 255 or more"
@@ -79,7 +79,7 @@ def _whole(pair: Pair, shown: list[RowImages], crops: dict[str, Crop]) -> list[_
         panels.append((picture(samples[0]), row.name + (", sample 0" if several else "")))
         if several:
             panels.append((_deviation(samples), f"{row.name}, standard deviation"))
-    return [_Picture(label, data_url(_file(fitted(panel), "JPEG"), "jpeg")) for panel, label in panels]
+    return [_Picture(label, data_url(_file(thumbnail(panel), "JPEG"), "jpeg")) for panel, label in panels]
 
 
 def _closeup(pair: Pair, shown: list[RowImages], crop: Crop) -> list[tuple[str, list[_Picture]]]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ncsr.images import Photo, to_pil
+from ncsr.images.convert import Array, picture_of
 
 FULL_WHITE = 32  # 8-bit grey levels of standard deviation that the map shows as white
 _GAP, _LABEL, _LONGEST = 12, 28, 512
@@ -47,19 +46,13 @@ def contact_sheet(panels: Sequence[tuple[str, Image.Image]], columns: int = 4) -
     return sheet
 
 
-def fitted(picture: Image.Image) -> Image.Image:
+def thumbnail(picture: Image.Image) -> Image.Image:
     """The picture in RGB, as a sheet would show it among others of its size: at most 512 pixels long."""
     shrink = min(1.0, _LONGEST / max(picture.size))
     size = (max(1, round(picture.width * shrink)), max(1, round(picture.height * shrink)))
     return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS) if shrink < 1 else picture.convert("RGB")
 
 
-def shown(photo: Photo) -> Image.Image:
-    """A photograph as 8-bit colours, transparency laid on white, for a panel."""
-    picture = to_pil(photo)
-    if picture.mode == "I;16":
-        return Image.fromarray((np.asarray(picture) // 257).astype(np.uint8)).convert("RGB")
-    if photo.alpha is None:
-        return picture.convert("RGB")
-    picture = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+def panel_of(pixels: Array) -> Image.Image:
+    """(H, W, C) pixels, uint8 or uint16, as a panel of a sheet: a thumbnail, transparency laid on white."""
+    return thumbnail(picture_of(pixels, transparency=False))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,10 +16,38 @@ from ncsr.images import Photo, photo_from_array, photo_from_pil, read_photo, sou
 from ncsr.model import NCSR
 from ncsr.pretrained.load import load
 from ncsr.space import check_sampling
+from ncsr.upscaling.canvas import strips
 from ncsr.upscaling.image import enlarge
-from ncsr.upscaling.tiling import SampleRequest
+from ncsr.upscaling.tile_size import choose_side
+from ncsr.upscaling.tiling import SampleRequest, check_size
+
+_Level = TypeVar("_Level", bound=np.generic)
 
 
+@overload
+def upscale(
+    photo: str | os.PathLike[str] | Image.Image,
+    model: str | os.PathLike[str] | NCSR = "x4-small",
+    samples: int = 4,
+    *,
+    temperature: float | None = None,
+    seed: int | None = None,
+    tile: int | None = None,
+    consistent: bool = False,
+    device: str = "auto",
+) -> list[Image.Image]: ...
+@overload
+def upscale(
+    photo: NDArray[_Level],
+    model: str | os.PathLike[str] | NCSR = "x4-small",
+    samples: int = 4,
+    *,
+    temperature: float | None = None,
+    seed: int | None = None,
+    tile: int | None = None,
+    consistent: bool = False,
+    device: str = "auto",
+) -> list[NDArray[_Level]]: ...
 def upscale(
     photo: str | os.PathLike[str] | Image.Image | NDArray[Any],
     model: str | os.PathLike[str] | NCSR = "x4-small",
@@ -29,7 +58,7 @@ def upscale(
     tile: int | None = None,
     consistent: bool = False,
     device: str = "auto",
-) -> list[Any]:
+) -> list[Image.Image] | list[NDArray[Any]]:
     """Enlarge a photograph into several plausible ones.
 
     Args:
@@ -72,17 +101,23 @@ def upscale_photo(
     consistent: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Photo]:
-    """`upscale` for a `Photo`: gray, bit depth, profile, EXIF and format are kept; alpha is enlarged by bicubic."""
+    """`upscale` for a `Photo`: gray, bit depth, profile and EXIF are kept; alpha is enlarged by bicubic interpolation.
+
+    `progress` is called with the work done and all of it, in samples of tiles.
+    """
     temperature = model.config.temperature if temperature is None else temperature
-    drawing = SampleRequest(samples, temperature, check_sampling(samples, temperature, seed), tile)
-    canvas = enlarge(source_of(photo), model, drawing, np.float32, consistent=consistent, progress=progress).canvas
-    height = canvas.shape[1]
-    images = [canvas.rows(k, 0, height) for k in range(samples)]
-    return [
-        replace(
-            photo,
-            rgb=image[:3] if len(image) > 2 else image[:1].expand(3, -1, -1).contiguous(),
-            alpha=None if photo.alpha is None else image[-1:],
-        )
-        for image in images
-    ]
+    request = SampleRequest(samples, temperature, check_sampling(samples, temperature, seed), tile)
+    check_size(*photo.size)
+    side = choose_side(model, *photo.size, tile)
+    (enlargement,) = enlarge(
+        [source_of(photo)], model, request, side, [np.float32], consistent=consistent, progress=progress
+    )
+    shape = enlargement.canvas.shape[1:]
+    photos = []
+    for k in range(samples):
+        rows, image = enlargement.rows(k), torch.empty(shape[2], *shape[:2])
+        for first, last in strips(shape):
+            image[:, first:last] = rows(first, last)
+        rgb = image[:3] if len(image) > 2 else image[:1].expand(3, -1, -1).contiguous()
+        photos.append(replace(photo, rgb=rgb, alpha=None if photo.alpha is None else image[-1:]))
+    return photos

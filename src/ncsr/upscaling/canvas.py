@@ -1,9 +1,10 @@
-"""Images under construction, as they will be written: in memory, or in a file of which only a part is in memory."""
+"""Images under construction: in memory, or in a file of which only a part is in memory."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from ncsr.errors import InputError
+from ncsr.ops.projection import Rows
+
+_STRIP = 2**22  # values of an image that are looked at together
 
 
 class Canvas:
@@ -21,26 +25,23 @@ class Canvas:
     Args:
         shape: (n, H, W, C).
         dtype: uint8 or uint16, which values are rounded to, or float32, which keeps them.
-        path: of the file; None keeps the images in memory. A file of the right size is gone on with.
-        spare: further images, after the n, that there is room for.
+        path: of the file; None keeps the images in memory. What a file of the right size holds is kept.
 
     Attributes:
+        size: bytes of all images.
         fresh: whether nothing has been put on it, by an earlier run either.
 
     Raises:
         InputError: the file cannot be made, or there is no room for it.
     """
 
-    def __init__(
-        self, shape: tuple[int, int, int, int], dtype: DTypeLike, path: Path | None = None, spare: int = 0
-    ) -> None:
+    def __init__(self, shape: tuple[int, int, int, int], dtype: DTypeLike, path: Path | None = None) -> None:
         self.shape, self.dtype, self._path = shape, np.dtype(dtype), path
-        self._all = (shape[0] + spare, *shape[1:])
-        self._memory = np.empty(self._all, dtype) if path is None else None
-        size = int(np.prod(self._all, dtype=np.int64)) * self.dtype.itemsize
-        self.fresh = path is None or not path.is_file() or path.stat().st_size != size
+        self._memory = np.empty(shape, dtype) if path is None else None
+        self.size = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+        self.fresh = path is None or not path.is_file() or path.stat().st_size != self.size
         if path is not None and self.fresh:
-            _allocate(path, size)
+            _allocate(path, self.size)
 
     def put(self, k: int, top: int, left: int, values: Tensor) -> None:
         """Lay (C, h, w) values in [0, 1] at a place of image k; what lies beyond the range is clipped."""
@@ -56,16 +57,10 @@ class Canvas:
         values = torch.from_numpy(np.moveaxis(self._pixels()[k, first:last], -1, 0).astype(np.float32, order="C"))
         return values.div_(np.iinfo(self.dtype).max) if self.dtype.kind == "u" else values
 
-    def pixels(self, k: int, dtype: DTypeLike) -> NDArray[Any]:
-        """Image k, (H, W, C), rounded to `dtype`: a view of the canvas where that is its own."""
-        if self.dtype == dtype:
-            own: NDArray[Any] = self._pixels()[k]
-            return own
-        image = Canvas((1, *self.shape[1:]), dtype)
-        height = self.shape[1]
-        for first in range(0, height, 256):
-            image.put(0, first, 0, self.rows(k, first, min(first + 256, height)))
-        return image.pixels(0, dtype)
+    def pixels(self, k: int) -> NDArray[Any]:
+        """Image k, (H, W, C), of the canvas' dtype; a view."""
+        image: NDArray[Any] = self._pixels()[k]
+        return image
 
     def sync(self) -> None:
         """Wait until all that was put on the canvas is on the disk, where it outlives a crash of the machine."""
@@ -74,11 +69,27 @@ class Canvas:
                 os.fsync(file.fileno())
 
     def _pixels(self) -> NDArray[Any]:
-        """Mapped anew each time, so that what was looked at before does not stay in memory."""
+        """The images, mapped anew each time, so that what was looked at before does not stay in memory."""
         if self._memory is not None:
             return self._memory
         assert self._path is not None
-        return np.memmap(self._path, self.dtype, "r+", shape=self._all)
+        return np.memmap(self._path, self.dtype, "r+", shape=self.shape)
+
+
+def canvas_from_rows(rows: Rows, shape: tuple[int, int, int], dtype: DTypeLike) -> Canvas:
+    """A canvas in memory with one image of `shape` (H, W, C), made from its rows strip by strip."""
+    canvas = Canvas((1, *shape), dtype)
+    for first, last in strips(shape):
+        canvas.put(0, first, 0, rows(first, last))
+    return canvas
+
+
+def strips(shape: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
+    """Ranges of the rows of an (H, W, C) image that are looked at together; each begins at a multiple of 8 rows."""
+    height, width, channels = shape
+    step = max(8, _STRIP // (width * channels) // 8 * 8)
+    for first in range(0, height, step):
+        yield first, min(first + step, height)
 
 
 def _allocate(path: Path, size: int) -> None:

@@ -1,18 +1,16 @@
-"""Making a finished sample consistent: the nearest image of its canvas whose reduction is the photograph."""
+"""Consistent samples: the image nearest to a drawn sample whose reduction is the photograph."""
 
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ncsr.images import Source, premultiplied, straight
-from ncsr.ops.projection import moved, reduced, solve, strips
-from ncsr.upscaling.canvas import Canvas
-from ncsr.upscaling.resume_log import ResumeLog
+from ncsr.ops.projection import Rows, moved, reduced, solve, strips
 
 
 class Consistency(NamedTuple):
@@ -27,12 +25,8 @@ class Consistency(NamedTuple):
     change: float
 
 
-def make_consistent(
-    source: Source, scale: int, canvas: Canvas, k: int, bits: Literal[8, 16], journal: ResumeLog, lag: int = 0
-) -> Consistency:
-    """Project image k + lag into the place of image k; its pixels become levels of so many bits.
-
-    With a lag of 1, samples in order, what a sample is made of is there until it is finished: it can be begun again.
+class Projection:
+    """Projects samples of a photograph onto the images whose reduction rounds to it.
 
     Colours are projected premultiplied, transparency by itself. The whole LR image is in memory for this, and a few
     strips of the enlarged one.
@@ -40,36 +34,54 @@ def make_consistent(
     Args:
         source: the photograph.
         scale: s.
-        canvas: of uint16 or float32.
-        k: the image.
-        bits: that its pixels will be written with.
-        journal: remembers that this was done.
-        lag: 0 projects the image where it is.
+        bits: of the pixels that are written: the projected values are levels of so many bits.
     """
-    known = journal.finished(k)
-    if known is not None:
-        return Consistency(*known)
-    photo = source.window(0, 0, *source.size)
-    colours = premultiplied(photo)[:1] if source.gray else premultiplied(photo)
-    lr = colours if photo.alpha is None else torch.cat((colours, photo.alpha))
-    del photo
-    top = 2**bits - 1
 
-    def planes(index: int, first: int, last: int) -> Tensor:
-        image = canvas.rows(index, first, last)
-        return torch.cat((image[:-1] * image[-1:], image[-1:])) if source.transparent else image
+    def __init__(self, source: Source, scale: int, bits: Literal[8, 16]) -> None:
+        self._source, self._scale, self._bits = source, scale, bits
 
-    begun = partial(planes, k + lag)
-    projected, total = moved(begun, solve(begun, lr, scale, bits), scale), 0.0
-    for first, last in strips(lr, scale):
-        old, new = canvas.rows(k + lag, scale * first, scale * last), projected(scale * first, scale * last)
-        new = torch.cat((straight(new[:-1], new[-1:]), new[-1:])) if source.transparent else new
-        new = (new * top).round_().div_(top)
-        canvas.put(k, scale * first, 0, new)
-        total += (new - old).abs().sum(dtype=torch.float64).item()
-    wrong = reduced(partial(planes, k), lr, scale, top)[: len(colours)] - colours
-    error = wrong.square().mean(dtype=torch.float64).item()
-    pixels = len(lr) * lr[0].numel() * scale**2
-    result = Consistency(-10 * math.log10(error) if error else math.inf, 255 * total / pixels)
-    journal.add_finished(k, list(result))
-    return result
+    def project(self, drawn: Rows) -> Rows:
+        """The rows of the projected sample, first and last multiples of s, from those of the drawn one.
+
+        The problem is solved at once; what is kept has the size of the photograph, and rows are made when asked for.
+        """
+        planes, top = self._planes(drawn), (1 << self._bits) - 1
+        projected = moved(planes, solve(planes, self._lr, self._scale, self._bits), self._scale)
+
+        def rows(first: int, last: int) -> Tensor:
+            image = projected(first, last)
+            if self._source.transparent:
+                image = torch.cat((straight(image[:-1], image[-1:]), image[-1:]))
+            return (image * top).round_().div_(top)
+
+        return rows
+
+    def measure(self, drawn: Rows, written: Rows) -> Consistency:
+        """How consistent the pixels of a file are, and how much they differ from the drawn sample."""
+        lr, scale, top = self._lr, self._scale, (1 << self._bits) - 1
+        colours = len(lr) - self._source.transparent
+        total = 0.0
+        for first, last in strips(lr, scale):
+            change = written(scale * first, scale * last) - drawn(scale * first, scale * last)
+            total += change.abs().sum(dtype=torch.float64).item()
+        wrong = reduced(self._planes(written), lr, scale, top)[:colours] - lr[:colours]
+        error = wrong.square().mean(dtype=torch.float64).item()
+        return Consistency(-10 * math.log10(error) if error else math.inf, 255 * total / (lr.numel() * scale**2))
+
+    @cached_property
+    def _lr(self) -> Tensor:
+        """The photograph as the planes that are projected, (C, h, w): colours times alpha, and alpha."""
+        photo = self._source.window(0, 0, *self._source.size)
+        colours = premultiplied(photo)[: 1 if self._source.gray else 3]
+        return colours if photo.alpha is None else torch.cat((colours, photo.alpha))
+
+    def _planes(self, rows: Rows) -> Rows:
+        """The planes that are projected, of an image with these rows."""
+        if not self._source.transparent:
+            return rows
+
+        def planes(first: int, last: int) -> Tensor:
+            image = rows(first, last)
+            return torch.cat((image[:-1] * image[-1:], image[-1:]))
+
+        return planes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,16 +17,15 @@ from ncsr.images import Source, source_of, write_pixels
 from ncsr.model import NCSR
 from ncsr.ops.projection import BYTES as PROJECTION_BYTES
 from ncsr.runtime.memory import resident
-from ncsr.upscaling.canvas import Canvas
-from ncsr.upscaling.consistency import make_consistent
-from ncsr.upscaling.resume_log import ResumeLog
+from ncsr.upscaling.canvas import Canvas, canvas_from_rows
+from ncsr.upscaling.consistency import Projection
 from ncsr.upscaling.tile_size import choose_side, tiles_bytes
 from ncsr.upscaling.tiling import SampleRequest, check_size, tiles
 
 _TRIAL = 128  # LR pixels, the longest side of the part that is tried
 
 
-class Plan(NamedTuple):
+class Estimate(NamedTuple):
     """What is to be expected.
 
     Attributes:
@@ -43,69 +43,71 @@ class Plan(NamedTuple):
     seconds: float
 
 
-def plan(source: Source, model: NCSR, drawing: SampleRequest, suffix: str, *, consistent: bool = False) -> Plan:
-    """Plan what `ncsr upscale` does to a photograph, by doing it to a part of at most 128 x 128 pixels.
+def estimate(source: Source, model: NCSR, request: SampleRequest, suffix: str, *, consistent: bool = False) -> Estimate:
+    """Estimate what `ncsr upscale` takes for a photograph, by doing it to a part of at most 128 x 128 pixels.
 
     Args:
         source: the photograph.
         model: in eval mode.
-        drawing: which samples.
+        request: which samples.
         suffix: of the files to be written.
-        consistent: as of `ncsr upscale`.
+        consistent: whether samples are made consistent with the photograph.
 
     Raises:
         InputError: a photograph that is too small; a tile below 16 LR pixels asked for; no memory even for that.
     """
-    (height, width), scale, n = source.size, model.config.scale, drawing.samples
+    (height, width), scale, n = source.size, model.config.scale, request.samples
     check_size(height, width)
-    side = choose_side(model, height, width, drawing.tile)
+    side = choose_side(model, height, width, request.tile)
     parts = list(tiles(height, width, side))
     dtype = np.dtype(np.uint16 if source.bits == 16 else np.uint8)
-    gathered = np.dtype(np.uint16) if consistent else dtype
     image = scale**2 * height * width * source.channels
+    canvas = n * image * (2 if consistent else dtype.itemsize)
     in_scratch = len(parts) > 1
     photograph = 12 * height * width
     tile = tiles_bytes(model, height, width, side)
     finishing = image * dtype.itemsize * 3  # a sample, its file, and a copy of either
     finishing += PROJECTION_BYTES + 28 * height * width * source.channels if consistent else 0
-    canvas = 0 if in_scratch else n * image * gathered.itemsize
-    host = resident() + photograph + canvas + max(finishing, tile if model.device.type == "cpu" else 0)
-    see, draw, finish = _trial(source, model, drawing, dtype, suffix, consistent)
+    host = resident() + photograph + (0 if in_scratch else canvas)
+    host += max(finishing, tile if model.device.type == "cpu" else 0)
+    space, draw, finish = _trial(source, model, request, dtype, suffix, consistent)
     computed = sum(part.pixels for part in parts)
-    return Plan(
+    return Estimate(
         tiles=len(parts),
         side=min(side, max(height, width)),
         memory=host if model.device.type == "cpu" else tile,
-        scratch=(n + consistent) * image * gathered.itemsize if in_scratch else 0,
-        seconds=computed * (see + n * draw) + height * width * n * finish,
+        scratch=canvas if in_scratch else 0,
+        seconds=computed * (space + n * draw) + height * width * n * finish,
     )
 
 
 @torch.no_grad()
 def _trial(
-    source: Source, model: NCSR, drawing: SampleRequest, dtype: DTypeLike, suffix: str, consistent: bool
+    source: Source, model: NCSR, request: SampleRequest, dtype: DTypeLike, suffix: str, consistent: bool
 ) -> tuple[float, float, float]:
-    """Seconds for each LR pixel: of the space, of drawing a sample, of finishing and writing it."""
+    """Seconds for each LR pixel: of the space, of drawing a sample, of projecting it and writing its file."""
     (height, width), scale = source.size, model.config.scale
     rows, columns = min(height, _TRIAL), min(width, _TRIAL)
     top, left = (height - rows) // 2, (width - columns) // 2
     photo = source.window(top, left, top + rows, left + columns)
-    model.space(photo.rgb[None, :, :16, :16]).draw([0], drawing.temperature, 0)  # whatever happens only once
+    model.space(photo.rgb[None, :, :16, :16]).draw([0], request.temperature, 0)  # warm-up
     clock = [_now(model)]
     space = model.space(photo.rgb[None])
     clock.append(_now(model))
-    image = space.draw([0], drawing.temperature, 0)[0, 0].nan_to_num()
+    image = space.draw([0], request.temperature, 0)[0, 0].nan_to_num()
     clock.append(_now(model))
     part = source_of(photo)
     canvas = Canvas((1, scale * rows, scale * columns, part.channels), np.uint16 if consistent else dtype)
     canvas.put(0, 0, 0, image.clamp(0, 1).repeat(2, 1, 1)[: part.channels])
     if consistent:
-        make_consistent(part, scale, canvas, 0, 8 if np.dtype(dtype) == np.uint8 else 16, ResumeLog())
+        drawn, projection = partial(canvas.rows, 0), Projection(part, scale, 8 if dtype == np.uint8 else 16)
+        canvas = canvas_from_rows(projection.project(drawn), canvas.shape[1:], dtype)
+        projection.measure(drawn, partial(canvas.rows, 0))
     with TemporaryDirectory() as folder:
-        write_pixels(Path(folder) / f"trial{suffix}", canvas.pixels(0, dtype), None, None)
+        write_pixels(Path(folder) / f"trial{suffix}", canvas.pixels(0), None, None)
     clock.append(_now(model))
-    see, draw, finish = ((b - a) / (rows * columns) for a, b in pairwise(clock))
-    return see, draw, finish
+    of_space, of_drawing, of_finishing = ((b - a) / (rows * columns) for a, b in pairwise(clock))
+    return of_space, of_drawing, of_finishing
 
 
 def _now(model: NCSR) -> float:

@@ -1,7 +1,7 @@
-"""What was made of a photograph and how, remembered beside the results: what `--skip-existing` goes by.
+"""Skipping photographs that are done: manifests say what was made of each and how; `--skip-existing` goes by them.
 
-A record is a small file in the hidden folder `.ncsr` beside the results. It is written when all of them are, and taken
-away before any of them is written again, so a photograph with a record is done.
+A manifest is a small file in the hidden folder `.ncsr` beside the results. It is written when all of them are, and
+taken away before any of them is written again, so a photograph with a manifest is done.
 """
 
 from __future__ import annotations
@@ -9,14 +9,35 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ncsr.errors import InputError
 from ncsr.runtime.files import atomic_path, make_folder
 from ncsr.runtime.remote import Remote
+from ncsr.upscaling.image import sample_settings
+from ncsr.upscaling.job import Job
+from ncsr.upscaling.paths import Location
 
 _FOLDER = ".ncsr"
-_Place = TypeVar("_Place", Path, Remote, Path | Remote)
+
+
+def manifest_settings(job: Job, device: str) -> dict[str, Any]:
+    """All that decides the results on this kind of device, but for the photograph."""
+    settings = sample_settings(job.model, job.request, job.consistent)
+    seed = settings["seed"] if job.request.temperature else None
+    own = {"scale": job.model.config.scale, "samples": job.request.samples, "strip": job.strip}
+    return settings | own | {"device": device, "seed": seed}
+
+
+def manifest_state(path: Path | Remote, target: Path | Remote, job: Job) -> tuple[Mapping[str, Any] | None, bool]:
+    """The settings for a photograph's manifest (None: it gets none), and whether it has one that says the same."""
+    if job.settings is None:
+        return None, False
+    about = _about(path)
+    if about is None:
+        return None, False
+    settings = {**job.settings, "photograph": f"{about[0]} {about[1]}"}
+    return settings, is_up_to_date(target, settings, job.names(target))
 
 
 def write_manifest(target: Path, settings: Mapping[str, Any], results: Sequence[Path]) -> None:
@@ -41,7 +62,7 @@ def write_manifest(target: Path, settings: Mapping[str, Any], results: Sequence[
 
 
 def remove_manifest(target: Path | Remote) -> None:
-    """Take the record away, if there is one: the results are about to change."""
+    """Take the manifest away, if there is one: the results are about to change."""
     path = manifest_path(target)
     try:
         path.unlink(missing_ok=True)
@@ -51,36 +72,37 @@ def remove_manifest(target: Path | Remote) -> None:
 
 def is_up_to_date(target: Path | Remote, settings: Mapping[str, Any], results: Sequence[Path | Remote]) -> bool:
     """Whether exactly these results were made with exactly these settings and are still there, in their sizes."""
-    record = _read(target)
-    if record is None or record["settings"] != settings or list(record["files"]) != [r.name for r in results]:
+    manifest = _read(target)
+    if manifest is None or manifest["settings"] != settings or list(manifest["files"]) != [r.name for r in results]:
         return False
-    return all(_size(r) == record["files"][r.name] for r in results)
+    return all((about := _about(r)) is not None and about[0] == manifest["files"][r.name] for r in results)
 
 
-def recorded(target: Path) -> dict[str, Any]:
-    """The settings of a record; empty if there is none."""
-    record = _read(target)
-    return {} if record is None else dict(record["settings"])
+def manifest_seed(target: Path) -> int | None:
+    """The seed in the manifest of a photograph, if there is one."""
+    manifest = _read(target)
+    seed = None if manifest is None else manifest["settings"].get("seed")
+    return seed if isinstance(seed, int) else None
 
 
-def manifest_path(target: _Place) -> _Place:
-    """Where the record of a photograph lies."""
+def manifest_path(target: Location) -> Location:
+    """Where the manifest of a photograph lies."""
     return target.parent / _FOLDER / f"{target.name}.json"
 
 
-def _size(path: Path | Remote) -> int | None:
-    """Of a file in bytes; None: there is none."""
+def _about(path: Path | Remote) -> tuple[int, str] | None:
+    """The size of a file in bytes, and what changes when the file does; None if there is no such file."""
     if isinstance(path, Remote):
-        about = path.about()
-        return None if about is None else about[0]
-    return path.stat().st_size if path.is_file() else None
+        return path.about()
+    about = path.stat() if path.is_file() else None
+    return None if about is None else (about.st_size, str(about.st_mtime_ns))
 
 
 def _read(target: Path | Remote) -> dict[str, dict[str, Any]] | None:
-    """A record; None if there is none, or something else lies in its place."""
+    """A manifest; None if there is none, or something else lies in its place."""
     try:
-        record = json.loads(manifest_path(target).read_text(encoding="utf-8"))
+        manifest = json.loads(manifest_path(target).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    parts = (record.get("settings"), record.get("files")) if isinstance(record, dict) else ()
-    return record if parts and all(isinstance(part, dict) for part in parts) else None
+    parts = (manifest.get("settings"), manifest.get("files")) if isinstance(manifest, dict) else ()
+    return manifest if parts and all(isinstance(part, dict) for part in parts) else None

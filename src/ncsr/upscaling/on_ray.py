@@ -21,7 +21,7 @@ from ncsr.runtime.ray_pool import Workers
 from ncsr.runtime.remote import Remote, parse_location
 from ncsr.upscaling.grouping import group_by_key
 from ncsr.upscaling.job import Job, QueuedPhoto, UpscaleResult
-from ncsr.upscaling.manifest import manifest_path, remove_manifest
+from ncsr.upscaling.manifest import manifest_path, manifest_state, remove_manifest
 from ncsr.upscaling.pipeline import (
     BATCH_PIXELS,
     WINDOW,
@@ -29,7 +29,6 @@ from ncsr.upscaling.pipeline import (
     Warn,
     batch_key,
     enlarge_all,
-    manifest_state,
     prefetch_photo,
 )
 
@@ -181,7 +180,7 @@ class _Enlarger:
                 photographs = [copied.fetch() for copied in copies]
                 for result in enlarge_all(photographs, self._job, lambda *_: None, noted.append):
                     copied = by_path[str(result.path)]
-                    result.notes[:0] = noted
+                    result = result._replace(notes=[*noted, *result.notes])
                     noted.clear()
                     told[str(copied.source)] = copied.told(result, self._job)
             except Exception as error:  # what ends a run on one machine is not to end it on a hundred

@@ -1,27 +1,34 @@
-"""What is done of an image of many tiles, on disk, so that a run that was stopped can go on where it was."""
+"""Resuming within one image: a hidden folder with its pixels and a log of what is done, kept when a run is stopped."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ncsr.errors import InputError
+import numpy as np
 
-JOURNAL = "journal.jsonl"
+from ncsr.errors import InputError, SamplingError
+from ncsr.runtime.files import make_folder
+from ncsr.upscaling.canvas import Canvas
+
+_LOG, _PIXELS = "journal.jsonl", "pixels"
 
 Rectangle = tuple[int, int, int, int]
 """Top, left, bottom, right."""
 
 
 class ResumeLog:
-    """A file of lines: the settings, then what was done, each line written when its work is safe.
+    """A file of lines: the settings, then each tile that was done, its line written when its pixels are safe.
 
     Args:
-        path: of the file; None keeps no file. What it holds counts only if it was begun with the same settings.
+        folder: that the file is in; None keeps no file. What the file holds counts only if it has the same settings.
         settings: all that decides the pixels.
-        sync: makes the work that was done outlive a crash of the machine; called before each line.
+        canvas: has the pixels, and is made to outlive a crash of the machine before each line; what the file holds of
+            the pixels of a fresh one does not count.
 
     Attributes:
         resumed: whether there was something to go on with.
@@ -31,78 +38,120 @@ class ResumeLog:
     """
 
     def __init__(
-        self,
-        path: Path | None = None,
-        settings: Mapping[str, Any] | None = None,
-        sync: Callable[[], None] = lambda: None,
+        self, folder: Path | None = None, settings: Mapping[str, Any] | None = None, canvas: Canvas | None = None
     ) -> None:
-        self._path, self._sync = path, sync
+        self._path, self._canvas = None if folder is None else folder / _LOG, canvas
         self._done: dict[int, set[Rectangle]] = {}
         self._bad: dict[int, set[int]] = {}
-        self._finished: dict[int, list[float]] = {}
-        begun, *lines = _lines(path) or [{}]
-        self.resumed = begun == settings and bool(lines)
+        before, *lines = _lines(self._path) or [{}]
+        self.resumed = before == settings and bool(lines) and not (canvas and canvas.fresh)
         for line in lines if self.resumed else []:
             self._note(line)
-        if path is not None:
+        if self._path is not None:
             kept = [settings, *lines] if self.resumed else [settings]  # without a last line that was cut short
             try:
-                path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+                self._path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
             except OSError as error:
-                raise InputError(f"cannot write {path}: {error.strerror or error}; choose another -o") from None
+                raise InputError(f"cannot write {self._path}: {error.strerror or error}; choose another -o") from None
 
     def add_tile(self, attempt: int, tile: Rectangle, bad: list[int]) -> None:
-        """All samples of a tile are on the canvas; those in `bad` are not finite there."""
-        self._add({"attempt": attempt, "tile": tile, "bad": bad})
-
-    def add_finished(self, sample: int, figures: list[float]) -> None:
-        """A whole sample has got its last touch, measured by these figures."""
-        self._add({"finished": sample, "figures": figures})
+        """Note that all samples of a tile are on the canvas; those in `bad` are not finite there."""
+        line = {"attempt": attempt, "tile": tile, "bad": bad}
+        self._note(line)
+        if self._path is not None:
+            if self._canvas is not None:
+                self._canvas.sync()
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     def has_tile(self, attempt: int, tile: Rectangle) -> bool:
         """Whether a tile is done, as such or as a part of a larger one."""
         done = self._done.get(attempt, set())
-        if tile in done:
-            return True
         top, left, bottom, right = tile
-        return any(t <= top and l <= left and bottom <= b and right <= r for t, l, b, r in done)
+        return tile in done or any(t <= top and l <= left and bottom <= b and right <= r for t, l, b, r in done)
 
     def bad(self, attempt: int) -> list[int]:
         """The samples that were not finite in some tile."""
         return sorted(self._bad.get(attempt, ()))
 
-    def finished(self, sample: int) -> list[float] | None:
-        """The figures of a finished sample, else None."""
-        return self._finished.get(sample)
-
-    def _add(self, line: dict[str, Any]) -> None:
-        self._note(line)
-        if self._path is not None:
-            self._sync()
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-
     def _note(self, line: dict[str, Any]) -> None:
-        if "finished" in line:
-            self._finished[line["finished"]] = line["figures"]
-            return
         self._done.setdefault(line["attempt"], set()).add(tuple(line["tile"]))
         self._bad.setdefault(line["attempt"], set()).update(line["bad"])
 
 
-def read_settings(path: Path) -> dict[str, Any] | None:
-    """The settings that a journal was begun with; None if there is no journal, or a file that is none."""
-    lines = _lines(path)
-    return lines[0] if lines and isinstance(lines[0], dict) and isinstance(lines[0].get("seed"), int) else None
+def scratch_folder(target: Path) -> Path:
+    """Where the pixels and the log of a photograph in several tiles are until its result `target` is written."""
+    return target.with_name(f".{target.name}.scratch")
+
+
+def resumable_seed(target: Path) -> int | None:
+    """The seed of a run that was stopped before it had written `target`; None if there is none to go on with."""
+    lines = _lines(scratch_folder(target) / _LOG)
+    seed = lines[0].get("seed") if lines and isinstance(lines[0], dict) else None
+    return seed if isinstance(seed, int) else None
+
+
+class Scratch(NamedTuple):
+    """A hidden folder that is to outlive an interruption.
+
+    Attributes:
+        folder: made when it is opened.
+        photograph: what tells the photograph from others.
+    """
+
+    folder: Path
+    photograph: str
+
+    def open(
+        self, shape: tuple[int, int, int, int], dtype: np.dtype[Any], settings: Mapping[str, Any]
+    ) -> tuple[Canvas, ResumeLog]:
+        """A canvas and its log, with what an earlier run with the same `settings` left on them."""
+        canvas = Canvas(shape, dtype, make_folder(self.folder) / _PIXELS)
+        own = {"photograph": self.photograph, "shape": list(shape), "dtype": dtype.name}
+        return canvas, ResumeLog(self.folder, {**settings, **own}, canvas)
+
+
+@contextmanager
+def scratch_for(
+    path: Path, target: Path, size: tuple[int, int], side: int, warn: Callable[[str], None]
+) -> Iterator[Scratch | None]:
+    """Where to gather a photograph of several tiles, or go on with it; None for one piece, which is not resumed.
+
+    The folder is kept when the work is interrupted, and removed when it is done or cannot be done.
+
+    Args:
+        path: of the photograph.
+        target: of its result, before `_s0` and the like.
+        size: (H, W) of the photograph.
+        side: of the tiles, LR pixels.
+        warn: told how to go on after an interruption.
+    """
+    folder = scratch_folder(target)
+    if side >= max(size) and not folder.exists():
+        yield None
+        return
+    about = path.stat()
+    try:
+        yield Scratch(folder, f"{path.name} {about.st_size} {about.st_mtime_ns}")
+    except KeyboardInterrupt:
+        warn(f"stopped: the same command goes on from here, with what {folder} holds")
+        raise
+    except SamplingError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except InputError:
+        with suppress(OSError):
+            folder.rmdir()  # if there was no room for anything
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lines(path: Path | None) -> list[dict[str, Any]]:
     """All lines but a last one that was cut short."""
     if path is None or not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8", errors="replace")
     lines = []
-    for line in text.splitlines(keepends=True):
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         try:
             lines.append(json.loads(line))
         except ValueError:
@@ -110,8 +159,3 @@ def _lines(path: Path | None) -> list[dict[str, Any]]:
         if not line.endswith("\n"):
             lines.pop()
     return lines
-
-
-def scratch_folder(target: Path) -> Path:
-    """Where the result of a large photograph is gathered."""
-    return target.with_name(f".{target.name}.scratch")

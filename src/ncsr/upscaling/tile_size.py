@@ -46,6 +46,12 @@ def tiles_bytes(model: NCSR, height: int, width: int, side: int) -> int:
     return one if side >= max(height, width) else int(_SCATTERED * one)
 
 
+def check_tile(tile: int | None) -> None:
+    """Raise InputError for a tile below 16 LR pixels; None, for tiles that are chosen, is right."""
+    if tile is not None and tile < SMALLEST:
+        raise InputError(f"a tile must be at least {SMALLEST} LR pixels, got {tile}")
+
+
 def choose_side(model: NCSR, height: int, width: int, tile: int | None) -> int:
     """The side of the tiles: the one asked for, or one whose computing fits into half of the available memory.
 
@@ -58,9 +64,8 @@ def choose_side(model: NCSR, height: int, width: int, tile: int | None) -> int:
     Raises:
         InputError: a tile below 16 LR pixels asked for; no memory even for that.
     """
+    check_tile(tile)
     if tile is not None:
-        if tile < SMALLEST:
-            raise InputError(f"a tile must be at least {SMALLEST} LR pixels, got {tile}")
         return tile + tile % 2
     free, longer = available(model.device), max(height, width)
 

@@ -16,7 +16,7 @@ from ncsr.evaluation.pairs import Pair
 from ncsr.evaluation.paper.differences import MethodForRow
 from ncsr.evaluation.paper.items import Item
 from ncsr.evaluation.pictures import RowImages, picture
-from ncsr.images.sheet import fitted
+from ncsr.images.sheet import thumbnail
 from ncsr.metrics import lr_psnr
 from ncsr.ops.resize import imresize
 
@@ -126,4 +126,4 @@ def _small(image: Tensor, crop: Crop | None = None) -> Tensor:
     whole = picture(image)
     if crop:
         ImageDraw.Draw(whole).rectangle(crop.box, outline=_FRAME, width=max(2, max(whole.size) // 150))
-    return torch.from_numpy(np.array(fitted(whole)))
+    return torch.from_numpy(np.array(thumbnail(whole)))

@@ -1,8 +1,10 @@
-"""The command line as people use it: what is written, what is printed, and one sentence for whatever is wrong."""
+"""`ncsr upscale` as people use it: what is written, what is printed, and one sentence for whatever is wrong."""
 
 from __future__ import annotations
 
+import inspect
 import io
+import itertools
 import os
 import pty
 import re
@@ -24,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import ncsr
-from ncsr.images import read_photo
+from ncsr.images import read_photo, write_pixels
 from ncsr.metrics import lr_psnr
 from ncsr.ops.resize import imresize
 from ncsr.space import FlowSpace
@@ -83,6 +85,15 @@ def test_four_samples_unless_told_otherwise_and_the_seed_is_printed(
     assert (tmp_path / "again/photo.png").read_bytes() == (tmp_path / "deep/out/photo_s0.png").read_bytes()
 
 
+def test_the_seed_of_a_single_sample_is_printed(upscale: Command, photo: Path, tmp_path: Path) -> None:
+    result = upscale(photo, "-o", tmp_path / "out", "-n", 1)
+    seed = re.fullmatch(r"seed (\d+)\n", result.err)
+    assert seed
+    upscale(photo, "-o", tmp_path / "again", "-n", 1, "--seed", seed[1])
+    assert (tmp_path / "again/photo.png").read_bytes() == (tmp_path / "out/photo.png").read_bytes()
+    assert upscale(photo, "-o", tmp_path / "smooth", "-t", 0).err == ""
+
+
 @pytest.mark.parametrize("how", [("-n", 1), ("-t", 0), ("-t", 0, "-n", 3)])
 def test_one_image_keeps_its_name(upscale: Command, photo: Path, tmp_path: Path, how: Sequence[object]) -> None:
     result = upscale(photo, "-o", tmp_path / "out", *how)
@@ -118,7 +129,9 @@ def test_files_and_folders_together(upscale: Command, tmp_path: Path) -> None:
     _save(tmp_path / "folder" / "inner" / "c.png")
     (tmp_path / "folder" / "notes.txt").write_text("not a photograph")
     single = _save(tmp_path / "single.tif")
-    result = upscale(single, tmp_path / "folder", tmp_path / "folder" / "b.png", "-o", tmp_path / "out", "-n", 1)
+    result = upscale(
+        single, tmp_path / "folder", tmp_path / "folder" / "b.png", "-o", tmp_path / "out", "-n", 1, "--seed", 0
+    )
     assert (result.code, result.err) == (0, "")
     assert [path.name for path in result.paths] == ["single.tif", "a.jpg", "b.png"]
     assert _names(tmp_path / "out") == ["a.jpg", "b.png", "single.tif"]
@@ -274,7 +287,7 @@ def _read(terminal: int) -> bytes:
 def test_process_that_succeeds_in_part(tiny_model_folder: Path, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(photo.read_bytes()[:60])
     result = run_process(
-        "upscale", "broken.png", "photo.png", "-m", tiny_model_folder, "-o", "out", "-n", 1, cwd=tmp_path
+        "upscale", "broken.png", "photo.png", "-m", tiny_model_folder, "-o", "out", "-t", 0, cwd=tmp_path
     )
     result.failed(r"^ncsr: cannot read broken\.png: ", code=1)
     assert result.paths == [Path("out/photo.png")]
@@ -367,7 +380,7 @@ def test_folder_without_images(upscale: Command, photo: Path, tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     upscale(tmp_path / "empty", "-o", tmp_path / "out").failed(r"empty holds no photographs")
     assert not (tmp_path / "out").exists()
-    upscale(tmp_path / "empty", photo, "-o", tmp_path / "out", "-n", 1).failed(r"holds no photographs", code=1)
+    upscale(tmp_path / "empty", photo, "-o", tmp_path / "out", "-t", 0).failed(r"holds no photographs", code=1)
     assert _names(tmp_path / "out") == ["photo.png"]
 
 
@@ -399,7 +412,7 @@ def test_format_that_cannot_hold_the_result(
 
     monkeypatch.setattr(FlowSpace, "draw", narrow)
     Image.new("RGB", (width, 4)).save(tmp_path / name)
-    result = upscale(tmp_path / name, photo, "-o", tmp_path / "out", "-n", 1)
+    result = upscale(tmp_path / name, photo, "-o", tmp_path / "out", "-t", 0)
     result.failed(rf"{4 * width} x 16 pixels, and \.\w+ holds at most {limit} a side; use \.tif", code=1)
     assert _names(tmp_path / "out") == ["photo.png"]
 
@@ -427,7 +440,7 @@ def test_not_enough_memory(upscale: Command, photo: Path, tmp_path: Path, monkey
 
     monkeypatch.setattr(FlowSpace, "draw", hungry)
     Image.fromarray(scene8(10, 10)).save(tmp_path / "good.png")
-    result = upscale(photo, tmp_path / "good.png", "-o", tmp_path / "out", "-n", 1)
+    result = upscale(photo, tmp_path / "good.png", "-o", tmp_path / "out", "-t", 0)
     result.failed(r"photo\.png: not enough memory", code=1)
     assert _names(tmp_path / "out") == ["good.png"]
 
@@ -488,7 +501,7 @@ def test_wrong_options(upscale: Command, photo: Path, tmp_path: Path, how: Seque
     assert not (tmp_path / "out").exists()
 
 
-# large photographs: tiles, interruptions, plans
+# large photographs: tiles, interruptions
 
 
 @pytest.fixture
@@ -575,6 +588,70 @@ def test_a_killed_process_goes_on(upscale: Command, tiny_model_folder: Path, tmp
         assert a.read_bytes() == b.read_bytes()
 
 
+def test_a_run_stopped_while_it_writes_goes_on(
+    upscale: Command, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is drawn again, and what is projected again has the same bytes."""
+    how = (large, "-n", 2, "--seed", 0, "--tile", 16, "--consistent", "-o")
+    straight = upscale(*how, tmp_path / "straight")
+    write, written = write_pixels, []
+
+    def interrupted(path: Path, *arguments: Any) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ncsr.upscaling.pipeline.write_pixels", interrupted)
+        assert upscale(*how, tmp_path / "out").code == 130
+    assert _names(tmp_path / "out") == [".large.png.scratch", "large_s0.png"]
+    monkeypatch.setattr(FlowSpace, "draw", lambda *_: pytest.fail("drawn again"))
+    result = upscale(*how, tmp_path / "out")
+    assert "going on with what" in result.err
+    assert _names(tmp_path / "out") == ["large_s0.png", "large_s1.png"]
+    for a, b in zip(result.paths, straight.paths, strict=True):
+        assert a.read_bytes() == b.read_bytes()
+
+
+@pytest.mark.parametrize("readings", range(6))
+def test_the_side_of_the_tiles_is_chosen_once(
+    upscale: Command, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readings: int
+) -> None:
+    """Whenever free memory shrinks: several tiles are gathered in a scratch folder, one piece is not."""
+    space, scratched = ncsr.NCSR.space, []
+    free = itertools.chain(itertools.repeat(2**33, readings), itertools.repeat(48 * 2**20))
+
+    def noted(self: ncsr.NCSR, lr: torch.Tensor, *, origin: tuple[int, int] = (0, 0)) -> object:
+        scratched.append((tmp_path / "out" / ".large.png.scratch").exists())
+        return space(self, lr, origin=origin)
+
+    monkeypatch.setattr("ncsr.upscaling.pipeline._batch_limit", lambda *_: 1, raising=False)
+    monkeypatch.setattr("ncsr.upscaling.tile_size.tile_bytes", lambda config, pixels, low: 2**14 * pixels)
+    monkeypatch.setattr("ncsr.upscaling.tile_size.available", lambda device: next(free))
+    monkeypatch.setattr(ncsr.NCSR, "space", noted)
+    assert upscale(large, "-o", tmp_path / "out", "-n", 1, "--seed", 0).code == 0
+    assert len(scratched) in (1, 9)
+    assert scratched == [len(scratched) > 1] * len(scratched)
+
+
+def test_few_frames_from_the_command_to_the_space(
+    upscale: Command, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Functions and generators of the package that are being run when the space is made, the command's included."""
+    space, frames = ncsr.NCSR.space, []
+
+    def counted(self: ncsr.NCSR, lr: torch.Tensor, *, origin: tuple[int, int] = (0, 0)) -> object:
+        stack = [info for info in inspect.stack(0) if Path(info.filename).is_relative_to(Path(ncsr.__file__).parent)]
+        frames.append([info.function for info in stack])
+        return space(self, lr, origin=origin)
+
+    monkeypatch.setattr(ncsr.NCSR, "space", counted)
+    assert upscale(photo, "-o", tmp_path / "out", "-n", 2).code == 0
+    names = frames[0][: frames[0].index("upscale") + 1]  # above it is what reads the command line
+    assert len(names) <= 6, names
+
+
 def test_scratch_of_another_run_does_not_count(upscale: Command, large: Path, tmp_path: Path) -> None:
     scratch = tmp_path / "out" / ".large.png.scratch"
     scratch.mkdir(parents=True)
@@ -621,7 +698,7 @@ def test_places_without_room(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full, raising=False)
-        result = upscale(large, photo, "-o", tmp_path / "out", "-n", 1, "--tile", 16)
+        result = upscale(large, photo, "-o", tmp_path / "out", "-t", 0, "--tile", 16)
         result.failed(r"scratch file .* No space left on device; make room, or write into another folder", code=1)
     assert _names(tmp_path / "out") == ["photo.png"]
     drawn.clear()
@@ -655,28 +732,3 @@ def test_more_pixels_than_allowed(upscale: Command, large: Path, tmp_path: Path)
     small = (large, "-o", tmp_path / "out", "-n", 1, "--max-pixels")
     upscale(*small, 1919).failed(r"large\.png: its header tells of 48 x 40 pixels, over the limit of 1919")
     assert upscale(*small, 1920).code == 0
-
-
-def test_plan(ncsr_: Command, tiny_model_folder: Path, large: Path, photo: Path) -> None:
-    how = ("-m", tiny_model_folder)
-    whole = ncsr_("plan", photo, *how)
-    assert (whole.code, whole.err) == (0, "")
-    assert "8 x 6 -> 32 x 24, 4 images" in whole.out
-    assert "in one piece" in whole.out
-    assert re.search(r"memory  \d+ MiB", whole.out)
-    assert re.search(r"time    \d+\.\d s", whole.out)
-    assert "scratch" not in whole.out
-    tiled = ncsr_("plan", large, photo, *how, "-n", 2, "--tile", 16, "--consistent").out
-    assert "9 of 16 x 16 input pixels" in tiled
-    assert f"scratch {(2 + 1) * 160 * 192 * 3 * 2 / 2**20:.0f} MiB" in tiled
-    assert re.search(r"^all 2: \d", tiled, re.MULTILINE)
-    ncsr_("plan", large, *how, "--tile", 8).failed("tile must be at least 16")
-    broken = large.with_name("broken.png")
-    broken.write_bytes(b"")
-    some = ncsr_("plan", broken, photo, *how)
-    assert some.code == 1
-    assert "8 x 6 -> 32 x 24" in some.out
-    assert re.fullmatch(r"ncsr: .*broken\.png.*\n", some.err)
-    ncsr_("plan", "http://x/y.png", *how).failed("http://x/y.png is a URL: plan is for files of this machine")
-    ncsr_("plan", large.with_name("none.png"), *how).failed("no such file")
-    ncsr_("plan", large, *how, "-n", 0).failed("at least 1, got 0")

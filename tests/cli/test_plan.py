@@ -1,0 +1,38 @@
+"""`ncsr plan`: what is printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from PIL import Image
+
+from tests.conftest import Command, scene8
+
+
+def test_plan(ncsr_: Command, tiny_model_folder: Path, tmp_path: Path) -> None:
+    photo, large = tmp_path / "photo.png", tmp_path / "large.png"
+    Image.fromarray(scene8(6, 8)).save(photo)
+    Image.fromarray(scene8(40, 48)).save(large)  # nine tiles of 16
+    how = ("-m", tiny_model_folder)
+    whole = ncsr_("plan", photo, *how)
+    assert (whole.code, whole.err) == (0, "")
+    assert "8 x 6 -> 32 x 24, 4 images" in whole.out
+    assert "in one piece" in whole.out
+    assert re.search(r"memory  \d+ MiB", whole.out)
+    assert re.search(r"time    \d+\.\d s", whole.out)
+    assert "scratch" not in whole.out
+    tiled = ncsr_("plan", large, photo, *how, "-n", 2, "--tile", 16, "--consistent").out
+    assert "9 of 16 x 16 input pixels" in tiled
+    assert f"scratch {2 * 160 * 192 * 3 * 2 / 2**20:.0f} MiB" in tiled
+    assert re.search(r"^all 2: \d", tiled, re.MULTILINE)
+    ncsr_("plan", large, *how, "--tile", 8).failed("tile must be at least 16")
+    broken = large.with_name("broken.png")
+    broken.write_bytes(b"")
+    some = ncsr_("plan", broken, photo, *how)
+    assert some.code == 1
+    assert "8 x 6 -> 32 x 24" in some.out
+    assert re.fullmatch(r"ncsr: .*broken\.png.*\n", some.err)
+    ncsr_("plan", "http://x/y.png", *how).failed("http://x/y.png is a URL: plan is for files of this machine")
+    ncsr_("plan", large.with_name("none.png"), *how).failed("no such file")
+    ncsr_("plan", large, *how, "-n", 0).failed("at least 1, got 0")
