@@ -14,6 +14,9 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 
+CROP, NOISE = (), (1,)
+"""Purposes of random streams. NumPy appends them, as spawn keys, to the four words that seed, step and index take."""
+
 _DRAWS = 100  # photographs in a row that cannot be read: then it is no single bad file
 _GRAINS = (1, 2, 4, 8)  # sides, in pixels, of the squares of one colour that make up the noise mixed into crops
 
@@ -55,9 +58,12 @@ class CropSettings:
     """Add uniform noise of width 1/32 and mean 0 to HR crops."""
 
 
-def random_stream(seed: int, step: int, index: int) -> np.random.Generator:
-    """The random numbers of one training example, the same wherever and whenever it is made."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, step, index))))
+def random_stream(seed: int, step: int, index: int, purpose: tuple[int, ...] = CROP) -> np.random.Generator:
+    """The random numbers of one training example, the same wherever and whenever it is made.
+
+    Streams of different purposes are different for any seeds, steps (below 2^32) and indices.
+    """
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, step, index), spawn_key=purpose)))
 
 
 def random_crop(photos: CropSources, settings: CropSettings, stream: np.random.Generator) -> Tensor:

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncsr.data.crops import CropSettings, CropSources, random_crop, random_stream
+from ncsr.data.crops import NOISE, CropSettings, CropSources, random_crop, random_stream
 from ncsr.data.noise import draw_noise
 from ncsr.errors import InputError
 from ncsr.ops.resize import imresize
 from ncsr.runtime.threads import prefetch_map
 
-_NOISE = 1  # offsets the seed, so that noise and crops come from different streams
 _QUANTUM = 1 / 32  # width of the uniform noise that dequantises: SRFlow's
 
 
@@ -44,7 +43,7 @@ def make_batch(photos: CropSources, settings: CropSettings, step: int, indices: 
     size = settings.size
     hr = torch.stack([random_crop(photos, settings, random_stream(settings.seed, step, i)) for i in indices])
     hr, lr = hr.float() / 255, imresize(hr, 1 / settings.scale).float() / 255
-    streams = [random_stream(settings.seed + _NOISE, step, i) for i in indices]
+    streams = [random_stream(settings.seed, step, i, NOISE) for i in indices]
     v, std = draw_noise(streams, size, size, settings.noise) if settings.noise else (None, None)
     return Batch(hr + _uniform(streams, size) if settings.dequantise else hr, lr, v, std)
 
