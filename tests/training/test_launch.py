@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import ncsr
-from tests.conftest import Command
+from tests.conftest import Command, scene8
 from tests.training.conftest import (
+    read_log,
     read_steps,
     start_ncsr,
+    start_python,
     train_command,
 )
 
@@ -37,6 +40,36 @@ def test_two_processes_train_as_one(ncsr_: Command, recipe: Path, tmp_path: Path
     for key, value in single.items():
         # As a whole: where a gradient is all but zero, Adam's steps go by the sign of its rounding.
         assert (double[key].double() - value.double()).norm() <= 1e-3 * value.double().norm() + 1e-3, key
+
+
+_SLOW_VALIDATION = """
+import sys, time
+from datetime import timedelta
+from functools import partial
+import ncsr.training.launch as launch
+import ncsr.training.run as run
+from ncsr.cli import main
+
+def slow_validate(*arguments):
+    time.sleep(15)
+    return validate(*arguments)
+
+validate, run.validate = run.validate, slow_validate
+launch.DDPStrategy = partial(launch.DDPStrategy, timeout=timedelta(seconds=8))
+main()
+"""
+
+
+def test_validation_may_take_longer_than_processes_wait_for_a_step(recipe: Path, tmp_path: Path) -> None:
+    held_out, script = tmp_path / "held out" / "photo.png", tmp_path / "slow.py"
+    held_out.parent.mkdir()
+    Image.fromarray(scene8(72, 80)).save(held_out)
+    script.write_text(_SLOW_VALIDATION)
+    more = ("--validate", str(held_out.parent), "--set", "steps=2", "--set", "validate_every=1")
+    process = start_python([str(script), *train_command(recipe, tmp_path / "run", *more)], 2)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert [line["step"] for line in read_log(tmp_path / "run") if "event" in line] == [1, 2]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

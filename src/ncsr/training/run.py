@@ -12,10 +12,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import yaml
 from pydantic import ValidationError
 
@@ -36,6 +38,7 @@ from ncsr.training.validation import validate
 
 RECIPE = "recipe.yaml"
 _START_CROPS = 16  # crops that actnorms start from
+_PATIENCE = timedelta(days=7)  # of processes that wait for process 0
 _MAKE_ROOM = "make room there, then resume the run"
 
 
@@ -61,6 +64,9 @@ class Run:
 
     def __post_init__(self) -> None:
         self.recipe, self.fabric = self.trainer.recipe, self.trainer.fabric
+        # Files and validation take process 0 longer than the others may wait for it in a step: a group of its own.
+        several = self.fabric.world_size > 1
+        self._waiting = dist.new_group(timeout=_PATIENCE, backend="gloo") if several else None
 
     def begin(self) -> None:
         """Start the actnorms; write the recipe and the first checkpoint.
@@ -77,7 +83,7 @@ class Run:
                 path.write_text(text, encoding="utf-8")
             with self._writing(_MAKE_ROOM):
                 self._save()
-        self.fabric.barrier()
+        self._wait_for_process_0()
 
     def resume(self) -> list[str]:
         """Go back to the newest whole checkpoint; returns a message for each damaged one.
@@ -114,7 +120,7 @@ class Run:
                     self._take_steps(stop, log)
             if self.trainer.step < self.recipe.steps:
                 raise Interrupted(self._agreed(stop.signal))
-        self.fabric.barrier()  # the model is written when any process returns
+        self._wait_for_process_0()  # the model is written when any process returns
         return self.folder / "model"
 
     def _take_steps(self, stop: Stop, log: TrainingLog | None) -> None:
@@ -144,11 +150,18 @@ class Run:
         """Do what is due after a step."""
         step, last = self.trainer.step, self.trainer.step == self.recipe.steps
         # Not after a skipped step: if the weights are to blame, an earlier checkpoint is wanted.
-        due = step % self.recipe.checkpoint_every == 0 and result.taken
-        if due or last or stopping:
+        saves = last or stopping or (step % self.recipe.checkpoint_every == 0 and result.taken)
+        validates = bool(self.held_out) and (last or step % self.recipe.validate_every == 0)
+        if saves:
             self._save()
-        if log and self.held_out and (step % self.recipe.validate_every == 0 or last) and self._validate(log):
+        if validates and log and self._validate(log):
             self._save()
+        if saves or validates:
+            self._wait_for_process_0()
+
+    def _wait_for_process_0(self) -> None:
+        if self._waiting is not None:
+            dist.barrier(self._waiting)
 
     def _agreed(self, number: int | None) -> int:
         """The signal that any of the processes got; 0 if none did."""
