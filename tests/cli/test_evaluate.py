@@ -201,7 +201,7 @@ def test_several_processes_share_the_photographs(
         )
         for rank in range(2)
     ]
-    printed = [process.communicate(timeout=120)[0] for process in processes]
+    printed = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert [text.split() for text in printed] == [[f"out/{name}" for name in REPORT], []]
     assert len(list((tmp_path / "out").glob(".ncsr-*/set-*"))) == 2

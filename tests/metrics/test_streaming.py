@@ -258,10 +258,10 @@ def test_two_processes(everything: dict[str, float], tmp_path: Path) -> None:
         port = free.getsockname()[1]
     environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     command = [sys.executable, "-c", PROCESS, str(tmp_path / "figures")]
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     processes = [subprocess.Popen(command, env=environment | {"RANK": str(rank)}, cwd=root) for rank in range(2)]
     try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
+        assert [process.wait(timeout=300) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()

@@ -211,11 +211,10 @@ def _measure_methods(
 
 def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
     """Write the report; returns its files."""
-    plot = sweep_png(results) if is_sweep(results.settings.rows) else None
     texts = {"images.csv": csv_text(results), "results.json": json_text(results), "table.md": markdown_text(results)}
     contents = {name: text.encode() for name, text in texts.items()}
-    if plot is not None:
-        contents["sweep.png"] = plot
+    if is_sweep(results.settings.rows):
+        contents["sweep.png"] = sweep_png(results)
     names = [record["name"] for record in results.records]
     added, chapter = work.addition.write(results, {name: records.panels(name) for name in names})
     paths = []
@@ -224,7 +223,7 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
             path.write_bytes(content)
         paths.append(work.output / name)
     with atomic_path(work.output / "index.html") as path, path.open("w", encoding="utf-8") as file:
-        file.writelines(page(results, (records.section(name) for name in names), plot, chapter))
+        file.writelines(page(results, (records.section(name) for name in names), contents.get("sweep.png"), chapter))
     return [work.output / "index.html", *paths]
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from ncsr.evaluation.html import Cell, Table, data_url, figure_cell, render
-from ncsr.evaluation.methods import ENCODER
+from ncsr.evaluation.methods import BICUBIC, ENCODER
 from ncsr.evaluation.pairs import Pair
 from ncsr.evaluation.paper.differences import MethodForRow, card, differences
 from ncsr.evaluation.paper.figures import CROP, Panels, draw, panels_of
@@ -70,8 +70,7 @@ class Comparison:
     @cached_property
     def grid(self) -> Grid:
         """All figures, the paper's and ours."""
-        make = table_grid if self.item.kind == "table" else figure_grid
-        return make(self.item, self.methods, self.results)
+        return _table_grid(self) if self.item.kind == "table" else _figure_grid(self)
 
     @cached_property
     def differences(self) -> list[str]:
@@ -103,15 +102,16 @@ class PaperAddition(Addition):
         return {f"{self.name}.{suffix}": content for suffix, content in files.items()}, _html(made, png)
 
 
-def table_grid(item: Item, methods: list[MethodForRow], results: Results) -> Grid:
+def _table_grid(made: Comparison) -> Grid:
     """A table in the paper's layout; bicubic is added as a last row."""
-    found = {m.paper.role: results.table[m.method.row.name] for m in methods}
+    item, table = made.item, made.results.table
+    found = {role: table[row.name] for role, row in made.rows.items()}
     lines = [(r.label, _pairs(item, r.figures, found.get(r.role, {}))) for r in item.rows]
     head = [_label(column) for column in item.columns]
     if item.at_least is not None:
         head.append(f"LR PSNR ≥ {item.at_least:g}")
     if not item.transposed:
-        return Grid(head, [*lines, ("bicubic", _pairs(item, {}, results.table["bicubic"]))])
+        return Grid(head, [*lines, (BICUBIC, _pairs(item, {}, table[BICUBIC]))])
     marks = [
         (name, [PaperAndOurs("✓" if r.marks[name] else "✗", "") for r in item.rows]) for name in item.rows[0].marks
     ]
@@ -119,19 +119,19 @@ def table_grid(item: Item, methods: list[MethodForRow], results: Results) -> Gri
     return Grid([label for label, _ in lines], [*marks, *turned])
 
 
-def figure_grid(item: Item, methods: list[MethodForRow], results: Results) -> Grid:
+def _figure_grid(made: Comparison) -> Grid:
     """The numbers of a figure, by photograph and method."""
-    lines = []
-    stems = {record["name"].rpartition(".")[0] for record in results.records}
-    for record in results.records:
-        printed = item.photographs.get(record["name"].rpartition(".")[0])
-        for entry in methods:
+    item, lines = made.item, []
+    records = [(record["name"].rpartition(".")[0], record) for record in made.results.records]
+    for stem, record in records:
+        printed = item.photographs.get(stem)
+        for entry in made.methods:
             figures = record["figures"][entry.method.row.name]
             found = {name: Interval(value, None, 1) for name, value in figures.items()}
             published = {column.measure: printed for column in item.columns if printed}
             lines.append((f"{record['name']}, {entry.paper.label}", _pairs(item, published, found)))
     for stem, printed in item.photographs.items():
-        if printed and stem not in stems:
+        if printed and stem not in dict(records):
             lines.append((f"{stem} of DIV2K", [PaperAndOurs(printed, NONE) for _ in item.columns]))
     return Grid([_label(column) for column in item.columns], lines)
 
