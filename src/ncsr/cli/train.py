@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,10 +61,8 @@ def train(
     with needs_extra("train", "training needs more packages", "lightning_fabric", "lmdb", "tensorboard"):
         from ncsr.training.dry_run import dry_run as describe
         from ncsr.training.launch import launch
-        from ncsr.training.run import Diverged
         from ncsr.training.run import train as run
-        from ncsr.training.signals import Interrupted
-    resolved = load_recipe(recipe, dict(_override(change) for change in changes or []))
+    resolved = load_recipe(recipe, dict(map(_override, changes or [])))
     if dry_run:
         print(describe(resolved, launch(device)))
         return
@@ -72,28 +72,40 @@ def train(
         raise InputError(f"--start-step {start_step} goes with --init MODEL; --resume goes on by itself")
     if start_step >= resolved.steps:
         raise InputError(f"--start-step {start_step} is not before the recipe's end, step {resolved.steps}")
-    try:
-        model = run(
-            resolved,
-            data,
-            output,
-            held_out=validate,
-            init=None if init is None or resume else find_model(init),
-            start=start_step,
-            resume=resume,
-            device=device,
-            workers=workers,
-            cache=cache,
+    start = None if init is None or resume else find_model(init)
+    with _explained_early_end(resume):
+        print(
+            run(
+                resolved,
+                data,
+                output,
+                held_out=validate,
+                init=start,
+                start=start_step,
+                resume=resume,
+                device=device,
+                workers=workers,
+                cache=cache,
+            )
         )
-    except Interrupted as stopped:
+
+
+@contextmanager
+def _explained_early_end(resumed: bool) -> Iterator[None]:
+    """Print how to go on with a run that a signal ended, or the report of one that diverged (exit code 1)."""
+    from ncsr.training.run import Diverged
+    from ncsr.training.signals import Interrupted
+
+    try:
+        yield
+    except Interrupted:
         if os.environ.get("RANK", "0") == "0":
-            again = [*sys.argv[1:], *([] if resume else ["--resume"])]
+            again = [*sys.argv[1:], *([] if resumed else ["--resume"])]
             print(f"saved; go on with: {shlex.join(['ncsr', *again])}", file=sys.stderr)
-        raise stopped
+        raise
     except Diverged as report:
         print(f"ncsr: {report}", file=sys.stderr)
         raise typer.Exit(1) from None
-    print(model)
 
 
 def _override(change: str) -> tuple[str, Any]:

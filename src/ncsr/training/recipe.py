@@ -73,7 +73,10 @@ class Recipe(BaseModel):
     """Decay of the exponential moving average of the weights, which is the model that comes out; 0: no average."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the encoder and the subnets; the flow is always float32. `auto`: bfloat16 where the machine gains by it."""
+    """Precision of the encoder and the subnets; the flow is always float32. `auto`: bfloat16 where it is faster.
+
+    A model's own `auto` concerns sampling alone; a recipe's concerns training.
+    """
     recompute: bool = False
     """Keep no activations inside steps and blocks, compute them again in the backward pass: less memory, more time."""
     compile: bool = False
