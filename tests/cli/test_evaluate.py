@@ -22,6 +22,7 @@ from ncsr.evaluation.records import Records
 from ncsr.metrics import luma_psnr
 from ncsr.metrics.lpips import SHAPES
 from ncsr.ops.resize import imresize
+from ncsr.upscaling.tile_size import SMALLEST
 from tests.cli.reports import REPORT, close, contents, read, rows, save
 from tests.conftest import Command, scene8
 
@@ -264,6 +265,14 @@ def test_other_kernels_and_broken_files_are_named(ncsr_: Command, hr: Path, tmp_
 )
 def test_wrong_arguments(ncsr_: Command, hr: Path, tmp_path: Path, arguments: list[object], words: str) -> None:
     ncsr_("evaluate", *arguments, "--hr", hr, "-o", tmp_path / "out").failed(words)
+
+
+def test_the_smallest_tile_is_that_of_upscaling(ncsr_: Command, hr: Path, tmp_path: Path) -> None:
+    """The option states the number itself: importing it would import PyTorch."""
+    how = ("evaluate", "bicubic", "-s", 4, "--hr", hr, "-o", tmp_path / "out", "--tile", SMALLEST - 1)
+    result = ncsr_(*how)
+    assert result.code == 2
+    assert re.search(rf"equal to {SMALLEST}\b|x>={SMALLEST}\b", result.err)
 
 
 def test_models_of_two_scales(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path) -> None:

@@ -36,10 +36,10 @@ class ReportOptions:
         lpips_weights: file of AlexNet's weights; None takes the cached ones, or downloads them.
         truncate: save samples by truncation for LR-PSNR.
         pictures: photographs that the page shows.
-        device: that is computed on.
-        seed: of the samples; None of images that are there.
-        tile: side of the tiles in LR pixels; None of images that are there.
-        precision: that models compute in.
+        device: the device to compute on.
+        seed: the samples' seed; None if the images are there already.
+        tile: side of the tiles in LR pixels; None if the images are there already.
+        precision: the precision of the models.
     """
 
     hr: Path
@@ -68,11 +68,11 @@ def write_report(
     """Measure, write the report, print its files and what went wrong; returns the exit code.
 
     Args:
-        options: of the command.
-        processes: that share the work.
-        scale: that everything enlarges by.
-        methods: whose images are measured, one per row of the table.
-        photographs: that are measured.
+        options: what the command line says.
+        processes: the processes that share the work.
+        scale: the factor that everything enlarges by.
+        methods: the methods whose images are measured, one per row of the table.
+        photographs: the photographs' files.
         output: folder for the report.
         problems: a sentence per file that is missing or misnamed.
         notes: other sentences for the reader.
@@ -137,16 +137,17 @@ def find_lpips(weights: Path | None, device: str, processes: Processes) -> tuple
     Raises:
         InputError: the named file does not hold the weights.
     """
+    if processes.rank:  # the first process downloads, the others find it
+        processes.gather(None)
     found, words = None, ""
-    for first in (True, False):  # one process downloads, the others find it
-        if (processes.rank == 0) == first:
-            try:
-                found = load_lpips(weights, pick_device(device))
-                words = found.source
-            except InputError as error:
-                if weights is not None:
-                    raise
-                words = f"not measured: {error}."
+    try:
+        found = load_lpips(weights, pick_device(device))
+        words = found.source
+    except InputError as error:
+        if weights is not None:
+            raise
+        words = f"not measured: {error}."
+    if not processes.rank:
         processes.gather(None)
     return found, words
 

@@ -141,10 +141,10 @@ def _methods_for_rows(
     Args:
         item: the table or figure.
         given: models or folders by role.
-        scale: that all of them enlarge by.
-        request: what models draw, but for the temperature.
-        temperature: of all flows; None takes the paper's, else the model's own.
-        options: of the command.
+        scale: the factor that all of them enlarge by.
+        request: what models draw, but for its temperature.
+        temperature: the temperature of all flows; None takes the paper's, else the model's own.
+        options: what the command line says.
     """
     from ncsr.cli.reporting import load_model_or_encoder
     from ncsr.evaluation.methods import ImageFolder, ModelMethod, short_name

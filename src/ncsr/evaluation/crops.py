@@ -1,4 +1,4 @@
-"""Where a photograph is looked at close up: squares of whole LR pixels, found by the errors or by the texture."""
+"""Close-ups: squares of whole LR pixels, found by the errors or by the texture of a photograph."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Crop(NamedTuple):
 
 
 def find_crops(error: Tensor, hr: Tensor) -> dict[str, Crop]:
-    """Where errors are greatest and least on average, as "worst" and "best".
+    """Find the squares where errors are greatest and least on average, "worst" and "best".
 
     The least would be in flat sky: only the half of the squares is looked at where the photograph varies more.
 
@@ -48,7 +48,7 @@ def find_crops(error: Tensor, hr: Tensor) -> dict[str, Crop]:
 
 
 def find_textured_crop(hr: Tensor, scale: int) -> Crop:
-    """Where a photograph varies most: 32 x 32 LR pixels, the same whatever the models.
+    """Find the square of 32 x 32 LR pixels where a photograph varies most, which is the same whatever the models.
 
     Args:
         hr: (3, s h, s w) uint8.

@@ -68,7 +68,7 @@ class SetMeasures:
             measure.update(samples, hr)
 
     def state(self) -> State:
-        """What has been gathered."""
+        """The tables and histograms that have been gathered."""
         return {
             f"{kind}_{name}": getattr(measure, name)
             for kind, measure in self._measures.items()

@@ -1,4 +1,4 @@
-"""What makes the images that are measured: bicubic, a model, or somebody's files."""
+"""The methods whose images are measured: bicubic, models, and folders of images that somebody made."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ BICUBIC = "bicubic"
 
 
 class Method:
-    """What makes the images of one row of the table.
+    """The base of all methods: each makes the images of one row of the table.
 
     Attributes:
-        row: of the table.
+        row: the row of the table.
     """
 
     def __init__(self, row: Row) -> None:
@@ -56,9 +56,9 @@ class ImageFolder(Method):
     """Images that somebody made.
 
     Args:
-        folder: where they lie.
-        index: of the folder among those in `PhotographFiles.samples`.
-        name: of the row; None: the folder's.
+        folder: the folder that they lie in.
+        index: the folder's index among those in `PhotographFiles.samples`.
+        name: the row's name; None takes the folder's.
     """
 
     def __init__(self, folder: Path, index: int, name: str | None = None) -> None:
@@ -74,9 +74,9 @@ class ModelMethod(Method):
     """A model at one temperature.
 
     Args:
-        name: of the row.
-        argument: as the command names the model.
-        model: in eval mode.
+        name: the row's name.
+        argument: the model as the command names it.
+        model: the model, in eval mode.
         request: what is drawn of each photograph. The temperature is a flow's; where a model has no noise to draw, one
             image is made.
     """
@@ -125,7 +125,7 @@ def encoder_alone(model: NCSR) -> NCSR:
 
 
 def encoder_note(argument: str) -> str:
-    """What a reader must know of the encoder of a flow."""
+    """The note that a reader of a report on a flow's encoder needs."""
     return (
         f"{argument} is the encoder as the flow's training left it. A flow that trains its encoder along keeps its "
         "features, not its image: the baseline RRDB is the model that the flow started from."
@@ -136,10 +136,10 @@ def methods_of(argument: str, model: NCSR, request: SampleRequest, temperatures:
     """The rows of one model: a flow at temperature 0 and at every other, an encoder once.
 
     Args:
-        argument: as the command names it.
-        model: in eval mode.
+        argument: the model as the command names it.
+        model: the model, in eval mode.
         request: what is drawn of each photograph, but for the temperature.
-        temperatures: none takes the model's own.
+        temperatures: the temperatures of a flow; an empty list takes the model's own.
     """
     name = short_name(argument)
     if model.flow is None:

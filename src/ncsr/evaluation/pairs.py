@@ -1,4 +1,4 @@
-"""Which files belong together, and reading them: photographs, their LR images, anybody's samples."""
+"""Finding the files that belong together, and reading them: photographs, their LR images, anybody's samples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PhotographFiles:
     """The files that belong to one photograph.
 
     Attributes:
-        index: of the photograph in its sorted folder.
+        index: the photograph's index in its sorted folder.
         hr: the photograph.
         lr: its LR image; None makes it.
         samples: per folder of samples, their files in order.
@@ -58,7 +58,7 @@ class Pair:
     """A photograph and its LR image, as they are measured.
 
     Attributes:
-        files: where they come from.
+        files: the files that they were read from.
         hr: (3, s h, s w) uint8, cropped to a multiple of the scale.
         lr: (3, h, w) uint8.
         agreement: dB between a given LR image and the bicubic reduction of the photograph; None: it is that reduction.

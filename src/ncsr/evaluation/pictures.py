@@ -43,7 +43,7 @@ def photograph_section(pair: Pair, shown: list[RowImages], figures: dict[str, di
     Args:
         pair: the photograph and its LR image.
         shown: all rows, in the order of the table.
-        figures: by the row's name.
+        figures: every row's figures, by its name.
         lpips: whether errors are LPIPS; else squared grey levels.
     """
     height, width = pair.hr.shape[-2:]
@@ -112,7 +112,7 @@ def picture(image: Tensor) -> Image.Image:
 
 
 def _deviation(samples: Tensor) -> Image.Image:
-    """Where samples differ; white is `FULL_WHITE` grey levels or more."""
+    """A picture of where samples differ; white is `FULL_WHITE` grey levels or more."""
     return deviation_map(samples.float().std(0).mean(0) / 255).convert("RGB")
 
 

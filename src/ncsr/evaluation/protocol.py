@@ -1,4 +1,4 @@
-"""What decides the figures of a report, as its JSON file holds it."""
+"""The settings that decide the figures of a report, as its JSON file holds them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Row(FrozenModel):
     """One line of the table: a model at a temperature, a baseline, or a folder of images."""
 
     name: str
-    """Unique in its table."""
+    """The name, unique in its table."""
     model: str
-    """As the command names it."""
+    """The model, or the folder, as the command names it."""
     fingerprint: str | None = None
     """Hash of configuration and weights (`ncsr.serialization.fingerprint`); None of what is no model."""
     temperature: float | None = None
-    """None where there is none to choose."""
+    """The sampling temperature; None where there is none to choose."""
     samples: int | None
-    """Of each photograph; None: as many as there are files."""
+    """Samples of each photograph; None: as many as there are files."""
     deterministic: bool = False
     """Whether one image is all there can be, so that it stands for any number of equal samples."""
 

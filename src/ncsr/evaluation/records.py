@@ -30,11 +30,11 @@ class Records:
         output: the folder of results.
         settings: only records of the same settings count.
         files: fingerprints of all photographs' files, by name; where a record knows others, all begins anew.
-        rank: of this process.
+        rank: the rank of this process.
         world: number of processes.
 
     Attributes:
-        rank: of this process.
+        rank: the rank of this process.
         world: number of processes.
         done: names of the photographs that need no more work.
     """
@@ -89,7 +89,7 @@ class Records:
             path.write_bytes(save(tensors, metadata={"seen": json.dumps(self._seen)}))
 
     def merged(self) -> dict[str, SetMeasures]:
-        """What all processes gathered, by row; when they are done."""
+        """The measures of the set that all processes have gathered, by row; to be asked when they are done."""
         self.measures = {row: SetMeasures() for row in self._rows}
         for path in sorted(self.folder.glob("set-*.safetensors")):
             self._merge(_read(path, self._rows)[1])
@@ -105,7 +105,7 @@ class Records:
         return (self.folder / f"{name}.html").read_text(encoding="utf-8")
 
     def panels(self, name: str) -> dict[str, Tensor]:
-        """What a figure shows of a photograph that is done."""
+        """The pictures that a figure of the paper shows of a photograph that is done."""
         path = self.folder / f"{name}.panels"
         return load(path.read_bytes()) if path.is_file() else {}
 

@@ -17,8 +17,8 @@ class Measure(NamedTuple):
     """How a measure is shown.
 
     Attributes:
-        name: in JSON and CSV.
-        label: in tables and plots.
+        name: its name in JSON and CSV.
+        label: its name in tables and plots.
         digits: behind the decimal point.
         better: 1 if more is better, -1 if less is, 0 if neither.
     """
@@ -61,7 +61,7 @@ class Interval(NamedTuple):
     images: int
 
     def as_json(self) -> dict[str, Any]:
-        """As reports hold it."""
+        """The interval as JSON reports hold it."""
         return {"mean": plain(self.mean), "ci95": plain(self.half), "images": self.images}
 
 
@@ -97,9 +97,9 @@ def summarise(records: list[Record], row: str, of_set: dict[str, float]) -> dict
     """The figures of one row over all images, in the order of `MEASURES`.
 
     Args:
-        records: of the images.
-        row: its name.
-        of_set: figures of the set as a whole.
+        records: the images' records.
+        row: the row's name.
+        of_set: the figures of the set as a whole.
     """
     found = {}
     for measure in MEASURES:
@@ -181,7 +181,7 @@ def markdown_text(results: Results) -> str:
 
 
 def caption(results: Results) -> str:
-    """What the table is of, in two sentences."""
+    """A sentence on the photographs, samples and intervals of the table."""
     protocol, n = results.settings.protocol, len(results.records)
     counts = sorted({k for r in results.records for k in r["samples"].values() if k > 1})
     drawn = f", {' or '.join(map(str, counts))} samples of each where a method has several" if counts else ""
@@ -199,7 +199,7 @@ def cell(value: Interval | None, measure: Measure) -> str:
 
 
 def arrow(measure: Measure) -> str:
-    """Which way is better."""
+    """An arrow up or down for the way that is better, behind a space that does not break."""
     return {1: "\N{NO-BREAK SPACE}↑", -1: "\N{NO-BREAK SPACE}↓", 0: ""}[measure.better]
 
 

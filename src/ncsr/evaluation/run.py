@@ -29,12 +29,12 @@ Progress = Callable[[str, float], None]
 
 
 class Addition:
-    """What a table or figure of the paper adds to a report: this one nothing."""
+    """Something that is added to a report, as a table or figure of the paper is; this one adds nothing."""
 
     name: str | None = None
 
     def panels(self, pair: Pair, shown: list[RowImages]) -> dict[str, Tensor]:
-        """What it shows of a photograph, kept with the photograph's record."""
+        """The pictures that it shows of a photograph, which are kept with the photograph's record."""
         return {}
 
     def write(self, results: Results, panels: dict[str, dict[str, Tensor]]) -> tuple[dict[str, bytes], str]:
@@ -48,7 +48,7 @@ class Evaluation:
 
     Attributes:
         settings: what decides the figures.
-        methods: whose images are measured, one per row of the settings.
+        methods: the methods whose images are measured, one per row of the settings.
         pairs: the photographs.
         output: folder for the report.
         folder: name of the photographs' folder.
@@ -72,10 +72,10 @@ class Evaluation:
 
 
 class Report(NamedTuple):
-    """What an evaluation has written, in rank 0.
+    """The result of an evaluation, in rank 0.
 
     Attributes:
-        paths: of the report's files; none if nothing was measured.
+        paths: the report's files; none if nothing was measured.
         failures: a sentence per photograph that failed.
         warnings: sentences about the images.
     """
@@ -143,7 +143,7 @@ def _report(
     Args:
         work: the evaluation.
         prints: fingerprints of the photographs' files, by name.
-        records: of any process.
+        records: the records of any process.
         measured: names of the photographs that have a record.
         failures: a sentence for each of the others.
     """

@@ -25,7 +25,7 @@ def dequantised(hr: Tensor, seed: int = 0) -> Tensor:
 
     Args:
         hr: (..., 3, H, W), floating point in [0, 1] or uint8; rounded to 8 bits.
-        seed: of the noise.
+        seed: the seed of the noise.
 
     Returns:
         (..., 3, H, W) float32, up to half a grey level outside [0, 1].
@@ -41,7 +41,7 @@ def dequantised_bits_per_dim(space: Space, hr: Tensor, seed: int = 0) -> Tensor:
     Args:
         space: the super-resolution space of the LR images.
         hr: (B, 3, s h, s w), floating point in [0, 1] or uint8; rounded to 8 bits, then dequantised.
-        seed: of the uniform noise.
+        seed: the seed of the uniform noise.
 
     Returns:
         (B,) float64; 8 less is the figure of data in [0, 1].

@@ -68,7 +68,7 @@ def read_convolutions(path: Path) -> dict[str, Tensor]:
 
 
 def cached_weights() -> Path:
-    """Where the weights are looked for."""
+    """The path where the weights are looked for."""
     return Path(torch.hub.get_dir()) / "checkpoints" / NAME
 
 

@@ -1,4 +1,4 @@
-"""What the measures share: images as they are saved, crops, and the check that two images can be compared."""
+"""The common parts of the measures: images as they are saved, crops, and the checks that images can be compared."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def each_sample(measure: Callable[[Tensor], Tensor], samples: Tensor, like: Tens
     """A measure of every sample, one in memory at a time.
 
     Args:
-        measure: of images with as many axes as `like`, to (...,) or more.
+        measure: a function of images with as many axes as `like`, giving (...,) or more.
         samples: (n, ..., C, H, W), or images with no more axes than `like`, which are measured at once.
         like: the photograph or LR image, (..., C, H, W).
 

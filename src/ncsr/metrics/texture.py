@@ -36,7 +36,7 @@ class TexturePatches:
     """The patches of one set of images, gathered image by image; memory does not grow with their number (10 MB)."""
 
     def __init__(self, seed: int = 0) -> None:
-        """Start with no image; `seed` decides the places."""
+        """Start with no image; `seed` decides where the patches are taken."""
         self._table, self._seed = empty_table(), seed
 
     def add(self, images: Tensor) -> None:
@@ -96,7 +96,7 @@ def texture_distance(patches: Tensor, photographs: Tensor, seed: int = 0) -> flo
     Args:
         patches: (N, 3, 7, 7), the measured set, of `TexturePatches`.
         photographs: (N, 3, 7, 7), the photographs' set, which both are normalised by.
-        seed: of the random directions.
+        seed: the seed of the random directions.
 
     Returns:
         The distance times 1000; 0 for equal sets.

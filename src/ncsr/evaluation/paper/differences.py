@@ -1,4 +1,4 @@
-"""In plain words, what tells a reproduction from the paper: photographs, sampling, models and their training."""
+"""The differences between a reproduction and the paper in plain words: photographs, sampling, models, training."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _COMPARED = ("steps", "batch", "crop", "noise", "learning_rate", "rotations", "d
 
 
 class MethodForRow(NamedTuple):
-    """Which method stands for a row of the paper's table, or of its figure.
+    """A row of the paper's table, or of its figure, and the method that stands for it.
 
     Attributes:
         paper: the paper's row.
-        method: that stands for it.
-        config: of the method's model; None of images that anything made.
+        method: the method that stands for it.
+        config: the configuration of the method's model; None if it is a folder of images.
     """
 
     paper: PaperRow

@@ -40,11 +40,11 @@ class _Cell(NamedTuple):
 
 
 def panels_of(item: Item, methods: list[MethodForRow], pair: Pair, shown: list[RowImages]) -> Panels:
-    """What a figure shows of one photograph.
+    """The pictures that a figure shows of one photograph.
 
     Args:
         item: the figure.
-        methods: that it shows.
+        methods: the methods that it shows.
         pair: the photograph and its LR image.
         shown: all rows of the evaluation.
     """
@@ -75,9 +75,9 @@ def draw(item: Item, panels: dict[str, Panels], records: list[dict[str, Any]], m
 
     Args:
         item: the figure.
-        panels: by the name of the photograph.
-        records: of the photographs.
-        methods: that it shows.
+        panels: the panels of every photograph, by its name.
+        records: the photographs' records, in order.
+        methods: the methods that it shows.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -79,22 +79,22 @@ class Comparison:
 
     @cached_property
     def cards(self) -> dict[str, str]:
-        """What the models' cards say of their data and training, by model."""
+        """The sections on data and training of the models' cards, by model."""
         return {m.method.row.model.removesuffix(ENCODER): text for m in self.methods if (text := card(m))}
 
 
 class PaperAddition(Addition):
-    """What a table or figure adds to the report of an evaluation."""
+    """A table or figure of the paper as an addition to the report of an evaluation."""
 
     def __init__(self, item: Item, methods: list[MethodForRow]) -> None:
         self.name, self._item, self._methods = item.name, item, methods
 
     def panels(self, pair: Pair, shown: list[RowImages]) -> Panels:
-        """What a figure shows of a photograph."""
+        """The pictures that a figure shows of a photograph; none for a table."""
         return {} if self._item.kind == "table" else panels_of(self._item, self._methods, pair, shown)
 
     def write(self, results: Results, panels: dict[str, Panels]) -> tuple[dict[str, bytes], str]:
-        """Markdown, JSON, and a table's CSV or a figure's PNG; and HTML."""
+        """The files (Markdown, JSON, and a table's CSV or a figure's PNG) by name, and the part of the page."""
         made = Comparison(self._item, self._methods, results, panels)
         png = None if self._item.kind == "table" else draw(self._item, panels, results.records, self._methods)
         files = {"csv": _csv(made).encode()} if png is None else {"png": png}
