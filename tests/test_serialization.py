@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pickle
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import ncsr
 from ncsr import NCSR, InputError, ModelConfig
 from ncsr.pretrained.load import load
-from ncsr.serialization import read_model
+from ncsr.serialization import read_checkpoint, read_model
 from tests.models import lively_encoder, lively_model
 
 FILES = ["config.json", "model.safetensors"]
@@ -208,22 +211,92 @@ def test_killed_save_leaves_the_old_model_or_the_new_one(model: NCSR, replaced: 
     assert same(load(tmp_path, device="cpu"), model)
 
 
-def test_a_bundled_name_goes_before_a_folder_of_that_name(
-    model: NCSR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a run's folder that was named by its recipe."""
-    monkeypatch.chdir(tmp_path)
-    model.save("x4-small")
-    assert ncsr.load("x4-small", "cpu").config != model.config
-    for own in ("./x4-small", Path("x4-small")):
-        assert ncsr.load(own, "cpu").config == model.config
-
-
 def test_unknown_precision(model: NCSR) -> None:
     with pytest.raises(InputError, match="precision must be one of auto, float32, bfloat16, got 'half'"):
         NCSR(model.config, "half")  # type: ignore[arg-type]
 
 
-def test_unknown_names() -> None:
-    with pytest.raises(InputError, match="no model 'x5-small'"):
-        ncsr.load("x5-small")
+# Checkpoints of other packages
+
+STATE = {"conv_first.weight": torch.ones(2, 3), "conv_first.bias": torch.arange(2.0)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        STATE,
+        {f"module.{key}": value for key, value in STATE.items()},
+        {"params_ema": STATE, "params": {"x": torch.zeros(1)}},
+        {"params": STATE},
+        {"state_dict": {f"module.{key}": value for key, value in STATE.items()}, "epoch": 3},
+    ],
+    ids=["plain", "module", "params_ema", "params", "state_dict"],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_prefixes_and_wrappers_come_off(content: dict[str, Any], zipped: bool, tmp_path: Path) -> None:
+    path = tmp_path / "reference.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    weights = read_checkpoint(path)
+    assert weights.keys() == STATE.keys()
+    assert all(torch.equal(value, STATE[key]) for key, value in weights.items())
+
+
+@pytest.mark.parametrize("content", [{}, [torch.zeros(1)], torch.zeros(1), 3, {"a": 1}, {"a": {"b": torch.zeros(1)}}])
+def test_files_without_a_state_dict(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "reference.pth")
+    with pytest.raises(InputError, match="holds no state dict: expected names and tensors"):
+        read_checkpoint(tmp_path / "reference.pth")
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no file .*nothing\.pth"):
+        read_checkpoint(tmp_path / "nothing.pth")
+    with pytest.raises(InputError, match="not a checkpoint"):
+        read_checkpoint(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_files(zipped: bool, tmp_path: Path) -> None:
+    path = tmp_path / "reference.pth"
+    torch.save(STATE, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    stream = random.Random(0)
+    damaged = [b"", b"text", b"\x80\x02", stream.randbytes(100)]
+    damaged += [whole[:length] for length in range(1, len(whole), len(whole) // 20)]
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(InputError):
+            read_checkpoint(path)
+    for _ in range(100):  # a changed byte may do no harm, but never ends in another error
+        position = stream.randrange(len(whole))
+        path.write_bytes(whole[:position] + stream.randbytes(1) + whole[position + 1 :])
+        with contextlib.suppress(InputError):
+            read_checkpoint(path)
+
+
+class Attack:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("kind", ["zip", "legacy", "pickle"])
+def test_code_in_a_file_does_not_run(kind: str, tmp_path: Path) -> None:
+    path, folder = tmp_path / "reference.pth", tmp_path / "made"
+    content = STATE | {"attack": Attack(folder)}
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=kind == "zip")
+    with pytest.raises(InputError, match="not a checkpoint that can be read safely: expected a file of tensors only"):
+        read_checkpoint(path)
+    assert not folder.exists()
+    if kind == "pickle":
+        pickle.loads(path.read_bytes())
+        assert folder.exists()  # it would have

@@ -57,3 +57,19 @@ def test_damaged_models(refused: Refused, tiny_model_folder: Path, tmp_path: Pat
         refused(tmp_path, reason)
     (tmp_path / "config.json").write_text("{")
     refused(tmp_path, r"configuration of .* is not valid")
+
+
+def test_a_bundled_name_goes_before_a_folder_of_that_name(
+    tiny_model: ncsr.NCSR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a run's folder that was named by its recipe."""
+    monkeypatch.chdir(tmp_path)
+    tiny_model.save("x4-small")
+    assert ncsr.load("x4-small", "cpu").config != tiny_model.config
+    for own in ("./x4-small", Path("x4-small")):
+        assert ncsr.load(own, "cpu").config == tiny_model.config
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(ncsr.InputError, match="no model 'x5-small'"):
+        ncsr.load("x5-small")

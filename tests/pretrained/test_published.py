@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pickle
-import random
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +14,6 @@ from benchmarks.yardstick import Yardstick
 from ncsr import InputError
 from ncsr.config import EncoderConfig, FlowConfig, ModelConfig
 from ncsr.pretrained.published import convert, published_names, read_config
-from ncsr.serialization import read_checkpoint
 from tests.models import PUBLISHED_X4, PUBLISHED_X8
 from tests.parity import CASES, encoder_input, reference_state
 
@@ -269,89 +263,3 @@ def test_converted_actnorms_never_start_again() -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     model.start_actnorms(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 4, 4))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-
-
-# Files
-
-STATE = {"conv_first.weight": torch.ones(2, 3), "conv_first.bias": torch.arange(2.0)}
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        STATE,
-        {f"module.{key}": value for key, value in STATE.items()},
-        {"params_ema": STATE, "params": {"x": torch.zeros(1)}},
-        {"params": STATE},
-        {"state_dict": {f"module.{key}": value for key, value in STATE.items()}, "epoch": 3},
-    ],
-    ids=["plain", "module", "params_ema", "params", "state_dict"],
-)
-@pytest.mark.parametrize("zipped", [True, False])
-def test_prefixes_and_wrappers_come_off(content: dict[str, Any], zipped: bool, tmp_path: Path) -> None:
-    path = tmp_path / "reference.pth"
-    torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    weights = read_checkpoint(path)
-    assert weights.keys() == STATE.keys()
-    assert all(torch.equal(value, STATE[key]) for key, value in weights.items())
-
-
-@pytest.mark.parametrize("content", [{}, [torch.zeros(1)], torch.zeros(1), 3, {"a": 1}, {"a": {"b": torch.zeros(1)}}])
-def test_files_without_a_state_dict(content: object, tmp_path: Path) -> None:
-    torch.save(content, tmp_path / "reference.pth")
-    with pytest.raises(InputError, match="holds no state dict: expected names and tensors"):
-        read_checkpoint(tmp_path / "reference.pth")
-
-
-def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no file .*nothing\.pth"):
-        read_checkpoint(tmp_path / "nothing.pth")
-    with pytest.raises(InputError, match="not a checkpoint"):
-        read_checkpoint(tmp_path)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("zipped", [True, False])
-def test_damaged_files(zipped: bool, tmp_path: Path) -> None:
-    path = tmp_path / "reference.pth"
-    torch.save(STATE, path, _use_new_zipfile_serialization=zipped)
-    whole = path.read_bytes()
-    stream = random.Random(0)
-    damaged = [b"", b"text", b"\x80\x02", stream.randbytes(100)]
-    damaged += [whole[:length] for length in range(1, len(whole), len(whole) // 20)]
-    for content in damaged:
-        path.write_bytes(content)
-        with pytest.raises(InputError):
-            read_checkpoint(path)
-    for _ in range(100):  # a changed byte may do no harm, but never ends in another error
-        position = stream.randrange(len(whole))
-        path.write_bytes(whole[:position] + stream.randbytes(1) + whole[position + 1 :])
-        with contextlib.suppress(InputError):
-            read_checkpoint(path)
-
-
-class Attack:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.folder),)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("kind", ["zip", "legacy", "pickle"])
-def test_code_in_a_file_does_not_run(kind: str, tmp_path: Path) -> None:
-    path, folder = tmp_path / "reference.pth", tmp_path / "made"
-    content = STATE | {"attack": Attack(folder)}
-    if kind == "pickle":
-        path.write_bytes(pickle.dumps(content))
-    else:
-        torch.save(content, path, _use_new_zipfile_serialization=kind == "zip")
-    with pytest.raises(InputError, match="not a checkpoint that can be read safely: expected a file of tensors only"):
-        read_checkpoint(path)
-    assert not folder.exists()
-    if kind == "pickle":
-        pickle.loads(path.read_bytes())
-        assert folder.exists()  # it would have
