@@ -34,6 +34,21 @@ def test_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> Non
     assert "3/4 0:00:00 left: -:--:-- [photo] x" in plain  # nothing was done in this run
 
 
+def test_parts_that_an_earlier_run_did_took_no_time(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    with ProgressBar(2) as bar:
+        bar.update_part("a.png", 0, 0, 0)
+        bar.update_part("a.png", 0, 0, 1)
+        bar.update_part("a.png", 0, 1, 1)
+        bar.update_part("b.png", 1, 0, 0)
+        bar.update_part("b.png", 1, 4, 8)
+        bar.warn("a warning")
+    err = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert " 75 % 0:00:00 left: -:--:-- b.png, part 4 of 8" in err
+    assert "ncsr: a warning\n" in err
+
+
 def test_hidden(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     with ProgressBar(4, shown=False) as bar:

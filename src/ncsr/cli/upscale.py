@@ -118,23 +118,12 @@ def upscale(
         if plan and isinstance(results, Path):
             make_folder(results.parent if plan[0][1] == results else results)
         failed: dict[Path | Remote, str] = {}
-        left_out, started = 0, False
+        left_out = 0
         with ProgressBar(len(plan)) as bar:
-
-            def advance(name: str, index: int, part: int, parts: int) -> None:
-                nonlocal started
-                resumed = part > 0 and not started  # these parts were done by a run that was stopped
-                text, done = (f"{name}, part {part} of {parts}", part / parts) if parts else (name, 0)
-                bar.update(text, index + done, restart=resumed)
-                started = parts > 0
-
-            def warn(message: str) -> None:
-                bar.print(f"ncsr: {message}", error=True)
-
             if workers is None:
-                made = enlarge_all(map(partial(queue_photo, job), plan), job, advance, warn)
+                made = enlarge_all(map(partial(queue_photo, job), plan), job, bar.update_part, bar.warn)
             else:
-                made = enlarge_by(workers, plan, job, advance, warn)
+                made = enlarge_by(workers, plan, job, bar.update_part, bar.warn)
             for result in made:
                 left_out += result.skipped
                 if result.failure is not None:
@@ -142,7 +131,7 @@ def upscale(
                 elif result.paths:
                     bar.print(*result.paths)
                 for note in result.notes:
-                    warn(note)
+                    bar.warn(note)
     done = len(plan) - len(failed)
     failures += [failed[path] for path, _ in plan if path in failed]
     if fresh and temperature > 0 and done:

@@ -35,6 +35,7 @@ class ProgressBar:
             speed_estimate_period=36000,  # a photograph may take hours
         )
         self._task, self._total, self._started = self._bar.add_task("", total=total), total, False
+        self._in_parts = False
 
     def __enter__(self) -> ProgressBar:
         self._bar.start()
@@ -55,9 +56,22 @@ class ProgressBar:
             self._started = True
         self._bar.update(self._task, description=text, completed=done)
 
+    def update_part(self, text: str, index: int, done: int, total: int) -> None:
+        """Show that number `index` is at work, and that `done` of its `total` parts are done; 0 of 0 before it begins.
+
+        Parts that are done when it begins are an earlier run's: they took no time.
+        """
+        part = f", part {done} of {total}" if total else ""
+        self.update(text + part, index + (done / total if total else 0), restart=done > 0 and not self._in_parts)
+        self._in_parts = total > 0
+
     def advance(self) -> None:
         """One more is done."""
         self._bar.advance(self._task)
+
+    def warn(self, sentence: str) -> None:
+        """Print a sentence of `ncsr` to standard error."""
+        self.print(f"ncsr: {sentence}", error=True)
 
     def print(self, *lines: object, error: bool = False) -> None:
         """Print lines as they are to standard output, or to standard error, whatever these are."""
