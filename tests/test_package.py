@@ -35,6 +35,11 @@ def test_importing_the_package_imports_no_heavy_one() -> None:
     assert imported_by("import ncsr; ncsr.ModelConfig") == ["pydantic"]
 
 
+def test_help_imports_no_heavy_package() -> None:
+    """Every module of a command is imported for it."""
+    assert imported_by("import ncsr.cli, typer.testing; typer.testing.CliRunner().invoke(ncsr.cli.app, '--help')") == []
+
+
 @pytest.mark.parametrize("name", ncsr.__all__)
 def test_public_names(name: str) -> None:
     value = getattr(ncsr, name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -39,6 +38,8 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         print(version("ncsr"))
         raise typer.Exit
 
