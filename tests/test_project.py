@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 import ncsr
 
 ROOT = Path(__file__).parent.parent
@@ -33,8 +35,9 @@ def test_every_dependency_has_an_exact_version():
     assert names - {"hatchling"} <= found(r"^([\w-]+)==", "constraints.txt")
 
 
-def test_files_that_the_mathematics_names_exist():
-    names = found(r"`([\w/]+\.py)`", "docs/mathematics.md")
+@pytest.mark.parametrize("document", ["docs/mathematics.md", "docs/glossary.md"])
+def test_files_that_the_documents_name_exist(document):
+    names = found(r"`([\w/]+\.py)`", document)
     assert len(names) > 15
     assert [name for name in sorted(names) if not (ROOT / "src/ncsr" / name).is_file()] == []
 
