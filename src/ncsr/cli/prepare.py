@@ -34,7 +34,7 @@ def prepare(
     """
     from rich.progress import MofNCompleteColumn
 
-    from ncsr.data.listing import find_broken, large_enough, list_photos, nothing_left
+    from ncsr.data.listing import find_broken, list_photos, nothing_left
     from ncsr.data.packing import pack_photos
     from ncsr.images import find_photos
     from ncsr.runtime.progress import ProgressBar
@@ -44,10 +44,9 @@ def prepare(
     files: list[PhotoFile] = []
     problems: list[str] = []
     for folder in data:
-        found, broken = list_photos(folder)
-        large, small = large_enough(found, smallest)
-        files += large
-        problems += broken + small
+        usable, left_out = list_photos(folder, smallest)
+        files += usable
+        problems += left_out
     if not files:
         raise nothing_left(data, smallest, problems)
     names = [path.name for folder in data for path in find_photos(folder, recursive=True)]

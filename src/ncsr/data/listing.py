@@ -42,9 +42,10 @@ class PhotoFile(NamedTuple):
 _Entry = TypeVar("_Entry", PhotoFile, PackedPhoto)
 
 
-def list_photos(folder: Path) -> tuple[list[PhotoFile], list[str]]:
-    """The photographs in a folder and the folders inside it, sorted by path, and a message for each broken one.
+def list_photos(folder: Path, smallest: int = 1) -> tuple[list[PhotoFile], list[str]]:
+    """The photographs in a folder and the folders inside it, sorted by path, and a message for each that is left out.
 
+    Those that are broken, or have a side shorter than `smallest`, are left out.
     Sizes are read from headers. Files without the last bytes of a PNG, JPEG or WebP file are decoded, to see whether
     they were cut short; this is so for every TIFF and BMP file.
 
@@ -61,7 +62,8 @@ def list_photos(folder: Path) -> tuple[list[PhotoFile], list[str]]:
             broken.append(str(error))
         else:
             files.append(PhotoFile(path, height, width))
-    return files, broken
+    large, small = large_enough(files, smallest)
+    return large, broken + small
 
 
 def find_broken(files: Sequence[PhotoFile], progress: Callable[[], object] = lambda: None) -> list[str]:

@@ -92,14 +92,12 @@ def open_photos(
     warn = partial(_warn_once, warn, set())
     for source in sources:
         if source.is_file():
-            packed, small = large_enough(Pack(source, warn).photos(), smallest)
+            packed, unusable = large_enough(Pack(source, warn).photos(), smallest)
             entries += packed
         else:
-            found, broken = list_photos(source)
-            files, small = large_enough(found, smallest)
+            files, unusable = list_photos(source, smallest)
             entries += files
-            left_out += broken
-        left_out += small
+        left_out += unusable
     if not entries:
         raise nothing_left(sources, smallest, left_out)
     return Photos(entries, budget, warn), left_out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 
@@ -24,18 +24,13 @@ class Interrupted(SystemExit):
 @contextmanager
 def stoppable() -> Iterator[Stop]:
     """Record the first SIGTERM or SIGINT instead of ending the process; a second one acts as usual."""
-    stop = Stop()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    stop, previous_handlers = Stop(), ExitStack()
 
     def record(number: int, frame: FrameType | None) -> None:
         stop.signal = number
-        for each, handler in handlers.items():
-            signal.signal(each, handler)
+        previous_handlers.close()
 
-    for number in handlers:
-        signal.signal(number, record)
-    try:
+    with previous_handlers:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous_handlers.callback(signal.signal, number, signal.signal(number, record))
         yield stop
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
