@@ -115,3 +115,15 @@ def test_exif_too_long_for_jpeg_is_left_out(tmp_path: Path) -> None:
     write_photo(tmp_path / "photo.png", photo)
     assert read_photo(tmp_path / "photo.jpg").exif is None
     assert read_photo(tmp_path / "photo.png").exif is not None
+
+
+def test_names_and_types_of_fields_survive_tiff(tmp_path: Path) -> None:
+    artist = "José Müller ©".encode()
+    exif = exif_fields()
+    exif[0x013B] = artist
+    exif_in_jpeg = exif_block(exif).replace(struct.pack(">HH", 0x927C, 1), struct.pack(">HH", 0x927C, 7))
+    write_photo(tmp_path / "photo.tif", replace(photo_from_array(noise(3)), exif=exif_in_jpeg))
+    again = read_photo(tmp_path / "photo.tif").exif
+    assert again is not None
+    assert artist + b"\0" in again
+    assert struct.pack(">HH", 0x927C, 7) in again  # the maker's note is of type UNDEFINED

@@ -16,7 +16,17 @@ from PIL import Image
 
 from ncsr.errors import InputError
 from ncsr.images import open_photo, photo_from_array, read_photo, to_array, write_photo
-from tests.images.samples import LARGE, check_windows, exif_block, exif_fields, large_noise, levels, noise
+from tests.images.samples import (
+    HEIGHT,
+    LARGE,
+    WIDTH,
+    check_windows,
+    exif_block,
+    exif_fields,
+    large_noise,
+    levels,
+    noise,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -208,3 +218,22 @@ def test_tiffs_that_are_no_photographs_in_windows(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "photo.tif", np.zeros((20, 20), np.float32))
     with pytest.raises(InputError, match=r"cannot read .*photo\.tif: its values are floating-point"):
         open_photo(tmp_path / "photo.tif")
+
+
+def test_tiff_whose_header_tells_of_no_number(tmp_path: Path) -> None:
+    """Width, height and orientation are given as two numbers each."""
+    path = tmp_path / "photo.tif"
+    for tag in (256, 257, 274):
+        tifffile.imwrite(path, noise(3), photometric="rgb", extratags=[(274, 3, 1, 6, True)])
+        data = bytearray(path.read_bytes())
+        (start,) = struct.unpack_from("<I", data, 4)
+        (count,) = struct.unpack_from("<H", data, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            if struct.unpack_from("<H", data, entry)[0] == tag:
+                struct.pack_into("<HIHH", data, entry + 2, 3, 2, 5, 5)
+        path.write_bytes(data)
+        if tag == 274:
+            assert read_photo(path).size == (HEIGHT, WIDTH)
+        else:
+            with pytest.raises(InputError, match=r"^cannot read .*photo\.tif: it is damaged"):
+                read_photo(path)

@@ -4,7 +4,8 @@ A block is a header (byte order, 42, offset of the first directory) and director
 entries (tag, type, number of values, and the values or their offset), and the offset of the next directory, which
 describes the preview image. Two tags of the first directory lead to further ones, Exif (camera) and GPS. Offsets count
 from the start of the block, and camera makers' notes hold such offsets where nobody else finds them: so a block is
-changed in place where that is possible (`with_size`), and rebuilt only on its way from and to TIFF.
+changed in place where that is possible (`with_size`), and rebuilt only on its way from and to TIFF. That is done here
+because Pillow turns letters that are not ASCII into question marks, and tifffile writes no inner directories.
 """
 
 from __future__ import annotations

@@ -85,11 +85,12 @@ def _first_page(path: Path) -> Iterator[tifffile.TiffPage]:
     Raises:
         ValueError: if they are not, or if tifffile cannot calculate with what the header holds.
     """
-    with tifffile.TiffFile(path) as file:
-        try:
-            page = file.pages.first
-        except (AttributeError, TypeError) as error:
-            raise ValueError(f"its header makes no sense: {error}") from error
+    try:
+        file = tifffile.TiffFile(path)  # reads the header of the first page
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"its header makes no sense: {error}") from error
+    with file:
+        page = file.pages.first
         sizes = (page.imagewidth, page.imagelength, page.tilewidth, page.tilelength, page.rowsperstrip)
         if not all(isinstance(size, int) for size in (*sizes, page.samplesperpixel)):
             raise ValueError(f"its header tells of sizes {sizes}")
