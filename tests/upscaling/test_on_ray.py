@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,11 @@ from fsspec.registry import known_implementations
 from PIL import Image
 
 from ncsr.cli.options import with_address
+from ncsr.errors import InputError
 from ncsr.images import write_pixels
-from ncsr.runtime import ray_pool as cluster
-from ncsr.upscaling import on_ray as scaleout
-from ncsr.upscaling import pipeline as enlarging
-from ncsr.upscaling.job import Job
+from ncsr.runtime import ray_pool
+from ncsr.upscaling import on_ray, pipeline
+from ncsr.upscaling.job import Job, UpscaleResult
 from tests.conftest import Command, scene, scene8
 
 _BUCKET = {"target_protocol": "file"}  # fsspec's dir:// then is a folder of its own, as far from paths as a bucket is
@@ -45,9 +45,11 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def two_workers(bucket: Path) -> Iterator[None]:
     """Ray in this process and on this machine alone."""
-    ray = pytest.importorskip("ray")
+    try:
+        ray = ray_pool.import_ray()
+    except InputError:
+        pytest.skip("needs Ray")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("OMP_NUM_THREADS", "1")
         how = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.CRITICAL}
         ray.init("local", num_cpus=2, object_store_memory=100 * 2**20, **how)
@@ -126,26 +128,26 @@ def test_from_bucket_to_bucket(upscale: Command, tree: Path, bucket: Path, tmp_p
     assert _contents(bucket / "results" / "of") == _contents(tmp_path / "alone")
 
 
-class _Mortal(scaleout._Enlarger):
+class _Mortal(on_ray._Enlarger):
     """The first worker that comes here is killed as it writes its third file; who comes after it is not."""
 
     def __init__(self, marker: Path, job: Job, device: str) -> None:
         super().__init__(job, device)
         self._marker = marker
 
-    def __call__(self, piece: str) -> str:
+    def __call__(self, group: Sequence[on_ray._Entry]) -> list[UpscaleResult]:
         if _first(self._marker):
-            enlarging.write_pixels = _killed_at(3)  # type: ignore[assignment]
-        return super().__call__(piece)
+            pipeline.write_pixels = _killed_at(3)  # type: ignore[assignment]
+        return super().__call__(group)
 
 
-class _Doomed(scaleout._Enlarger):
+class _Doomed(on_ray._Enlarger):
     """A worker that one photograph kills, whenever it is tried."""
 
-    def __call__(self, piece: str) -> str:
-        if "b.png" in piece:
+    def __call__(self, group: Sequence[on_ray._Entry]) -> list[UpscaleResult]:
+        if any(entry.source.name == "b.png" for entry in group):
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(piece)
+        return super().__call__(group)
 
 
 def _first(marker: Path) -> bool:
@@ -172,7 +174,7 @@ def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
     upscale: Command, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upscale(tree, "-o", tmp_path / "alone")
-    monkeypatch.setattr(scaleout, "_Enlarger", partial(_Mortal, tmp_path / "killed"))
+    monkeypatch.setattr(on_ray, "_Enlarger", partial(_Mortal, tmp_path / "killed"))
     result = upscale(tree, "-o", tmp_path / "out", "--skip-existing", "--ray")
     result.failed(r"broken\.png", code=1)
     assert (tmp_path / "killed").exists()
@@ -185,8 +187,8 @@ def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
 def test_what_kills_every_worker_is_one_failure(
     upscale: Command, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_RETRIES", 0)
-    monkeypatch.setattr(scaleout, "_Enlarger", _Doomed)
+    monkeypatch.setattr(ray_pool, "_RETRIES", 0)
+    monkeypatch.setattr(on_ray, "_Enlarger", _Doomed)
     result = upscale(tree, "-o", tmp_path / "out", "--ray")
     result.failed(r"tree/b\.png: its worker died each time", r"tree/broken\.png", code=1)
     assert len(_contents(tmp_path / "out")) == 14

@@ -9,13 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
-from importlib import import_module
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -23,7 +21,10 @@ from ncsr.errors import InputError
 from ncsr.runtime.device import bfloat16_pays
 
 _RETRIES = 3  # of a piece of work whose worker died
-_PATIENCE = 10  # seconds until an address must answer
+_CONNECT_TIMEOUT = 10  # seconds until an address must answer
+_Window = TypeVar("_Window")
+_Group = TypeVar("_Group")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -31,71 +32,72 @@ class Workers:
     """What a cluster offers.
 
     Attributes:
-        number: of workers.
-        machines: that they run on.
-        device: that they compute on, cpu or cuda.
+        number: how many workers there are.
+        machines: how many machines they run on.
+        device: what they compute on, cpu or cuda.
     """
 
     number: int
     machines: int
     device: str
 
-    @property
-    def _gpus(self) -> int:
-        return 1 if self.device == "cuda" else 0
-
     def precision(self, asked_for: str) -> str:
-        """What `auto` is: what pays for one of them, for all, that they give the same images."""
-        import ray
-
+        """The precision of all workers, that they give the same images: for `auto`, what pays for one of them."""
         if asked_for != "auto":
             return asked_for
-
-        ask = ray.remote(num_cpus=1, num_gpus=self._gpus)(bfloat16_pays)
-        return "bfloat16" if ray.get(ask.remote(torch.device(self.device))) else "float32"
+        ask = import_ray().remote(**self._resources)(bfloat16_pays)
+        return "bfloat16" if import_ray().get(ask.remote(torch.device(self.device))) else "float32"
 
     def run(
         self,
-        pieces: list[str],
-        split: Callable[[str], Iterator[str]] | None,
-        work: Callable[..., Callable[[str], str]],
-        arguments: tuple[Any, ...],
-    ) -> Iterator[str]:
-        """Have pieces of work done; yields results as they come. Work whose worker dies again and again gives none.
-
-        Work and results are text: what Ray would infer of lists that are empty here and full there, it need not.
+        windows: Iterable[_Window],
+        split: Callable[[_Window], Iterable[_Group]],
+        make_work: Callable[[str], Callable[[_Group], _Result]],
+    ) -> Iterator[_Result]:
+        """Have work done; yields results as they come. Groups whose worker dies again and again give none.
 
         Args:
-            pieces: in the order of their turns.
-            split: tells the pieces that a piece falls into, on any machine, ahead of their turns; None: itself.
-            work: makes, once per worker, what takes a piece and gives its result.
-            arguments: of `work`; the last one that it gets is the device.
+            windows: of work, in the order of their turns.
+            split: tells the groups that a window falls into; called on any machine, ahead of their turns.
+            make_work: called once per worker with its device; gives what takes a group and returns its result.
         """
-        import ray.data
+        ray = import_ray()
+        look = ray.remote(num_cpus=0, max_retries=_RETRIES, scheduling_strategy="SPREAD")(_split)
+        worker = ray.remote(**self._resources)(_Worker)
+        shared_split, shared_work = ray.put(split), ray.put(make_work)  # sent to each machine once
+        here, neighbours = os.getcwd(), -(-self.number // self.machines)
+        left, groups = deque(windows), deque[tuple[_Group, int]]()  # a group, and how often it was tried
+        splitting, working = set[Any](), dict[Any, tuple[Any, _Group, int]]()  # by the reference to what comes
+        idle: list[Any] = []
+        while left or splitting or groups or working:
+            while left and len(splitting) < self.machines and len(groups) < 2 * self.number:
+                splitting.add(look.remote(shared_split, here, left.popleft()))
+            while groups and (idle or len(working) < self.number):
+                group, tries = groups.popleft()
+                actor = idle.pop() if idle else worker.remote(shared_work, self.device, neighbours, here)
+                working[actor.work.remote(group)] = (actor, group, tries + 1)
+            if not left and not splitting:
+                idle.clear()  # where machines were lost, new workers may wait for their cores
+            done = ray.wait([*splitting, *working])[0][0]
+            try:
+                result = ray.get(done)
+            except ray.exceptions.RayError:  # its process died, nearly always
+                splitting.discard(done)
+                if done in working:
+                    _, group, tries = working.pop(done)
+                    groups.extend([(group, tries)] if tries <= _RETRIES else [])
+                continue
+            if done in splitting:
+                splitting.remove(done)
+                groups.extend((group, 0) for group in result)
+            else:
+                idle.append(working.pop(done)[0])
+                yield result
 
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # tells of every step
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.target_max_block_size = 1  # byte: every piece is a block, so that no worker gets a whole row of them
-        context.max_errored_blocks = -1  # one piece that kills its workers does not end all others
-        shared = ray.put(arguments)  # sent to each machine once
-        many = min(self.number, len(pieces)) if split is None else self.number
-        data: ray.data.Dataset = ray.data.from_items(pieces)
-        if split is not None:  # takes no core, for the workers have them all
-            ahead = ray.data.TaskPoolStrategy(size=self.machines)
-            data = data.flat_map(partial(_split, split, os.getcwd()), num_cpus=0, compute=ahead)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Ray 2.64 is to find another way of saying max_task_retries
-            data = data.map(
-                _Worker,  # type: ignore[arg-type]  # Ray's types know functions only
-                fn_constructor_args=(work, shared, self.device, -(-self.number // self.machines), os.getcwd()),
-                compute=ray.data.ActorPoolStrategy(size=many),
-                num_cpus=1,
-                num_gpus=self._gpus,
-                max_task_retries=_RETRIES,
-            )
-        for row in data.iter_rows():
-            yield row["item"]
+    @property
+    def _resources(self) -> dict[str, int]:
+        """What Ray reserves for a worker."""
+        return {"num_cpus": 1, "num_gpus": 1 if self.device == "cuda" else 0}
 
 
 @contextmanager
@@ -103,23 +105,22 @@ def workers_at(address: str | None, device: str) -> Iterator[Workers | None]:
     """Join a Ray cluster, for as long as the context lasts.
 
     Args:
-        address: HOST:PORT, `auto` for the cluster of this machine, `local` for workers that are started here and now;
-            None: none is wanted.
-        device: what they are to compute on: cpu, cuda, or auto, cuda where any machine has it.
+        address: HOST:PORT, `auto` for the cluster of this machine, `local` for workers that are started here and now,
+            or None, for which there are no workers.
+        device: what they are to compute on: cpu, cuda, or auto, which is cuda where any machine has it.
 
     Raises:
-        InputError: no Ray, no such cluster, no such device.
+        InputError: if there is no Ray, no such cluster, or no such device.
     """
     if address is None:
         yield None
         return
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"the workers of a cluster compute on auto, cpu or cuda, got --device {device}")
-    ray = _ray()
+    ray = import_ray()
     joined = not ray.is_initialized()
     if joined:
         _join(address)
-    vars(import_module("ray._private.worker"))["_worker_logs_enabled"] = False  # it prints dead workers among the paths
     try:
         yield _workers(device)
     finally:
@@ -127,7 +128,14 @@ def workers_at(address: str | None, device: str) -> Iterator[Workers | None]:
             ray.shutdown()
 
 
-def _ray() -> Any:
+def import_ray() -> Any:
+    """Ray, told before it is imported to send nobody statistics and to print nothing among the results' paths.
+
+    Raises:
+        InputError: if it is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # of the lines about dead workers: all
     try:
         import ray
     except ImportError:
@@ -136,8 +144,6 @@ def _ray() -> Any:
 
 
 def _join(address: str) -> None:
-    import ray
-
     remedy = "name a cluster's HOST:PORT, or start workers here by --ray local"
     if address not in ("local", "auto"):
         if address.startswith("ray://"):
@@ -146,51 +152,33 @@ def _join(address: str) -> None:
         if not host or not port.isdecimal():
             raise InputError(f"--ray {address} is no address: {remedy}")
         try:
-            socket.create_connection((host, int(port)), _PATIENCE).close()
+            socket.create_connection((host, int(port)), _CONNECT_TIMEOUT).close()
         except (OSError, OverflowError) as error:
             raise InputError(f"no Ray cluster answers at {address} ({error}): {remedy}") from None
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # tells nobody
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     here: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
-        with _quiet():
-            ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **here)
+        import_ray().init(address, log_to_driver=False, logging_level=logging.CRITICAL, **here)
     except Exception as error:  # of many kinds, RuntimeError and ConnectionError among them
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"cannot join the Ray cluster {address}: {reason}; {remedy}") from None
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Close standard error to code that is not Python: Ray's tells that it was told to be silent."""
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
 def _workers(device: str) -> Workers:
-    import ray
-
+    ray = import_ray()
     resources = ray.cluster_resources()
     cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     if device == "auto":
         device = "cuda" if gpus else "cpu"
-    number = gpus if device == "cuda" else cores
+    kind, number = ("GPU", gpus) if device == "cuda" else ("CPU", cores)
     if not number:
-        raise InputError(f"the Ray cluster has no {'GPU' if device == 'cuda' else 'CPU'}: choose another --device")
-    kind = "GPU" if device == "cuda" else "CPU"
+        raise InputError(f"the Ray cluster has no {kind}: choose another --device")
     machines = sum(node["Alive"] and node["Resources"].get(kind, 0) > 0 for node in ray.nodes())
     return Workers(number, machines, device)
 
 
-def _split(split: Callable[[str], Iterator[str]], folder: str, row: dict[str, str]) -> list[dict[str, str]]:
+def _split(split: Callable[[_Window], Iterable[_Group]], folder: str, window: _Window) -> list[_Group]:
     _go_to(folder)
-    return [{"item": piece} for piece in split(row["item"])]
+    return list(split(window))
 
 
 def _go_to(folder: str) -> None:
@@ -199,18 +187,17 @@ def _go_to(folder: str) -> None:
         os.chdir(folder)
 
 
-class _Worker:
+class _Worker(Generic[_Group, _Result]):
     """A process of the pool, with one thread, its share of the machine's memory, and one object that works."""
 
     def __init__(
-        self, work: Callable[..., Callable[[str], str]], shared: Any, device: str, neighbours: int, folder: str
+        self, make_work: Callable[[str], Callable[[_Group], _Result]], device: str, neighbours: int, folder: str
     ) -> None:
-        import ray
-
         os.environ["LOCAL_WORLD_SIZE"] = str(neighbours)
         torch.set_num_threads(1)
         _go_to(folder)
-        self._work = work(*ray.get(shared), device)
+        self._work = make_work(device)
 
-    def __call__(self, row: dict[str, str]) -> dict[str, str]:
-        return {"item": self._work(row["item"])}
+    def work(self, group: _Group) -> _Result:
+        """Do a group of work."""
+        return self._work(group)
