@@ -25,6 +25,7 @@ _RESOLUTION = {0x011A, 0x011B, 0x0128}
 _DESCRIPTIVE = {269, 270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096), _CAMERA, _GPS}
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # of a value, by type
 _SHORT, _LONG = 3, 4
+_MAGIC = {"<": b"II*\0", ">": b"MM\0*"}
 _DAMAGED = (ValueError, struct.error)
 
 _Buffer: TypeAlias = "bytes | mmap.mmap"
@@ -41,8 +42,8 @@ class _Field(NamedTuple):
 def orientation(block: bytes) -> int:
     """The orientation in a block, 1 to 8; 1 (upright) where there is none or the block is damaged."""
     try:
-        order, start = _header(block)
-        field = _directory(block, order, start).get(_ORIENTATION)
+        order, _, fields = _parsed(block)
+        field = fields.get(_ORIENTATION)
     except _DAMAGED:
         return 1
     value = 1 if field is None else int.from_bytes(field.value, "little" if order == "<" else "big")
@@ -65,10 +66,9 @@ def with_size(block: bytes, height: int, width: int) -> bytes | None:
     """
     patched = bytearray(block)
     try:
-        order, start = _header(block)
-        first = _directory(block, order, start)
-        camera = first[_CAMERA].inner if _CAMERA in first else None
-        for tag, field in [*first.items(), *(camera or {}).items()]:
+        order, start, fields = _parsed(block)
+        camera = fields[_CAMERA].inner if _CAMERA in fields else None
+        for tag, field in [*fields.items(), *(camera or {}).items()]:
             if tag == _ORIENTATION:
                 struct.pack_into(order + "HIHH", patched, field.entry + 2, _SHORT, 1, 1, 0)
             elif tag in _WIDTHS + _HEIGHTS:
@@ -85,24 +85,22 @@ def read_from_tiff(path: Path) -> bytes | None:
     """A block of the descriptive fields of a TIFF file; None if it has none, is a BigTIFF, or they are damaged."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-            order, start = _header(buffer)
-            fields = _described(_directory(buffer, order, start))
+            order, _, fields = _parsed(buffer)
     except _DAMAGED:
         return None
     if not fields.keys() & _DESCRIPTIVE:
         return None
-    return _magic(order) + struct.pack(order + "I", 8) + _serialised(fields, order, 8)
+    return _MAGIC[order] + struct.pack(order + "I", 8) + _serialised(_described(fields), order, 8)
 
 
 def add_to_tiff(path: Path, block: bytes) -> None:
     """Add the descriptive fields of a sound block to a TIFF file (no BigTIFF) of the same byte order."""
-    order, start = _header(block)
-    fields = _described(_directory(block, order, start))
+    order, _, fields = _parsed(block)
     with path.open("r+b") as file:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-            own = _directory(buffer, order, _header(buffer)[1])
+            own = _parsed(buffer)[2]
         end = file.seek(0, 2)
-        file.write(bytes(end % 2) + _serialised({**own, **fields}, order, end + end % 2))
+        file.write(bytes(end % 2) + _serialised(own | _described(fields), order, end + end % 2))
         file.seek(4)
         file.write(struct.pack(order + "I", end + end % 2))
 
@@ -112,21 +110,18 @@ def byte_order(block: bytes | None) -> Literal["<", ">"]:
     return ">" if block is not None and block.startswith(b"MM") else "<"
 
 
-def _header(buffer: _Buffer) -> tuple[str, int]:
-    """Byte order of a block and offset of its first directory."""
+def _parsed(buffer: _Buffer) -> tuple[str, int, dict[int, _Field]]:
+    """The byte order of a block, and the offset and the fields of its first directory."""
     order = byte_order(buffer[:2])
-    if buffer[:4] != _magic(order):
+    if buffer[:4] != _MAGIC[order]:
         raise ValueError("not an EXIF block")
-    return order, struct.unpack_from(order + "I", buffer, 4)[0]
+    (start,) = struct.unpack_from(order + "I", buffer, 4)
+    return order, start, _directory(buffer, order, start)
 
 
-def _magic(order: str) -> bytes:
-    return b"II*\0" if order == "<" else b"MM\0*"
-
-
-def _described(directory: dict[int, _Field]) -> dict[int, _Field]:
-    wanted = _DESCRIPTIVE | _RESOLUTION
-    return {tag: field for tag, field in directory.items() if tag in wanted}
+def _described(fields: dict[int, _Field]) -> dict[int, _Field]:
+    """The fields that describe a photograph, with its resolution."""
+    return {tag: field for tag, field in fields.items() if tag in _DESCRIPTIVE | _RESOLUTION}
 
 
 def _directory(buffer: _Buffer, order: str, start: int, leads: tuple[int, ...] = (_CAMERA, _GPS)) -> dict[int, _Field]:

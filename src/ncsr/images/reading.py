@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,18 +33,7 @@ MAX_PIXELS = 178_956_970
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how classic and big ones begin
 # What Pillow, tifffile and imagecodecs (whose errors are RuntimeErrors) raise when a file is damaged. TypeError,
 # AttributeError, AssertionError and the like are not among them: they would be bugs of this package.
-_DECODER_ERRORS = (
-    ArithmeticError,
-    DecompressionBombError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
+_DECODER_ERRORS = (ArithmeticError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, ValueError, struct.error)
 
 
 def is_photo_path(inside: PurePath) -> bool:
@@ -147,7 +135,7 @@ def _explained(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, *_DECODER_ERRORS) as error:
+    except (MemoryError, DecompressionBombError, *_DECODER_ERRORS) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if is_exhaustion(error):
             raise MemoryError(f"cannot read {path}: there is not enough memory ({reason})") from error

@@ -45,7 +45,7 @@ class _Entry(NamedTuple):
 
 
 def enlarge_by(
-    workers: Workers, plan: Sequence[tuple[Path | Remote, Path | Remote]], job: Job, advance: PhotoProgress, say: Warn
+    workers: Workers, plan: Sequence[tuple[Path | Remote, Path | Remote]], job: Job, progress: PhotoProgress, warn: Warn
 ) -> Iterator[UpscaleResult]:
     """Enlarge photographs by workers; yields what became of each as they are done.
 
@@ -53,8 +53,8 @@ def enlarge_by(
         workers: of the cluster.
         plan: every photograph and the path of its result, before `_s0` and the like.
         job: what is done to each, its model on the CPU.
-        advance: told how far it is.
-        say: never called, for what is noteworthy comes with the results.
+        progress: told how far it is.
+        warn: never called, for what is noteworthy comes with the results.
     """
     windows = [plan[first : first + WINDOW] for first in range(0, len(plan), WINDOW)]
     groups = partial(_groups, replace(job, model=copy.deepcopy(job.model).to("meta")))  # without the weights
@@ -63,9 +63,9 @@ def enlarge_by(
         for result in results:
             del missing[result.path]
             yield result
-            advance(result.path.name, len(plan) - len(missing), 0, 0)
+            progress(result.path.name, len(plan) - len(missing), 0, 0)
     for source in missing:
-        yield UpscaleResult(source, False, [], [], f"{source}: its worker died each time, perhaps for want of memory")
+        yield UpscaleResult(source, failure=f"{source}: its worker died each time, perhaps for want of memory")
 
 
 def _groups(job: Job, window: Sequence[tuple[Path | Remote, Path | Remote]]) -> Iterator[list[_Entry]]:
@@ -177,5 +177,5 @@ class _Enlarger:
             except Exception as error:  # what ends a run on one machine is not to end it on a hundred
                 failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 sources = [copied.entry.source for copied in by_path.values()]
-                results += [UpscaleResult(source, False, [], [], f"{source}: {failure}") for source in sources]
+                results += [UpscaleResult(source, failure=f"{source}: {failure}") for source in sources]
         return results
