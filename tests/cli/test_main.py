@@ -55,3 +55,11 @@ def test_help(ncsr_: Command, monkeypatch: pytest.MonkeyPatch, command: Sequence
     assert result.code == 0
     for word in words:
         assert word in result.out
+
+
+def test_want_of_memory_is_a_sentence(ncsr_: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("cannot read a.png: there is not enough memory (Unable to allocate 9 GiB)")
+
+    monkeypatch.setattr("ncsr.cli.app", fail)
+    ncsr_("info").failed("^ncsr: cannot read a.png: there is not enough memory")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tests.conftest import Command, scene8
@@ -36,3 +37,15 @@ def test_plan(ncsr_: Command, tiny_model_folder: Path, tmp_path: Path) -> None:
     ncsr_("plan", "http://x/y.png", *how).failed("http://x/y.png is a URL: plan is for files of this machine")
     ncsr_("plan", large.with_name("none.png"), *how).failed("no such file")
     ncsr_("plan", large, *how, "-n", 0).failed("at least 1, got 0")
+
+
+def test_want_of_memory_while_a_photograph_is_read(
+    ncsr_: Command, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    photo = tmp_path / "photo.png"
+    Image.fromarray(scene8(6, 8)).save(photo)
+    monkeypatch.setattr("ncsr.images.reading.photo_from_array", fail)
+    ncsr_("plan", photo, "-m", tiny_model_folder).failed(r"photo\.png: not enough memory: ask for fewer samples")

@@ -58,13 +58,13 @@ for command in (upscale, plan, train, prepare, evaluate, measure, reproduce, con
 
 
 def main() -> None:
-    """Run the command line; wrong input ends with exit code 2, Ctrl-C with 130."""
+    """Run the command line; wrong input and want of memory end with exit code 2, Ctrl-C with 130."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries tell programmers; python -W brings it back
     try:
         app(with_address(sys.argv[1:]))
-    except InputError as error:
-        print(f"ncsr: {error}", file=sys.stderr)
+    except (InputError, MemoryError) as error:
+        print(f"ncsr: {error or 'there is not enough memory'}", file=sys.stderr)
         _leave(2)
     except SystemExit as end:  # how typer ends every command
         _leave(end.code if isinstance(end.code, int) else 0)

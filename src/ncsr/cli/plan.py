@@ -65,7 +65,7 @@ def plan(
             source = open_photo(path, max_pixels=max_pixels)
             suffix = result_suffix(path.suffix, consistent)
             expected = estimate(source, network, request, suffix, consistent=consistent)
-        except InputError as error:
+        except (InputError, MemoryError) as error:
             failures.append(error_message(path, path, error))
             continue
         seconds.append(expected.seconds)

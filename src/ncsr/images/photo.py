@@ -62,7 +62,7 @@ class Source:
 
     @property
     def channels(self) -> int:
-        """Of a file: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
+        """How many channels a file of it has: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
         return (1 if self.gray else 3) + self.transparent
 
 

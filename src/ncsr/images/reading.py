@@ -61,7 +61,7 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     """Read a PNG, JPEG, WebP, TIFF or BMP file; what becomes of its values is in `ncsr.images`.
 
     Args:
-        path: of the file. Its suffix must be in `SUFFIXES`; its kind is told by its content.
+        path: the file. Its suffix must be in `SUFFIXES`; its kind is told by its content.
         max_pixels: a larger photograph is refused before it is decoded, as it may be made to fill the memory.
 
     Raises:
@@ -82,10 +82,10 @@ def open_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
     Args:
         path: as `read_photo`.
-        max_pixels: of a photograph that has to be read as a whole.
+        max_pixels: the limit for a photograph that has to be read as a whole.
 
     Raises:
-        InputError: as `read_photo`; a window, if its part of the file is damaged.
+        InputError: as `read_photo` does; a window raises it, too, if its part of the file is damaged.
     """
     path = Path(path)
     with _explained(path):
@@ -105,7 +105,7 @@ def open_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
 
 def photo_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(H, W) as the header tells, without decoding; of a photograph lying on its side (EXIF), exchanged.
+    """(H, W) as the header tells them, before a photograph that lies on its side (EXIF) is turned; nothing is decoded.
 
     Raises:
         InputError: as `read_photo`; damage behind the header goes unnoticed.

@@ -53,9 +53,9 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
     Values are rounded to the nearest level and clipped. 16-bit photos stay so in PNG and TIFF.
 
     Args:
-        path: of the file, in a folder that exists.
-        photo: on any device. `dataclasses.replace(photo, icc=None, exif=None)` strips its metadata.
-        quality: of JPEG, 1 to 100.
+        path: the file to write, in a folder that exists.
+        photo: the photo, on any device. `dataclasses.replace(photo, icc=None, exif=None)` strips its metadata.
+        quality: the quality of a JPEG file, 1 to 100.
 
     Raises:
         InputError: if the format cannot hold the photo, its values are not finite, or the file cannot be written.
@@ -75,11 +75,11 @@ def write_pixels(
     JPEG no EXIF of over 65527 bytes: these are left out.
 
     Args:
-        path: of the file, in a folder that exists.
+        path: the file to write, in a folder that exists.
         pixels: (H, W, C) uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
         icc: the colour profile.
         block: the EXIF block.
-        quality: of JPEG, 1 to 100.
+        quality: the quality of a JPEG file, 1 to 100.
 
     Raises:
         InputError: if the format cannot hold the pixels, or the file cannot be written.

@@ -31,7 +31,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def bfloat16_pays(device: torch.device) -> bool:
-    """Whether convolutions run faster in bfloat16 here: CPUs with AMX or AVX512-BF16 units, GPUs with such units."""
+    """Whether convolutions run faster in bfloat16 on a device: on CPUs with AMX or AVX512-BF16 units, on such GPUs."""
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("amx_bf16", False) or capabilities.get("avx512_bf16", False))

@@ -50,9 +50,9 @@ def enlarge_by(
     """Enlarge photographs by workers; yields what became of each as they are done.
 
     Args:
-        workers: of the cluster.
-        plan: every photograph and the path of its result, before `_s0` and the like.
-        job: what is done to each, its model on the CPU.
+        workers: those of the cluster.
+        plan: every photograph and the location of its result, before `_s0` and the like.
+        job: what is done to each; its model is on the CPU.
         progress: told how far it is.
         warn: never called, for what is noteworthy comes with the results.
     """
@@ -102,12 +102,12 @@ class _LocalCopy:
     """A photograph of an entry on this machine: its own files, or copies of those behind URLs.
 
     Args:
-        entry: names the files.
-        folder: for copies, of this photograph alone.
+        entry: the photograph, with the locations that the user knows.
+        folder: where copies lie, those of this photograph alone.
 
     Attributes:
-        entry: the same.
-        photograph: with the paths of this machine.
+        entry: as above.
+        photograph: the photograph with its paths on this machine.
     """
 
     def __init__(self, entry: _Entry, folder: Path) -> None:
