@@ -184,6 +184,17 @@ def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
 
 
 @pytest.mark.usefixtures("two_workers")
+def test_work_is_done_by_fewer_workers_than_there_were() -> None:
+    """A third worker, as if of a machine that was lost, has no core until the others have nothing to do."""
+    pool = ray_pool.Workers(3, 1, "cpu")
+    assert sorted(pool.run([range(3), range(3, 6)], list, _doubling)) == [0, 2, 4, 6, 8, 10]
+
+
+def _doubling(device: str) -> Callable[[int], int]:
+    return lambda number: 2 * number
+
+
+@pytest.mark.usefixtures("two_workers")
 def test_what_kills_every_worker_is_one_failure(
     upscale: Command, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,7 +77,8 @@ class Workers:
                 actor = idle.pop() if idle else worker.remote(shared_work, self.device, neighbours, here)
                 working[actor.work.remote(group)] = (actor, group, tries + 1)
             if not left and not splitting:
-                idle.clear()  # where machines were lost, new workers may wait for their cores
+                idle.clear()  # where machines were lost, new workers wait for the cores of these
+                actor = None  # the last reference to one of them, perhaps
             done = ray.wait([*splitting, *working])[0][0]
             try:
                 result = ray.get(done)
