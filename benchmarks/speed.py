@@ -100,7 +100,7 @@ def _difference(yardstick: Yardstick, space: FlowSpace) -> float:
     shapes = space.flow.latent_shapes(4 * LR_SIDE, 4 * LR_SIDE)
     generator = torch.Generator().manual_seed(0)
     latents = [0.8 * torch.randn(1, *shape, generator=generator) for shape in shapes]
-    return (space.decoder(latents) - yardstick.decode(latents, space.lr)[0]).abs().max().item()
+    return (space.decode_folded(latents) - yardstick.decode(latents, space.lr)[0]).abs().max().item()
 
 
 def main() -> None:

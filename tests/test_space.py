@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import ncsr
-import ncsr.model
+import ncsr.networks
 import ncsr.sampling.folded_flow
 from ncsr import NCSR, InputError, SamplingError
 from ncsr.config import Condition
@@ -374,7 +374,7 @@ def test_bfloat16_is_near_float32() -> None:
 @pytest.mark.parametrize("pays", [True, False])
 @torch.no_grad()
 def test_auto_is_bfloat16_for_sampling_only_where_it_pays(pays: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ncsr.model, "bfloat16_pays", lambda device: pays)
+    monkeypatch.setattr(ncsr.networks, "bfloat16_pays", lambda device: pays)
     hr, lr = images(1, 16, 16).float(), images(1, 4, 4, seed=1).float()
     model = lively_model(dtype=torch.float32)
     exact = flow_space(lr, model)

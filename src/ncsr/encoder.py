@@ -21,12 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ncsr.config import EncoderConfig
-from ncsr.ops.checkpointing import run
+from ncsr.ops.checkpointing import checkpointed
 from ncsr.ops.conv import conv2d
-from ncsr.ops.dense_block import SLOPE, dense_block
 
 Noise: TypeAlias = Iterator[Tensor]
 """Fields of standard normal numbers, each (nf, h, w)."""
+SLOPE = 0.2  # of the LeakyReLU
 
 
 class Conv3x3(nn.Conv2d):
@@ -75,18 +75,15 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """(B, features, h, w) to the same shape."""
-        if torch.is_grad_enabled() and x.device.type == "cpu" and self.skip is None:
-            parameters = list(self.convs.parameters())  # weight, bias, weight, ...
-            return dense_block(x, parameters[::2], parameters[1::2])
-        known, second = x, x
+        features, second = x, x
         for i, conv in enumerate(self.convs[:4]):
-            new = conv(known)
+            new = conv(features)
             if self.skip is not None and i == 1:
                 second = new = new + self.skip(x)
             if self.skip is not None and i == 3:
                 new = new + second
-            known = torch.cat((known.to(new.dtype), new), 1)  # of two: channels-last copies of more are slower
-        return perturb(torch.add(x, self.convs[4](known), alpha=0.2), noise)
+            features = torch.cat((features.to(new.dtype), new), 1)  # of two: channels-last copies of more are slower
+        return perturb(torch.add(x, self.convs[4](features), alpha=0.2), noise)
 
 
 class RRDB(nn.Module):
@@ -106,7 +103,7 @@ class RRDB(nn.Module):
 
 @dataclass(frozen=True)
 class Features:
-    """What the encoder knows about an LR image.
+    """The features of LR images.
 
     Attributes:
         blocks: the outputs of the RRDB blocks that were asked for, each (B, nf, h, w).
@@ -125,7 +122,7 @@ class Encoder(nn.Module):
         scale: 4 or 8.
 
     Attributes:
-        recompute: keep only what blocks exchange, and compute the rest again in backward.
+        recompute: whether backward computes the inside of every block again instead of keeping it.
     """
 
     def __init__(self, config: EncoderConfig, scale: int) -> None:
@@ -155,7 +152,7 @@ class Encoder(nn.Module):
             first = self.first(lr)
         x, kept = first, {}
         for i, block in enumerate(self.blocks):
-            x = run(block, x, noise, recompute=self.recompute and noise is None)
+            x = checkpointed(block, x, noise, enabled=self.recompute and noise is None)
             if i in stacked:
                 kept[i] = x
         trunk = self.trunk(x)

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import count
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,13 +21,10 @@ from ncsr.encoder import Encoder, Features, Noise
 from ncsr.errors import InputError, SamplingError
 from ncsr.flow.bijection import sum_pixels
 from ncsr.flow.flow import Conditions, Flow
+from ncsr.networks import Networks
 from ncsr.ops.projection import project
-from ncsr.sampling.folded_flow import FastDecoder
-from ncsr.sampling.folded_model import Frozen
+from ncsr.sampling.folded_flow import FoldedConditions, FoldedFlow, chunk_size
 from ncsr.sampling.latents import Window, draw_latent, draw_latents
-
-if TYPE_CHECKING:
-    from ncsr.model import NCSR
 
 ATTEMPTS = 3  # draws of a sample before it is given up as not finite
 
@@ -42,7 +39,7 @@ class Space:
         seed: of the last `sample`, also when it was drawn afresh; None before.
     """
 
-    def __init__(self, model: NCSR, lr: Tensor, origin: tuple[int, int]) -> None:
+    def __init__(self, model: Networks, lr: Tensor, origin: tuple[int, int]) -> None:
         self.model, self.lr, self.origin, self.scale = model, lr, origin, model.config.scale
         self.seed: int | None = None
 
@@ -147,7 +144,7 @@ class EncoderSpace(Space):
 
     @cached_property
     def _encoder(self) -> Encoder:
-        return self.model.frozen(low=self.model.low_precision(sampling=True)).encoder
+        return self.model.folded(low=self.model.low_precision(sampling=True)).encoder
 
     @cached_property
     def _image(self) -> Tensor:
@@ -173,34 +170,34 @@ class FlowSpace(Space):
         flow: the model's.
         lr: (B, 3, h, w) on the model's device, of its dtype.
         origin: (top, left) of these LR pixels in the whole image.
-        training: densities and latents always come from the layers themselves, so that hooks see them.
+        training: whether densities and latents are differentiated, so that nothing is kept between two of them.
     """
 
-    def __init__(self, model: NCSR, flow: Flow, lr: Tensor, origin: tuple[int, int], *, training: bool = False) -> None:
+    def __init__(
+        self, model: Networks, flow: Flow, lr: Tensor, origin: tuple[int, int], *, training: bool = False
+    ) -> None:
         super().__init__(model, lr, origin)
         self.flow, self.training = flow, training
         self._padded = _pad_even(lr, 1)
-        self._frozen: dict[bool, Frozen] = {}
-        self._decoders: dict[bool, FastDecoder] = {}
-
-    @property
-    def decoder(self) -> FastDecoder:
-        """Latents to samples, fast; made when it is first wanted, in the model's precision for sampling."""
-        return self._fast(self.model.low_precision(sampling=True))
+        self._generation = model.generation
+        self._kept: Conditions | None = None
 
     def prepare(self) -> None:
-        _ = self.decoder
+        _ = self._sampler
 
     def draw(self, samples: Sequence[int], temperature: float, seed: int, attempt: int = 0) -> Tensor:
-        decoder, (batch, _, h, w) = self.decoder, self.lr.shape
-        images = []
-        for first in range(0, len(samples), decoder.together):
-            part = samples[first : first + decoder.together]
+        batch, images, chunk = len(self.lr), [], chunk_size(self._sampler[1][-1])
+        for first in range(0, len(samples), chunk):
+            part = samples[first : first + chunk]
             latents = draw_latents(self._windows(), part, seed, attempt)
             scaled = [z.to(self.lr).repeat_interleave(batch, 0).mul_(temperature) for z in latents]
-            hr = decoder(scaled)[..., : self.scale * h, : self.scale * w]
-            images.append(hr.unflatten(0, (len(part), batch)))
+            images.append(self.decode_folded(scaled).unflatten(0, (len(part), batch)))
         return torch.cat(images)
+
+    def decode_folded(self, latents: Sequence[Tensor]) -> Tensor:
+        """`decode` as sampling runs it: without noise and gradients, in the model's precision for sampling."""
+        (folded, conditions), (h, w) = self._sampler, self.lr.shape[-2:]
+        return folded.decode(latents, conditions)[..., : self.scale * h, : self.scale * w]
 
     def log_prob(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
         """log p(hr | lr, noise) in nats, (B,).
@@ -243,8 +240,10 @@ class FlowSpace(Space):
             raise InputError(
                 f"latents of these LR images have shapes (n * {len(self.lr)}, C, H, W) with {shapes}, got {given}"
             )
-        latents = [z.to(self.lr) for z in latents]
-        return self._decode(latents, noise, self.model.low_precision(sampling=False))
+        with self._autocast():
+            hr, _ = self.flow.decode([z.to(self.lr) for z in latents], self._conditions(noise))
+        h, w = self.lr.shape[-2:]
+        return hr[..., : self.scale * h, : self.scale * w]
 
     def _encode(self, hr: Tensor, noise: Tensor | None) -> tuple[list[Tensor], Tensor]:
         batch, _, h, w = self.lr.shape
@@ -254,44 +253,18 @@ class FlowSpace(Space):
                 f"hr must be {shape} floating point for these LR images at scale {self.scale}, "
                 f"got {tuple(hr.shape)} {hr.dtype}"
             )
-        low = self.model.low_precision(sampling=False)
-        with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
-            return self.flow.encode(_pad_even(hr.to(self.lr), self.scale), self._felt(noise, low))
+        with self._autocast():
+            return self.flow.encode(_pad_even(hr.to(self.lr), self.scale), self._conditions(noise))
 
-    def _decode(self, latents: Sequence[Tensor], noise: Tensor | None, low: bool) -> Tensor:
-        with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
-            hr, _ = self.flow.decode(latents, self._felt(noise, low))
-        h, w = self.lr.shape[-2:]
-        return hr[..., : self.scale * h, : self.scale * w]
-
-    def _conditions(self, low: bool) -> Conditions:
-        """Those for densities and latents."""
-        wanted = self.lr.requires_grad or any(p.requires_grad for p in self.model.parameters())
-        differentiable = wanted and torch.is_grad_enabled()
-        if differentiable or self.training:  # each time anew: a graph has one backward pass
-            with torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low):
-                return self.flow.see(self._features(self.model.encoder), self.lr.dtype)
-        conditions = self._fast(low).conditions
-        if self._frozen[low].outdated(self.model.encoder, self.flow):
-            raise InputError("the weights have changed since this space was made: make a new one, model.space(lr)")
-        return conditions
-
-    def _fast(self, low: bool) -> FastDecoder:
-        """Sampling, and the conditions without gradients, from constants."""
-        if low not in self._decoders:
-            frozen = self._frozen[low] = self.model.frozen(low=low)
-            assert frozen.flow is not None
-            with torch.no_grad(), torch.autocast(self.lr.device.type, enabled=False):
-                conditions = frozen.flow.see(self._features(frozen.encoder))
-            self._decoders[low] = FastDecoder(frozen.flow, conditions)
-        return self._decoders[low]
-
-    def _features(self, encoder: Encoder) -> Features:
-        stacked = self.model.config.flow.stacked_blocks if self.model.config.flow else ()
-        return encoder.features(self._padded, stacked=stacked, largest=self.scale // 2)
-
-    def _felt(self, noise: Tensor | None, low: bool) -> Conditions:
-        conditions = self._conditions(low)
+    def _conditions(self, noise: Tensor | None) -> Conditions:
+        """The conditions of all layers, for densities and latents."""
+        kept = self.model.fixed and not self.training and not self.lr.requires_grad
+        if kept and self._generation != self.model.generation:
+            raise InputError("the weights may have changed since this space was made: make a new one, model.space(lr)")
+        conditions = self._kept if kept else None
+        if conditions is None:
+            conditions = self.flow.condition_on_lr(self._features(self.model.encoder))
+            self._kept = conditions if kept else None  # what is differentiated has one backward pass
         if noise is None:
             return conditions
         batch, _, h, w = self.lr.shape
@@ -300,10 +273,27 @@ class FlowSpace(Space):
         if tuple(noise.shape) != shape:
             raise InputError(f"noise must be {shape} for this model and these LR images, got {tuple(noise.shape)}")
         noise = noise.to(self.lr)
-        return self.flow.feel(conditions, noise if std else _pad_even(noise, self.scale))
+        return self.flow.add_noise_condition(conditions, noise if std else _pad_even(noise, self.scale))
+
+    @cached_property
+    def _sampler(self) -> tuple[FoldedFlow, FoldedConditions]:
+        """The folded flow and its conditions, in the model's precision for sampling."""
+        folded = self.model.folded(low=self.model.low_precision(sampling=True))
+        assert folded.flow is not None
+        with torch.no_grad(), torch.autocast(self.lr.device.type, enabled=False):
+            return folded.flow, folded.flow.condition_on_lr(self._features(folded.encoder))
+
+    def _features(self, encoder: Encoder) -> Features:
+        stacked = self.model.config.flow.stacked_blocks if self.model.config.flow else ()
+        return encoder.features(self._padded, stacked=stacked, largest=self.scale // 2)
+
+    def _autocast(self) -> torch.autocast:
+        """The precision of densities and latents."""
+        low = self.model.low_precision(sampling=False)
+        return torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low)
 
     def _windows(self) -> list[Window]:
-        """Where the latents of these LR images lie."""
+        """The windows of these LR images' latents in the whole image."""
         height, width = (self.scale * side for side in self._padded.shape[-2:])
         top, left = (self.scale * corner for corner in self.origin)
         windows = []

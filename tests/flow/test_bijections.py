@@ -21,16 +21,19 @@ from ncsr.flow.actnorm import ActNorm, owned_actnorm, start_actnorms
 from ncsr.flow.bijection import Bijection
 from ncsr.flow.conv1x1 import Conv1x1
 from ncsr.flow.coupling import AffineCoupling
-from ncsr.flow.flow import Flow
+from ncsr.flow.flow import Conditions, Flow
 from ncsr.flow.injector import AffineInjector
 from ncsr.flow.level import Level
 from ncsr.flow.split import Split
 from ncsr.flow.squeeze import Squeeze
 from ncsr.flow.step import ConditionalStep, StepCondition, TransitionStep
 from ncsr.flow.subnet import Subnet
+from ncsr.ops.prepacked_conv import PrepackedConv
+from ncsr.ops.upsampled_conv import LevelFeatures
+from ncsr.sampling.folded_flow import FoldedFlow, FoldedLevel, FoldedStep, FoldedSubnet, inverse_affine
 from tests.models import enliven, lively_model, tiny_config
 
-SEEN, HIDDEN = 5, 6  # channels of u and of the subnets
+CONTEXT, HIDDEN = 5, 6  # channels of u and of the subnets
 
 
 # What the table holds
@@ -78,24 +81,29 @@ class FlowAdapter(Bijection):
         return torch.cat([z.flatten(1) for z in latents], 1).view_as(x), log_det
 
     def decode(self, z: Tensor, condition: list[Tensor]) -> tuple[Tensor, Tensor]:
+        return self.flow.decode(self.latents(z), self._conditions(condition))
+
+    def latents(self, z: Tensor) -> list[Tensor]:
         sizes = [c * h * w for c, h, w in self.shapes]
         parts = z.flatten(1).split(sizes, 1)
-        latents = [part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
-        return self.flow.decode(latents, self._conditions(condition))
+        return [part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
-    def _conditions(self, condition: list[Tensor]) -> list[list[StepCondition]]:
-        noise, first, second, *ups = condition
-        features = Features([first, second], {2**i: up for i, up in enumerate(ups)})
-        return self.flow.feel(self.flow.see(features, first.dtype), noise)
+    def features(self, condition: list[Tensor]) -> Features:
+        _, first, second, *ups = condition
+        return Features([first, second], {2**i: up for i, up in enumerate(ups)})
+
+    def _conditions(self, condition: list[Tensor]) -> Conditions:
+        return self.flow.add_noise_condition(self.flow.condition_on_lr(self.features(condition)), condition[0])
 
 
 @dataclass
 class Example:
-    """A bijection, the shape (C, H, W) of what it encodes, and the shapes of the images of its condition."""
+    """A bijection, the shape (C, H, W) of what it encodes, the shapes of its condition's images, and which is noise."""
 
     bijection: Bijection
     shape: tuple[int, int, int]
     condition: tuple[tuple[int, int, int], ...] = ()
+    noise: int | None = None
 
 
 def share(subnet: Subnet, u: Tensor) -> Tensor:
@@ -104,10 +112,8 @@ def share(subnet: Subnet, u: Tensor) -> Tensor:
 
 
 def injector() -> Example:
-    def prepare(layer: AffineInjector, images: list[Tensor]) -> Any:
-        return layer.subnet(None, share(layer.subnet, images[0]), images[0].dtype)
-
-    return Example(Adapter(AffineInjector(Subnet(0, SEEN, 4, HIDDEN, "sigmoid")), prepare), (4, 2, 3), ((SEEN, 2, 3),))
+    layer = AffineInjector(Subnet(0, CONTEXT, 4, HIDDEN, "sigmoid"))
+    return Example(Adapter(layer, lambda layer, images: share(layer.subnet, images[0])), (4, 2, 3), ((CONTEXT, 2, 3),))
 
 
 def coupling(context: int, bound: ScaleBound = "sigmoid") -> Example:
@@ -121,27 +127,28 @@ def coupling(context: int, bound: ScaleBound = "sigmoid") -> Example:
 def step(noise: int, bound: ScaleBound) -> Example:
     def prepare(layer: ConditionalStep, images: list[Tensor]) -> StepCondition:
         u = images[0]
-        injection = layer.injector.subnet(None, share(layer.injector.subnet, u), u.dtype)
-        felt = share(layer.noise_layer.subnet, images[1]) if layer.noise_layer else None
-        return StepCondition(injection, share(layer.coupling.subnet, u), felt)
+        noise = share(layer.noise_layer.subnet, images[1]) if layer.noise_layer else None
+        return StepCondition(share(layer.injector.subnet, u), share(layer.coupling.subnet, u), noise)
 
-    seen = ((SEEN, 2, 3), (noise, 2, 3)) if noise else ((SEEN, 2, 3),)
-    return Example(Adapter(ConditionalStep(4, SEEN, noise, HIDDEN, bound), prepare), (4, 2, 3), seen)
+    condition = ((CONTEXT, 2, 3), (noise, 2, 3)) if noise else ((CONTEXT, 2, 3),)
+    return Example(
+        Adapter(ConditionalStep(4, CONTEXT, noise, HIDDEN, bound), prepare), (4, 2, 3), condition, 1 if noise else None
+    )
 
 
 def level() -> Example:
     def prepare(layer: Level, images: list[Tensor]) -> list[StepCondition]:
         up, stack, noise = images
-        return layer.feel(layer.see(up, stack, up.dtype), noise)
+        return layer.add_noise_condition(layer.condition_on_lr(LevelFeatures(up, stack)), noise)
 
     config = FlowConfig(levels=2, steps=2, hidden=HIDDEN, stacked_blocks=(0, 1), noise_steps=(0, 1))
-    return Example(Adapter(Level(3, 2, 4, 1, config), prepare), (3, 4, 8), ((2, 2, 4), (4, 1, 2), (3, 2, 4)))
+    return Example(Adapter(Level(3, 2, 4, 1, config), prepare), (3, 4, 8), ((2, 2, 4), (4, 1, 2), (3, 2, 4)), 2)
 
 
 def flow(scale: int) -> Example:
     side = 2 * scale
     ups = [(4, 2 * 2**i, 2 * 2**i) for i in range(scale.bit_length() - 1)]
-    return Example(FlowAdapter(scale), (3, side, side), ((3, side, side), (4, 2, 2), (4, 2, 2), *ups))
+    return Example(FlowAdapter(scale), (3, side, side), ((3, side, side), (4, 2, 2), (4, 2, 2), *ups), 0)
 
 
 BIJECTIONS: dict[str, Callable[[], Example]] = {
@@ -149,8 +156,8 @@ BIJECTIONS: dict[str, Callable[[], Example]] = {
     "actnorm": lambda: Example(ActNorm(4), (4, 2, 3)),
     "conv1x1": lambda: Example(Conv1x1(4), (4, 2, 3)),
     "injector": injector,
-    "coupling": lambda: coupling(SEEN),
-    "coupling, atan": lambda: coupling(SEEN, "atan"),
+    "coupling": lambda: coupling(CONTEXT),
+    "coupling, atan": lambda: coupling(CONTEXT, "atan"),
     "coupling without context": lambda: coupling(0),
     "noise layer": lambda: coupling(3),
     "noise layer, std": lambda: coupling(1),
@@ -269,6 +276,71 @@ def test_saving_and_loading_change_nothing(name: str, tmp_path: Path) -> None:
     fresh = BIJECTIONS[name]().bijection.double()
     fresh.load_state_dict(torch.load(tmp_path / "state.pt"))
     torch.testing.assert_close(fresh.encode(x, condition), example.bijection.encode(x, condition), rtol=0, atol=0)
+
+
+# Folded forms: what sampling runs is the inverse of what the layers state, without noise
+
+
+def folded_transition(layer: TransitionStep, z: Tensor, images: list[Tensor]) -> Tensor:
+    matrix, offset = inverse_affine(layer)
+    return F.conv2d(z, matrix[:, :, None, None], offset)
+
+
+def folded_injector(layer: Adapter, z: Tensor, images: list[Tensor]) -> Tensor:
+    subnet: Subnet = layer.layer.subnet
+    hidden = share(subnet, images[0]) + subnet.first.folded()[1][:, None, None]
+    shift, scale = FoldedSubnet(subnet, torch.float64, sign=1)(hidden.relu())
+    return z / scale - shift
+
+
+def folded_coupling(layer: Adapter, z: Tensor, images: list[Tensor]) -> Tensor:
+    subnet: Subnet = layer.layer.subnet
+    first = PrepackedConv(*subnet.first.folded(), torch.float64, slope=0)
+    z1, z2 = z.chunk(2, 1)
+    minus_shift, scale = FoldedSubnet(subnet, torch.float64, sign=-1)(first(z1, share(subnet, images[0])))
+    return torch.cat((z1, minus_shift + z2 / scale), 1)
+
+
+def folded_step(layer: Adapter, z: Tensor, images: list[Tensor]) -> Tensor:
+    folded = FoldedStep(layer.layer, (), CONTEXT, False, torch.float64)
+    u = images[0]
+    return folded.decode(z.clone(), folded.condition_on_lr(LevelFeatures(u, u[:, :0])))
+
+
+def folded_level(layer: Adapter, z: Tensor, images: list[Tensor]) -> Tensor:
+    folded = FoldedLevel(layer.layer, True, torch.float64)
+    features = LevelFeatures(*images[:2])
+    return folded.decode(z, [step.condition_on_lr(features) for step in folded.steps])
+
+
+def folded_flow(layer: FlowAdapter, z: Tensor, images: list[Tensor]) -> Tensor:
+    folded = FoldedFlow(layer.flow, torch.float64)
+    return folded.decode(layer.latents(z), folded.condition_on_lr(layer.features(images)))
+
+
+FOLDED: dict[str, Callable[..., Tensor]] = {
+    "transition": folded_transition,
+    "injector": folded_injector,
+    "coupling": folded_coupling,
+    "coupling, atan": folded_coupling,
+    "step": folded_step,
+    "step, atan": folded_step,
+    "step without noise layer": folded_step,
+    "step without noise layer, atan": folded_step,
+    "level": folded_level,
+    "flow x4": folded_flow,
+    "flow x8": folded_flow,
+}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+@torch.no_grad()
+def test_the_folded_form_inverts_the_layer(name: str) -> None:
+    example = build(name)
+    x, condition = draw(example, samples=1 if name == "injector" else 3)
+    condition = [image.zero_() if i == example.noise else image for i, image in enumerate(condition)]
+    z, _ = example.bijection.encode(x, condition)
+    torch.testing.assert_close(FOLDED[name](example.bijection, z, condition), x, rtol=0, atol=1e-9)
 
 
 # What one layer does

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ncsr.ops.checkpointing import run
+from ncsr.ops.checkpointing import checkpointed
 
 
 class Bijection(nn.Module):
@@ -35,10 +35,10 @@ Chain = Sequence[tuple[Bijection, Any]]
 
 
 def encode_chain(chain: Chain, x: Tensor, recompute: bool = False) -> tuple[Tensor, Tensor]:
-    """Encode through all layers; log-determinants add up. With `recompute`, each is computed again in backward."""
+    """Encode through all layers; log-determinants add up. With `recompute`, backward computes each layer again."""
     log_det = x.new_zeros(x.shape[0])
     for layer, condition in chain:
-        x, change = run(layer.encode, x, condition, recompute=recompute)
+        x, change = checkpointed(layer.encode, x, condition, enabled=recompute)
         log_det = log_det + change
     return x, log_det
 

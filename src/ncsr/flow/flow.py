@@ -17,9 +17,10 @@ from ncsr.config import ModelConfig
 from ncsr.encoder import Features
 from ncsr.flow.level import Level, LevelCondition
 from ncsr.flow.split import Split
+from ncsr.ops.upsampled_conv import LevelFeatures
 
 Conditions = Sequence[LevelCondition]
-"""Of every level, finest first."""
+"""The condition of every level, finest first."""
 
 
 class Flow(nn.Module):
@@ -55,42 +56,42 @@ class Flow(nn.Module):
                 shapes.append((channels, height, width))
         return [*shapes, (channels, height, width)]
 
-    def see(self, features: Features, dtype: torch.dtype) -> Conditions:
+    def condition_on_lr(self, features: Features) -> Conditions:
         """Everything that depends on the LR image alone, for all steps of all levels.
 
         Args:
             features: of the encoder, with the stacked blocks and the enlargements up to s / 2.
-            dtype: of the flow variable.
         """
-        return [level.see(*seen, dtype) for level, seen in zip(self.levels, self.sights(features), strict=True)]
+        seen = zip(self.levels, self.level_features(features), strict=True)
+        return [level.condition_on_lr(level_features) for level, level_features in seen]
 
-    def sights(self, features: Features) -> Iterator[tuple[Tensor, Tensor]]:
-        """What each level sees: enlarged features at its size, and stacked blocks, there or a power of two smaller."""
+    def level_features(self, features: Features) -> Iterator[LevelFeatures]:
+        """u of every level, finest first: enlarged features at its size, and stacked blocks there or smaller."""
         stack = torch.cat(features.blocks, 1)
         for index in range(len(self.levels)):
             factor = self.scale / 2 ** (index + 1)
             if factor < 1:  # up0, half the LR size
                 up = F.interpolate(features.ups[1], scale_factor=0.5, mode="bilinear", align_corners=False)
-                yield up, stack[..., ::2, ::2]
+                yield LevelFeatures(up, stack[..., ::2, ::2])
             else:
-                yield features.ups[int(factor)], stack
+                yield LevelFeatures(features.ups[int(factor)], stack)
 
-    def feel(self, conditions: Conditions, noise: Tensor) -> Conditions:
-        """`conditions` with the noise's share added.
+    def add_noise_condition(self, conditions: Conditions, noise: Tensor) -> Conditions:
+        """`conditions` with the share of the noise added.
 
         Args:
-            conditions: from `see`.
+            conditions: as `condition_on_lr` gives them.
             noise: (B, 3, H, W) noise image, or (B,) standard deviations.
         """
-        felt = []
+        noisy = []
         for level, condition in zip(self.levels, conditions, strict=True):
             height, width = condition[0].size
             if noise.dim() == 1:
                 n = noise[:, None, None, None].expand(-1, 1, height, width)
             else:
                 n = F.interpolate(noise, (height, width), mode="bicubic", align_corners=False)
-            felt.append(level.feel(condition, n))
-        return felt
+            noisy.append(level.add_noise_condition(condition, n))
+        return noisy
 
     def encode(self, hr: Tensor, conditions: Conditions) -> tuple[list[Tensor], Tensor]:
         """(N, 3, H, W) to the latents, fine to coarse, and the log-determinant (N,)."""

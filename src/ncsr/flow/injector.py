@@ -1,7 +1,8 @@
-"""Affine injector (paper, section 3.1): all channels shifted and scaled by what the LR image says."""
+"""Affine injector (paper, section 3.1): all channels are shifted and scaled by what the LR image's features say."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ncsr.flow.bijection import Bijection
@@ -10,7 +11,10 @@ from ncsr.ops.conv import by_image
 
 
 class AffineInjector(Bijection):
-    """z = (x + shift(u)) scale(u); the condition is its own `Subnet`'s result for u, known before any sample is.
+    """z = (x + shift(u)) scale(u), with u the features of the LR image.
+
+    The condition is the share of u in the subnet's first convolution, (B, hidden, H, W). Shift and scale are those of
+    the B images, whatever the number of samples.
 
     Args:
         subnet: from u to shift and scale.
@@ -20,12 +24,17 @@ class AffineInjector(Bijection):
         super().__init__()
         self.subnet = subnet
 
-    def encode(self, x: Tensor, condition: Affine) -> tuple[Tensor, Tensor]:
-        shift, scale = condition
-        log_det = condition.log_det().repeat(len(x) // len(shift))
-        return ((by_image(x, shift) + shift) * scale).flatten(0, 1), log_det
+    def encode(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        affine = self._affine(x, condition)
+        log_det = affine.log_det().repeat(len(x) // len(condition))
+        return ((by_image(x, condition) + affine.shift) * affine.scale).flatten(0, 1), log_det
 
-    def decode(self, z: Tensor, condition: Affine) -> tuple[Tensor, Tensor]:
-        shift, scale = condition
-        log_det = condition.log_det().repeat(len(z) // len(shift))
-        return (by_image(z, shift) / scale - shift).flatten(0, 1), -log_det
+    def decode(self, z: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        affine = self._affine(z, condition)
+        log_det = affine.log_det().repeat(len(z) // len(condition))
+        return (by_image(z, condition) / affine.scale - affine.shift).flatten(0, 1), -log_det
+
+    def _affine(self, x: Tensor, condition: Tensor) -> Affine:
+        with torch.autocast(x.device.type, enabled=False):  # rounded shifts would move the image's local means
+            affine: Affine = self.subnet(None, condition.to(x.dtype), x.dtype)
+            return affine

@@ -1,4 +1,4 @@
-"""A level of the flow: squeeze, two transition steps, K conditional steps, and what these see besides the image."""
+"""A level of the flow: squeeze, two transition steps, K conditional steps, and the conditions of these."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 from ncsr.config import FlowConfig
 from ncsr.flow.bijection import Bijection, Chain, decode_chain, encode_chain
 from ncsr.flow.squeeze import Squeeze
-from ncsr.flow.step import ConditionalStep, StepCondition, TransitionStep, Unseen, see_together
-from ncsr.ops.upsampled_conv import Seen
+from ncsr.flow.step import ConditionalStep, DeferredCondition, StepCondition, TransitionStep, step_conditions
+from ncsr.ops.upsampled_conv import LevelFeatures
 
-_GROUP_STEPS = 4  # whose shares of the features one convolution computes: wide enough to be fast,
-_GROUP_BYTES = 16 * 2**20  # and its output small enough to stay in a cache
+# Steps whose conditions one convolution computes: wide enough to be fast, its output small enough to stay in a cache.
+_GROUP_STEPS, _GROUP_BYTES = 4, 16 * 2**20
 
-LevelCondition = Sequence[StepCondition | Unseen]
-"""One for each step."""
+LevelCondition = Sequence[StepCondition | DeferredCondition]
+"""A condition for each step."""
 
 NOISE_CHANNELS = {"noise": 3, "std": 1, "none": 0}
 
 
 class Level(Bijection):
-    """(N, C, H, W) to (N, 4 C, H / 2, W / 2) through all steps; the condition is a `StepCondition` for each.
+    """(N, C, H, W) to (N, 4 C, H / 2, W / 2) through all steps; the condition holds one for each step.
 
     Args:
         channels: C, before the squeeze.
@@ -34,8 +34,8 @@ class Level(Bijection):
         config: of the flow.
 
     Attributes:
-        up: as given.
-        recompute: keep only what steps exchange, and compute the rest again in backward.
+        up: channels of the enlarged features.
+        recompute: whether backward computes the inside of every step again instead of keeping it.
     """
 
     def __init__(self, channels: int, up: int, stack: int, noise_steps: int, config: FlowConfig) -> None:
@@ -70,27 +70,23 @@ class Level(Bijection):
             *zip(self.steps, condition, strict=True),
         ]
 
-    def see(self, up: Tensor, stack: Tensor, dtype: torch.dtype) -> LevelCondition:
-        """The conditions of all steps from u = cat(up, enlarged stack), by few wide convolutions.
-
-        Args:
-            up: (B, nf, H, W) features at this level's size.
-            stack: (B, m nf, h, w) block outputs at this level's size or a power of two smaller.
-            dtype: of the injectors' shifts and scales.
-        """
-        seen = Seen(up, stack)
+    def condition_on_lr(self, features: LevelFeatures) -> LevelCondition:
+        """The conditions of all steps from the level's features, by few wide convolutions."""
         if self.recompute and torch.is_grad_enabled():
-            return [Unseen(seen, dtype) for _ in self.steps]
+            return [DeferredCondition(features) for _ in self.steps]
+        up = features.up
         step_bytes = up[:, :1].numel() * 2 * len(self.steps[0].coupling.subnet.first.weight) * up.element_size()
-        together = max(1, min(_GROUP_STEPS, _GROUP_BYTES // step_bytes))
-        groups = [self.steps[first : first + together] for first in range(0, len(self.steps), together)]
-        return [condition for group in groups for condition in see_together(group, seen, dtype)]
+        group = max(1, min(_GROUP_STEPS, _GROUP_BYTES // step_bytes))
+        conditions: list[StepCondition] = []
+        for first in range(0, len(self.steps), group):
+            conditions += step_conditions(self.steps[first : first + group], features)
+        return conditions
 
-    def feel(self, condition: LevelCondition, noise: Tensor) -> LevelCondition:
-        """`condition` with the noise's share added.
+    def add_noise_condition(self, condition: LevelCondition, noise: Tensor) -> LevelCondition:
+        """`condition` with the share of the noise added.
 
         Args:
-            condition: from `see`.
+            condition: as `condition_on_lr` gives it.
             noise: (B, 3, H, W) noise image, or (B, 1, H, W) standard deviation, at this level's size.
         """
         layers = [step.noise_layer for step in self.steps]

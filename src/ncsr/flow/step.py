@@ -14,21 +14,21 @@ from ncsr.flow.bijection import Bijection, Chain, decode_chain, encode_chain
 from ncsr.flow.conv1x1 import Conv1x1
 from ncsr.flow.coupling import AffineCoupling
 from ncsr.flow.injector import AffineInjector
-from ncsr.flow.subnet import Affine, Subnet
+from ncsr.flow.subnet import Subnet
 from ncsr.ops.conv import channels_last
-from ncsr.ops.upsampled_conv import Seen
+from ncsr.ops.upsampled_conv import LevelFeatures
 
 
 class StepCondition(NamedTuple):
-    """What one step knows besides its input.
+    """The condition of one step: the shares of the context in the first convolutions of its subnets.
 
     Attributes:
-        injection: the injector's shift and scale, (B, C, H, W).
-        coupling: the features' share of the LR coupling's first convolution, (B, hidden, H, W).
-        noise: the noise image's share of the noise layer's, (B, hidden, H, W); None for no noise.
+        injector: of the features in the injector's, (B, hidden, H, W).
+        coupling: of the features in the LR coupling's, (B, hidden, H, W).
+        noise: of the noise image in the noise layer's, (B, hidden, H, W); None for no noise.
     """
 
-    injection: Affine
+    injector: Tensor
     coupling: Tensor
     noise: Tensor | None = None
 
@@ -38,27 +38,25 @@ class StepCondition(NamedTuple):
         return self.coupling.shape[-2:]
 
 
-class Unseen(NamedTuple):
-    """A condition whose share of the features is computed inside the step, which forgets it (activation checkpointing).
+class DeferredCondition(NamedTuple):
+    """A condition that the step computes from the features itself, and forgets (activation checkpointing).
 
     Attributes:
-        seen: the features.
-        dtype: of the injector's shift and scale.
+        features: of the level.
         noise: as of `StepCondition`.
     """
 
-    seen: Seen
-    dtype: torch.dtype
+    features: LevelFeatures
     noise: Tensor | None = None
 
     @property
     def size(self) -> torch.Size:
         """(H, W)."""
-        return self.seen.up.shape[-2:]
+        return self.features.up.shape[-2:]
 
 
 class TransitionStep(Bijection):
-    """Actnorm and 1x1 convolution: lets a level mix what the squeeze just made channels."""
+    """Actnorm and 1x1 convolution, which mix the channels that a squeeze just made."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -82,7 +80,7 @@ class ConditionalStep(Bijection):
         channels: C, even.
         features: channels of u.
         noise: channels of the noise condition, 0 for a step without noise conditional layer.
-        hidden: of the subnets.
+        hidden: channels inside the subnets.
         bound: of the subnets' scales.
     """
 
@@ -95,45 +93,29 @@ class ConditionalStep(Bijection):
         self.noise_layer = AffineCoupling(Subnet(half, noise, half, hidden, bound)) if noise else None
         self.coupling = AffineCoupling(Subnet(half, features, half, hidden, bound))
 
-    def encode(self, x: Tensor, condition: StepCondition | Unseen) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, condition: StepCondition | DeferredCondition) -> tuple[Tensor, Tensor]:
         return encode_chain(self._chain(condition), x)
 
-    def decode(self, z: Tensor, condition: StepCondition | Unseen) -> tuple[Tensor, Tensor]:
+    def decode(self, z: Tensor, condition: StepCondition | DeferredCondition) -> tuple[Tensor, Tensor]:
         return decode_chain(self._chain(condition), z)
 
-    def known(self, condition: StepCondition | Unseen) -> StepCondition:
-        """`condition` with everything computed."""
-        if isinstance(condition, StepCondition):
-            return condition
-        return see_together([self], condition.seen, condition.dtype)[0]._replace(noise=condition.noise)
-
-    def _chain(self, condition: StepCondition | Unseen) -> Chain:
-        condition = self.known(condition)
+    def _chain(self, condition: StepCondition | DeferredCondition) -> Chain:
+        if isinstance(condition, DeferredCondition):
+            condition = step_conditions([self], condition.features)[0]._replace(noise=condition.noise)
         noise_layer = [] if self.noise_layer is None else [(self.noise_layer, condition.noise)]
         return [
             (self.actnorm, None),
             (self.conv1x1, None),
-            (self.injector, condition.injection),
+            (self.injector, condition.injector),
             *noise_layer,
             (self.coupling, condition.coupling),
         ]
 
 
-def see_together(steps: Sequence[ConditionalStep], seen: Seen, dtype: torch.dtype) -> list[StepCondition]:
-    """The conditions of some steps, without noise, by one convolution.
-
-    Args:
-        steps: of one level.
-        seen: the level's features.
-        dtype: of the injectors' shifts and scales.
-    """
-    weights = [s.first.context_weight() for step in steps for s in (step.injector.subnet, step.coupling.subnet)]
-    wide = seen.conv3x3(torch.cat(weights)).chunk(len(weights), 1)
+def step_conditions(steps: Sequence[ConditionalStep], features: LevelFeatures) -> list[StepCondition]:
+    """The conditions of several steps of one level, without noise, by one wide convolution of the level's features."""
+    subnets = [layer.subnet for step in steps for layer in (step.injector, step.coupling)]
+    weight = torch.cat([subnet.first.context_weight() for subnet in subnets])
     # A part of its own is read faster than a slice of wide rows.
-    parts = iter([channels_last(part) for part in wide])
-    conditions = []
-    for step, injector, coupling in zip(steps, parts, parts, strict=True):
-        with torch.autocast(injector.device.type, enabled=False):  # rounded shifts would move the image's local means
-            shift, scale = step.injector.subnet(None, injector.to(dtype), dtype)
-        conditions.append(StepCondition(Affine(channels_last(shift), scale), coupling))
-    return conditions
+    parts = iter([channels_last(part) for part in features.conv3x3(weight).chunk(len(subnets), 1)])
+    return [StepCondition(injector, coupling) for injector, coupling in zip(parts, parts, strict=True)]

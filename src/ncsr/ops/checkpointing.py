@@ -1,4 +1,4 @@
-"""Activation checkpointing: what lies inside a part of the model is computed again in backward instead of kept."""
+"""Activation checkpointing: backward computes the inside of a part of the model again instead of keeping it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.utils.checkpoint import checkpoint
 _Result = TypeVar("_Result")
 
 
-def run(function: Callable[..., _Result], *arguments: Any, recompute: bool) -> _Result:
-    """function(*arguments), which must not be random; with `recompute`, only its arguments and its result are kept."""
-    if not (recompute and torch.is_grad_enabled()):
+def checkpointed(function: Callable[..., _Result], *arguments: Any, enabled: bool) -> _Result:
+    """function(*arguments), which must not be random; if enabled, only its arguments and its result are kept."""
+    if not (enabled and torch.is_grad_enabled()):
         return function(*arguments)
     result: _Result = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
     return result

@@ -1,4 +1,4 @@
-"""3x3 convolutions of what a level sees, u = cat(up, stack enlarged), of which the enlargement is never made.
+"""3x3 convolutions of a level's features, u = cat(up, stack enlarged), without making the enlarged stack.
 
 Enlarged by two with nearest neighbours, the three rows under the kernel (w0, w1, w2) are two rows of the small image x.
 With S = w0 + w1 + w2 and the differences d_k = x_k - x_{k-1} of neighbouring rows (zeros outside the image), they give
@@ -18,14 +18,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from ncsr.ops.conv import channels_last, conv2d, conv3x3
+from ncsr.ops.conv import channels_last, conv2d
 
 _DIFFERENCES = ((0, 0), (1, 0), (0, 1), (1, 1))  # whether of rows, of columns: what the four products are taken of
 
 
-class Seen:
-    """u of one level, ready to be convolved with the weights of many subnets.
+class LevelFeatures:
+    """The features u of one level, ready to be convolved with the weights of many subnets.
 
     Args:
         up: (B, C1, H, W) features at the level's size.
@@ -45,13 +46,13 @@ class Seen:
     def conv3x3(self, weight: Tensor) -> Tensor:
         """(B, O, H, W) of weight (O, C1 + C2, 3, 3), zero padding, no bias."""
         first, *others = split_kernel(weight, self.up.shape[1], enlarged=bool(self.small))
-        y = conv3x3(self.up, first)
+        y = conv2d(self.up, first)
         if others:
             products = [conv2d(x, kernel) for x, kernel in zip(self.small, others, strict=True)]
             y = _Interleave.apply(y, *(p.permute(0, 2, 3, 1) for p in products))  # type: ignore[no-untyped-call]
         return y
 
-    def convolve(self, convolutions: Sequence[Callable[[Tensor], Tensor]], dtype: torch.dtype) -> Tensor:
+    def apply(self, convolutions: Sequence[Callable[[Tensor], Tensor]], dtype: torch.dtype) -> Tensor:
         """`conv3x3` without gradients.
 
         Args:
@@ -69,7 +70,7 @@ class Seen:
 
 
 def split_kernel(weight: Tensor, features: int, *, enlarged: bool) -> list[Tensor]:
-    """A 3x3 kernel as the kernels that `Seen.convolve` wants.
+    """A 3x3 kernel as the kernels that `LevelFeatures.apply` takes.
 
     Args:
         weight: (O, C1 + C2, 3, 3).
@@ -124,6 +125,7 @@ class _Interleave(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         g = _phases(channels_last(grad))
         b, h, _, w, _, o = g.shape

@@ -2,7 +2,7 @@
 
 The file computes `FlowSpace.decode` in float32, clamped to [0, 1], from the same layers. Three things have another form
 there, not other values: the inverses of the 1x1 convolutions are constants, since ONNX inverts no matrices; an odd side
-is padded by an index that the latents' size tells; and what a level sees is enlarged before it is convolved.
+is padded by an index that the latents' size tells; and a level's features are enlarged before they are convolved.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from ncsr.flow.bijection import Bijection
 from ncsr.flow.conv1x1 import Conv1x1
 from ncsr.flow.flow import Conditions
 from ncsr.flow.level import LevelCondition
-from ncsr.flow.step import see_together
+from ncsr.flow.step import step_conditions
 from ncsr.model import NCSR
-from ncsr.ops.upsampled_conv import Seen
+from ncsr.ops.upsampled_conv import LevelFeatures
 from ncsr.runtime.files import atomic_path
 from ncsr.serialization import fingerprint
 
@@ -63,7 +63,7 @@ class Sampler(nn.Module):
         return image[..., : scale * height, : scale * width].clamp(0, 1)
 
     def _conditions(self, lr: Tensor) -> Conditions:
-        """`Flow.see`."""
+        """As `Flow.condition_on_lr`."""
         features = self.encoder.features(lr, stacked=self.stacked, largest=self.flow.scale // 2)
         stack = torch.cat(features.blocks, 1)
         conditions: list[LevelCondition] = []
@@ -72,7 +72,7 @@ class Sampler(nn.Module):
             up = features.ups[factor] if factor else F.avg_pool2d(features.ups[1], 2)  # bilinear, by two
             near = stack if factor == 1 else F.interpolate(stack, up.shape[-2:], mode="nearest")
             u = torch.cat((up, near), 1)
-            conditions.append(see_together(level.steps, Seen(u, u[:, :0]), u.dtype))
+            conditions.append(step_conditions(level.steps, LevelFeatures(u, u[:, :0])))
         return conditions
 
 
