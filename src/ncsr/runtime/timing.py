@@ -52,7 +52,7 @@ def duration(seconds: float) -> str:
 def gigaflops(job: Callable[[], object]) -> float:
     """The arithmetic of a job's convolutions and matrix products, 10^9 operations; a multiply-add counts as two."""
     formulas: dict[Any, Any] = {torch.ops.aten.mkldnn_convolution: _convolution}
-    if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):  # the operators of `FixedConv`
+    if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):  # the operators of `PrepackedConv`
         formulas[torch.ops.mkldnn._convolution_pointwise] = _convolution
         formulas[torch.ops.mkldnn._convolution_pointwise_] = _convolution_onto
     with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
