@@ -41,6 +41,17 @@ def test_values_and_derivatives(shape: tuple[int, int, int, int], kernel: int) -
 
 
 @processors
+def test_derivatives_of_a_batch_of_directions() -> None:
+    """As Jacobians are taken."""
+    inputs = [drawn(*shape, seed=i).requires_grad_() for i, shape in enumerate(((2, 3, 3, 2), (4, 3, 3, 3), (4,)))]
+    jacobians = []
+    for y in (conv2d(*inputs), F.conv2d(*inputs, padding=1)):
+        directions = torch.eye(y.numel()).double().view(-1, *y.shape)
+        jacobians.append(torch.autograd.grad(y, inputs, directions, is_grads_batched=True))
+    torch.testing.assert_close(*jacobians, rtol=0, atol=1e-11)
+
+
+@processors
 def test_what_needs_no_gradient() -> None:
     x, weight, bias = (drawn(*shape, dtype=torch.float32) for shape in ((2, 3, 5, 4), (4, 3, 3, 3), (4,)))
     assert conv2d(x, weight, bias).grad_fn is None

@@ -53,13 +53,12 @@ def by_image(samples: Tensor, images: Tensor) -> Tensor:
 def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     """dL/dW (O, C, 3, 3) from x (B, C, H, W) and dL/dy (B, O, H, W), both best channels-last."""
     row = x.shape[-1] + 2
-    pixels = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).flatten(0, 2)
-    grads = F.pad(grad.permute(0, 2, 3, 1), (0, 0, 0, 2, 0, 2)).flatten(0, 2)  # zeros where a row or an image ends
+    pixels = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).reshape(-1, x.shape[1])
+    grads = F.pad(grad.permute(0, 2, 3, 1), (0, 0, 0, 2, 0, 2)).reshape(-1, grad.shape[1])  # zeros where rows end
     last = len(grads) - 2 * row - 2
     columns = grads[:last].t()
     taps = [columns @ pixels[i * row + j : i * row + j + last] for i in range(3) for j in range(3)]
-    stacked: Tensor = torch.stack(taps).unflatten(0, (3, 3))
-    return stacked.permute(2, 3, 0, 1)
+    return torch.stack(taps).reshape(3, 3, grad.shape[1], x.shape[1]).permute(2, 3, 0, 1)
 
 
 class _Conv3x3(torch.autograd.Function):
