@@ -43,7 +43,7 @@ _MAKE_ROOM = "make room there, then resume the run"
 
 
 class Diverged(RuntimeError):
-    """A run had too many skipped steps after the last rollback that its recipe allows; the text is the report."""
+    """Too many steps were skipped after the last rollback that the recipe allows; the text is the report."""
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.recipe, self.fabric = self.trainer.recipe, self.trainer.fabric
-        # Files and validation take process 0 longer than the others may wait for it in a step: a group of its own.
+        # A group for waiting alone: validation may take process 0 longer than the others may wait in a step.
         several = self.fabric.world_size > 1
         self._waiting = dist.new_group(timeout=_PATIENCE, backend="gloo") if several else None
 
@@ -139,12 +139,12 @@ class Run:
             if log:
                 log.step(self.trainer.step, result)
             if self.trainer.too_many_skipped_steps():
-                return self._roll_back(batch, log)
+                self._roll_back(batch, log)
+                break
             stopping = bool(self._agreed(stop.signal))
             self._save_and_validate(result, stopping, log)
             if stopping:
-                return None
-        return None
+                break
 
     def _save_and_validate(self, result: StepResult, stopping: bool, log: TrainingLog | None) -> None:
         """Do what is due after a step."""
