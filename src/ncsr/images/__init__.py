@@ -16,7 +16,8 @@ The image contract, for the whole package:
   and the preview image, cut off. Other metadata (XMP, comments, PNG gamma) is not kept.
 - The kind of file is told by its content, so a JPEG named .png opens; names decide which files are looked at and how
   results are written. The first page, frame or picture of a file counts.
-- Whatever is wrong with a file is one `InputError` that names it. Sizes are checked before pixels are decoded.
+- Whatever is wrong with a file is one `InputError` that names it, and want of memory a `MemoryError`. Sizes
+  are checked before pixels are decoded.
 """
 
 from ncsr.images.convert import photo_from_array, photo_from_pil, picture_of, to_array, to_pil
