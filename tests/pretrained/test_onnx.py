@@ -29,7 +29,7 @@ def images_of(path: Path, model: ncsr.NCSR, size: tuple[int, int, int]) -> tuple
     samples, height, width = size
     generator = torch.Generator().manual_seed(1)
     lr = F.interpolate(torch.rand(1, 3, 2, 2, generator=generator), (height, width), mode="bilinear")
-    latents = ncsr.pretrained.onnx.draw(model, samples, height, width, generator)
+    latents = ncsr.pretrained.onnx.draw_latents(model, samples, height, width, generator)
     session = ort.InferenceSession(str(path))
     named = dict(zip([i.name for i in session.get_inputs()], [lr.numpy(), *(z.numpy() for z in latents)], strict=True))
     (actual,) = session.run(["hr"], named)

@@ -66,15 +66,19 @@ class Flow(nn.Module):
         return [level.condition_on_lr(level_features) for level, level_features in seen]
 
     def level_features(self, features: Features) -> Iterator[LevelFeatures]:
-        """u of every level, finest first: enlarged features at its size, and stacked blocks there or smaller."""
+        """u of every level, finest first."""
+        return (LevelFeatures(up, stack) for up, stack in self.feature_pairs(features))
+
+    def feature_pairs(self, features: Features) -> Iterator[tuple[Tensor, Tensor]]:
+        """What u of every level is made of: enlarged features at its size, and stacked blocks there or smaller."""
         stack = torch.cat(features.blocks, 1)
         for index in range(len(self.levels)):
             factor = self.scale / 2 ** (index + 1)
             if factor < 1:  # up0, half the LR size
                 up = F.interpolate(features.ups[1], scale_factor=0.5, mode="bilinear", align_corners=False)
-                yield LevelFeatures(up, stack[..., ::2, ::2])
+                yield up, stack[..., ::2, ::2]
             else:
-                yield LevelFeatures(features.ups[int(factor)], stack)
+                yield features.ups[int(factor)], stack
 
     def add_noise_condition(self, conditions: Conditions, noise: Tensor) -> Conditions:
         """`conditions` with the share of the noise added.

@@ -63,21 +63,17 @@ class Sampler(nn.Module):
         return image[..., : scale * height, : scale * width].clamp(0, 1)
 
     def _conditions(self, lr: Tensor) -> Conditions:
-        """As `Flow.condition_on_lr`."""
+        """`Flow.condition_on_lr`, from features that are enlarged before they are convolved."""
         features = self.encoder.features(lr, stacked=self.stacked, largest=self.flow.scale // 2)
-        stack = torch.cat(features.blocks, 1)
         conditions: list[LevelCondition] = []
-        for index, level in enumerate(self.flow.levels):
-            factor = self.flow.scale // 2 ** (index + 1)
-            up = features.ups[factor] if factor else F.avg_pool2d(features.ups[1], 2)  # bilinear, by two
-            near = stack if factor == 1 else F.interpolate(stack, up.shape[-2:], mode="nearest")
-            u = torch.cat((up, near), 1)
+        for level, (up, stack) in zip(self.flow.levels, self.flow.feature_pairs(features), strict=True):
+            u = torch.cat((up, F.interpolate(stack, up.shape[-2:], mode="nearest")), 1)
             conditions.append(step_conditions(level.steps, LevelFeatures(u, u[:, :0])))
         return conditions
 
 
-class _Picture(nn.Module):
-    """The image of an encoder-only model."""
+class _EncoderImage(nn.Module):
+    """The image of an encoder-only model, clamped, as a function of an LR image (1, 3, h, w) in [0, 1]."""
 
     def __init__(self, model: NCSR) -> None:
         super().__init__()
@@ -115,7 +111,7 @@ def export(model: NCSR, path: str | os.PathLike[str]) -> float:
         path: of the file, ending in .onnx; it appears when it is whole and checked.
 
     Returns:
-        The largest difference from the package's images that onnxruntime found, on a few small made ones.
+        The largest difference from the package's images that onnxruntime found, on a few small LR images.
 
     Raises:
         InputError: another name, no such folder, packages that are not installed, a difference above `TOLERANCE`.
@@ -127,7 +123,7 @@ def export(model: NCSR, path: str | os.PathLike[str]) -> float:
         raise InputError(f"no folder {path.parent} to write {path.name} into: make it, or name another")
     _runtime()
     program = _program(model)
-    program.model.metadata_props.update(_facts(model))
+    program.model.metadata_props.update(_metadata(model))
     try:
         with atomic_path(path) as temporary:
             program.save(temporary)
@@ -144,14 +140,14 @@ def export(model: NCSR, path: str | os.PathLike[str]) -> float:
 
 @torch.no_grad()
 def check(model: NCSR, path: Path) -> float:
-    """The largest difference of an exported file's images from those of `model`, on small made ones."""
+    """The largest difference between the images of an exported file and those of `model`, on a few small LR images."""
     session = _runtime().InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(0)
     worst = 0.0
     for samples, height, width in _CHECKED:
         corners = torch.rand(1, 3, 2, 2, generator=generator)  # noise as input would make any network loud
         lr = F.interpolate(corners, (height, width), mode="bilinear", align_corners=True)
-        latents = draw(model, samples, height, width, generator)
+        latents = draw_latents(model, samples, height, width, generator)
         space = model.space(lr)
         expected = space.decode(latents) if latents else space.sample(1, 0.0, 0)[0]
         named = {"lr": lr, **{f"latent_{i}": z for i, z in enumerate(latents)}}
@@ -160,8 +156,8 @@ def check(model: NCSR, path: Path) -> float:
     return worst
 
 
-def draw(model: NCSR, samples: int, height: int, width: int, generator: torch.Generator) -> list[Tensor]:
-    """Latents (n, C, H, W) at the model's temperature, of an LR image's size; none of an encoder alone."""
+def draw_latents(model: NCSR, samples: int, height: int, width: int, generator: torch.Generator) -> list[Tensor]:
+    """Latents (n, C, H, W) at the model's temperature for an LR image of this size; none for an encoder alone."""
     even = (model.config.scale * (side + side % 2) for side in (height, width))
     shapes = [] if model.flow is None else model.flow.latent_shapes(*even)
     return [model.config.temperature * torch.randn(samples, *shape, generator=generator) for shape in shapes]
@@ -180,16 +176,16 @@ def _runtime() -> Any:
 
 
 def _program(model: NCSR) -> Any:
-    """The ONNX program, in memory."""
+    """The ONNX program of the sampler, or of the encoder alone, with free sizes, in memory."""
     samples, rows, columns = _TRACED
     free = torch.export.Dim.AUTO
     arguments: tuple[Any, ...] = (torch.rand(1, 3, rows, columns),)
-    latents = draw(model, samples, rows, columns, torch.Generator())
+    latents = draw_latents(model, samples, rows, columns, torch.Generator())
     shapes: tuple[Any, ...] = ({2: free, 3: free},)
     if latents:
         arguments, shapes = (*arguments, latents), (*shapes, [{0: free, 2: free, 3: free}] * len(latents))
     traced = torch.export.export(
-        Sampler(model) if latents else _Picture(model),
+        Sampler(model) if latents else _EncoderImage(model),
         arguments,
         dynamic_shapes=shapes,
         prefer_deferred_runtime_asserts_over_guards=True,
@@ -198,8 +194,8 @@ def _program(model: NCSR) -> Any:
     return torch.onnx.export(traced, dynamo=True, input_names=names, output_names=["hr"], verbose=False)
 
 
-def _facts(model: NCSR) -> dict[str, str]:
-    """What the file says about itself."""
+def _metadata(model: NCSR) -> dict[str, str]:
+    """The file's metadata, as `export` describes them."""
     flow = model.flow
     cells = [] if flow is None else [*(2 ** (i + 1) for i in range(len(flow.splits))), 2 ** len(flow.levels)]
     return {
@@ -212,6 +208,6 @@ def _facts(model: NCSR) -> dict[str, str]:
 
 
 def _reflected(length: int, size: int) -> Tensor:
-    """Indices of `length` pixels, as many as the `size` that there are or one more, which is reflected."""
+    """Indices of `length` pixels of a row of `size`: all of them, and where `length` is one more, a reflected one."""
     index = torch.arange(length)
     return torch.minimum(index, 2 * (size - 1) - index)
