@@ -9,7 +9,7 @@ from torch import Tensor
 from ncsr import NCSR, InputError
 from ncsr.metrics import lr_psnr
 from ncsr.ops import projection
-from ncsr.ops.projection import moved, project, reduced, solve, strips
+from ncsr.ops.projection import apply_dual, project, solve_dual, strips
 from ncsr.ops.resize import imresize, resize_matrix
 from tests.conftest import scene
 
@@ -92,7 +92,7 @@ def test_item_of_a_batch_is_the_image_alone(bits: int | None) -> None:
     x0 = torch.cat(((hr[:1] + grain).clamp(0, 1), hr[1:]))
 
     def dual(image: Tensor, small: Tensor) -> Tensor:
-        return solve(lambda first, last: image[..., first:last, :], small, 4, bits)
+        return solve_dual(lambda first, last: image[..., first:last, :], small, 4, bits)
 
     for item, image, small in zip(dual(x0, lr), x0, lr, strict=True):
         torch.testing.assert_close(item, dual(image, small), rtol=0, atol=1e-9)
@@ -120,7 +120,7 @@ def test_strips_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
         return x0[:, first:last]
 
     assert list(strips(lr, 4)) == [(0, 8), (8, 16), (16, 23)]
-    image = moved(rows, solve(rows, lr, 4, 8), 4)
+    image = apply_dual(rows, solve_dual(rows, lr, 4, 8), 4)
     parts = [image(4 * first, 4 * last) for first, last in strips(lr, 4)]
     assert max(asked) == 4 * (8 + 2 * 2)
     assert torch.equal((torch.cat(parts, 1) * 255).round() / 255, whole)
@@ -128,7 +128,7 @@ def test_strips_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_reduction_of_levels_is_the_protocols() -> None:
     hr = _eight_bits(_hard_image() * 0.9 + 0.1 * _image(96, 128))
-    lr = reduced(lambda first, last: hr[:, first:last] / 255.0, torch.zeros(3, 24, 32), 4, 255)
+    lr = reduce_levels(lambda first, last: hr[:, first:last] / 255.0, torch.zeros(3, 24, 32), 4, 255)
     assert torch.equal(lr * 255, imresize(hr, 0.25).double())
 
 

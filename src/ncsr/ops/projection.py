@@ -35,9 +35,9 @@ Rows: TypeAlias = Callable[[int, int], Tensor]
 
 _HALO = 2  # LR pixels: a row of R has 4 s taps, over 5 blocks of s
 _STEPS = 60  # 5 to 30 do, where there is a solution
-_STRIP = 2**22  # HR values looked at together
-BYTES = 10 * 4 * _STRIP
-"""What a strip takes."""
+_STRIP = 2**22  # HR values in a strip
+STRIP_BYTES = 10 * 4 * _STRIP
+"""Memory that looking at a strip takes."""
 
 
 def project(sr: Tensor, lr: Tensor, bits: int | None = None) -> Tensor:
@@ -57,16 +57,19 @@ def project(sr: Tensor, lr: Tensor, bits: int | None = None) -> Tensor:
     def rows(first: int, last: int) -> Tensor:
         return sr[..., first:last, :]
 
-    dual = solve(rows, lr.expand(*sr.shape[:-2], *lr.shape[-2:]), scale, bits)
-    image = moved(rows, dual, scale)(0, height)
+    dual = solve_dual(rows, lr.expand(*sr.shape[:-2], *lr.shape[-2:]), scale, bits)
+    image = apply_dual(rows, dual, scale)(0, height)
     if bits is None:
         return image
     top = 2**bits - 1
     return image.mul_(top).round_().div_(top)
 
 
-def solve(rows: Rows, lr: Tensor, scale: int, bits: int | None) -> Tensor:
-    """The dual of the projection, of the shape of `lr`; `moved` applies it. Each (H, W) plane is solved by itself."""
+def solve_dual(rows: Rows, lr: Tensor, scale: int, bits: int | None) -> Tensor:
+    """The dual of the projection, of the shape of `lr`; `apply_dual` applies it. Each (H, W) plane is solved by itself.
+
+    FISTA (Beck and Teboulle 2009) with adaptive restart (O'Donoghue and Candes 2015).
+    """
     tolerance = 0.0 if bits is None else 0.25 / (2**bits - 1)
     good_enough = 1e-6 if bits is None else tolerance / 10
     clips, step = bits is not None, float(scale**2)
@@ -77,24 +80,24 @@ def solve(rows: Rows, lr: Tensor, scale: int, bits: int | None) -> Tensor:
         shrunk = dual.sign() * (dual.abs() - by).clamp_(min=0)
         return shrunk.clamp_(lowest, highest) if clips else shrunk
 
-    dual = ahead = torch.zeros_like(lr)
-    momentum = lr.new_ones(*lr.shape[:-2], 1, 1)
+    dual = y = torch.zeros_like(lr)  # y: the extrapolated point
+    t = lr.new_ones(*lr.shape[:-2], 1, 1)
     for _ in range(_STEPS):
-        gap = lr - _reduced(moved(rows, ahead, scale), lr, scale, 1.0 if clips else None)
-        missing = shrink(gap, tolerance).square().mean((-2, -1), keepdim=True).sqrt() > good_enough
-        if not missing.any():
+        residual = lr - _reduced(apply_dual(rows, y, scale), lr, scale, 1.0 if clips else None)
+        unconverged = shrink(residual, tolerance).square().mean((-2, -1), keepdim=True).sqrt() > good_enough
+        if not unconverged.any():
             break
-        new = shrink(ahead + step * gap, step * tolerance)
-        astray = ((ahead - new) * (new - dual)).sum((-2, -1), keepdim=True) > 0
-        momentum = momentum.masked_fill(astray, 1)  # started anew
-        grown = (1 + (1 + 4 * momentum**2).sqrt()) / 2
-        further = new + (momentum - 1) / grown * (new - dual)
-        dual, ahead = torch.where(missing, new, ahead), torch.where(missing, further, ahead)
-        momentum = grown
-    return torch.where(missing, dual, ahead)
+        dual_next = shrink(y + step * residual, step * tolerance)
+        restart = ((y - dual_next) * (dual_next - dual)).sum((-2, -1), keepdim=True) > 0
+        t = t.masked_fill(restart, 1)
+        t_next = (1 + (1 + 4 * t**2).sqrt()) / 2
+        y_next = dual_next + (t - 1) / t_next * (dual_next - dual)
+        dual, y = torch.where(unconverged, dual_next, y), torch.where(unconverged, y_next, y)
+        t = t_next
+    return torch.where(unconverged, dual, y)
 
 
-def moved(rows: Rows, dual: Tensor, scale: int) -> Rows:
+def apply_dual(rows: Rows, dual: Tensor, scale: int) -> Rows:
     """The rows of clip(x0 + R^T dual), first and last multiples of s, from those of x0."""
 
     def image(first: int, last: int) -> Tensor:
@@ -105,7 +108,7 @@ def moved(rows: Rows, dual: Tensor, scale: int) -> Rows:
     return image
 
 
-def reduced(rows: Rows, lr: Tensor, scale: int, top: int) -> Tensor:
+def reduce_levels(rows: Rows, lr: Tensor, scale: int, top: int) -> Tensor:
     """The reduction of an image of levels 0 to `top`, of the shape of `lr`: 8 bits are rounded after each pass."""
 
     def levels(first: int, last: int) -> Tensor:
@@ -115,7 +118,7 @@ def reduced(rows: Rows, lr: Tensor, scale: int, top: int) -> Tensor:
 
 
 def strips(lr: Tensor, scale: int) -> Iterator[tuple[int, int]]:
-    """Ranges of LR rows whose enlargements are looked at together."""
+    """Ranges of LR rows, first to last (exclusive), whose enlargements fit into one strip."""
     height = lr.shape[-2]
     step = max(8, _STRIP // (scale**2 * max(1, lr.numel() // height)))
     for first in range(0, height, step):
@@ -130,14 +133,14 @@ def _reduced(rows: Rows, lr: Tensor, scale: int, top: float | None, *, rounds: b
         begin, end = max(first - _HALO, 0), min(last + _HALO, height)
         image = rows(scale * begin, scale * end)
         image = _mirrored(image, scale * (first - _HALO - begin), scale * (last + _HALO - begin), -2)
-        image = _settled(_reduce(image, scale, -2), top, rounds)
+        image = _round_and_clip(_reduce(image, scale, -2), top, rounds)
         image = _mirrored(image, -scale * _HALO, scale * (width + _HALO), -1)
-        parts.append(_settled(_reduce(image, scale, -1), top, rounds))
+        parts.append(_round_and_clip(_reduce(image, scale, -1), top, rounds))
     return torch.cat(parts, -2)
 
 
-def _settled(image: Tensor, top: float | None, rounds: bool) -> Tensor:
-    """What a pass of the reduction does to its values in the end."""
+def _round_and_clip(image: Tensor, top: float | None, rounds: bool) -> Tensor:
+    """The end of a pass of the reduction: whole levels, within the range."""
     image = image.round_() if rounds else image
     return image if top is None else image.clamp_(0, top)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ncsr.images import Source, premultiplied, straight
-from ncsr.ops.projection import Rows, moved, reduced, solve, strips
+from ncsr.ops.projection import Rows, apply_dual, reduce_levels, solve_dual, strips
 
 
 class Consistency(NamedTuple):
@@ -46,7 +46,7 @@ class Projection:
         The problem is solved at once; what is kept has the size of the photograph, and rows are made when asked for.
         """
         planes, top = self._planes(drawn), (1 << self._bits) - 1
-        projected = moved(planes, solve(planes, self._lr, self._scale, self._bits), self._scale)
+        projected = apply_dual(planes, solve_dual(planes, self._lr, self._scale, self._bits), self._scale)
 
         def rows(first: int, last: int) -> Tensor:
             image = projected(first, last)
@@ -64,7 +64,7 @@ class Projection:
         for first, last in strips(lr, scale):
             change = written(scale * first, scale * last) - drawn(scale * first, scale * last)
             total += change.abs().sum(dtype=torch.float64).item()
-        wrong = reduced(self._planes(written), lr, scale, top)[:colours] - lr[:colours]
+        wrong = reduce_levels(self._planes(written), lr, scale, top)[:colours] - lr[:colours]
         error = wrong.square().mean(dtype=torch.float64).item()
         return Consistency(-10 * math.log10(error) if error else math.inf, 255 * total / (lr.numel() * scale**2))
 

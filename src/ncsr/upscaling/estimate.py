@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 
 from ncsr.images import Source, source_of, write_pixels
 from ncsr.model import NCSR
-from ncsr.ops.projection import BYTES as PROJECTION_BYTES
+from ncsr.ops.projection import STRIP_BYTES
 from ncsr.runtime.memory import resident
 from ncsr.upscaling.canvas import Canvas, canvas_from_rows
 from ncsr.upscaling.consistency import Projection
@@ -67,7 +67,7 @@ def estimate(source: Source, model: NCSR, request: SampleRequest, suffix: str, *
     photograph = 12 * height * width
     tile = tiles_bytes(model, height, width, side)
     finishing = image * dtype.itemsize * 3  # a sample, its file, and a copy of either
-    finishing += PROJECTION_BYTES + 28 * height * width * source.channels if consistent else 0
+    finishing += STRIP_BYTES + 28 * height * width * source.channels if consistent else 0
     host = resident() + photograph + (0 if in_scratch else canvas)
     host += max(finishing, tile if model.device.type == "cpu" else 0)
     space, draw, finish = _trial(source, model, request, dtype, suffix, consistent)
