@@ -9,7 +9,7 @@ from torch import Tensor
 from ncsr import NCSR, InputError
 from ncsr.metrics import lr_psnr
 from ncsr.ops import projection
-from ncsr.ops.projection import apply_dual, project, solve_dual, strips
+from ncsr.ops.projection import apply_dual, project, reduce_levels, solve_dual, strips
 from ncsr.ops.resize import imresize, resize_matrix
 from tests.conftest import scene
 
