@@ -35,7 +35,7 @@ def test_every_dependency_has_an_exact_version():
     assert names - {"hatchling"} <= found(r"^([\w-]+)==", "constraints.txt")
 
 
-@pytest.mark.parametrize("document", ["docs/mathematics.md", "docs/glossary.md"])
+@pytest.mark.parametrize("document", ["docs/architecture.md", "docs/mathematics.md", "docs/glossary.md"])
 def test_files_that_the_documents_name_exist(document):
     names = found(r"`([\w/]+\.py)`", document)
     assert len(names) > 15
