@@ -34,7 +34,7 @@ finally:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells the peak on Linux alone")
 @pytest.mark.parametrize(("height", "width", "how"), [(48, 64, ["-n", "2"]), (100, 120, ["-n", "1", "--tile", "72"])])
 def test_memory_is_as_planned(tmp_path: Path, height: int, width: int, how: list[str]) -> None:
-    """Within 30 % of the peak of a process that enlarges with the bundled model, Python and PyTorch included."""
+    """From 10 % below to 40 % above the peak of a process that enlarges with the bundled model, PyTorch included."""
     Image.fromarray(scene8(height, width)).save(tmp_path / "photo.png")
     environment = os.environ | {"PYTHONPATH": str(Path(ncsr.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
 
@@ -45,7 +45,7 @@ def test_memory_is_as_planned(tmp_path: Path, height: int, width: int, how: list
     planned = re.search(r"memory +(\d+) MiB", run("plan").stdout)
     assert planned
     peak = int(run("upscale", "-o", "out").stderr.splitlines()[-1]) / 1024
-    assert 0.7 * peak < int(planned[1]) < 1.3 * peak
+    assert 0.9 * peak < int(planned[1]) < 1.4 * peak
 
 
 def test_too_small_a_photograph(tiny_model: ncsr.NCSR) -> None:

@@ -21,6 +21,7 @@ from ncsr.images import (
     write_pixels,
 )
 from ncsr.images.sheet import contact_sheet, deviation_map, panel_of, thumbnail
+from ncsr.ops.projection import Rows
 from ncsr.runtime.files import atomic_path, make_folder
 from ncsr.runtime.memory import available
 from ncsr.runtime.threads import BackgroundWriter, prefetch_map
@@ -47,7 +48,8 @@ of these, 0 before the first."""
 Warn = Callable[[str], None]
 """Called with a sentence when something is noteworthy."""
 
-_Finish = Callable[[], UpscaleResult]
+_Write = Callable[[], UpscaleResult]
+"""Writes what belongs to a photograph, and tells what became of it."""
 
 
 def enlarge_all(
@@ -67,8 +69,8 @@ def enlarge_all(
         for group in group_by_key(opened, batch_key, lambda photo: photo.batch_limit, WINDOW):
             name = group[0].path.name
             progress(name, index, 0, 0)
-            for finish in _enlarge_group(group, job, partial(progress, name, index), warn):
-                yield from writer.submit(finish)
+            for write in _enlarge_group(group, job, partial(progress, name, index), warn):
+                yield from writer.submit(write)
             index += len(group)
         yield from writer.drain()
 
@@ -125,8 +127,8 @@ def _batch_limit(source: Source, target: Path, job: Job) -> int:
 
 def _enlarge_group(
     group: Sequence[QueuedPhoto], job: Job, progress: Callable[[int, int], None], warn: Warn
-) -> Iterator[_Finish]:
-    """Compute photographs of one size; yields for each what is left to do: write its files and tell what became of it.
+) -> Iterator[_Write]:
+    """Compute photographs of one size; yields for each what is left to do, which is little where results are large.
 
     What cannot be computed as one batch is computed one by one.
     """
@@ -152,13 +154,13 @@ def _enlarge_group(
                 warn=warn,
             )
             entries = zip(group, sources, enlargements, strict=True)
-            finish: list[_Finish] = [partial(_write, *entry, job, side, warn) for entry in entries]
+            writes: list[_Write] = [partial(_write, *entry, job, side, warn) for entry in entries]
             if scratch is not None or job.sheet or enlargements[0].canvas.size > _BACKGROUND_BYTES:
-                finish = [partial(UpscaleResult, *write()) for write in finish]
+                writes = [partial(UpscaleResult, *write()) for write in writes]
     except _FAILURES as error:
         failure = error_message(first.path, first.target, error)
     else:
-        for photo, write in zip(group, finish, strict=True):
+        for photo, write in zip(group, writes, strict=True):
             yield partial(_result, photo, write)
         return
     if len(group) == 1:
@@ -168,7 +170,7 @@ def _enlarge_group(
         yield from _enlarge_group([photo], job, progress, warn)
 
 
-def _result(photo: QueuedPhoto, write: _Finish) -> UpscaleResult:
+def _result(photo: QueuedPhoto, write: _Write) -> UpscaleResult:
     """What became of a photograph when it is written, or the failure to write it."""
     try:
         return write()
@@ -178,21 +180,15 @@ def _result(photo: QueuedPhoto, write: _Finish) -> UpscaleResult:
 
 def _write(photo: QueuedPhoto, source: Source, made: Enlargement, job: Job, side: int, warn: Warn) -> UpscaleResult:
     """Write everything that was asked for of one photograph."""
-    target, canvas, n = photo.target, made.canvas, job.request.samples
-    names, notes, kept = job.names(target), [], []
-    shape = canvas.shape[1:]
+    target, shape, n = photo.target, made.canvas.shape[1:], job.request.samples
+    names = job.names(target)
+    notes: list[str] = []
+    panels: list[Image.Image] = []
+    kept: list[Rows] = []
     remove_manifest(target)
-    panels = []
     for k, name in enumerate(names[:n]):
-        rows, pixels = made.rows(k), canvas.pixels(k)
-        if made.projection is not None:
-            written = canvas_from_rows(rows, shape, _dtype(source, target))
-            pixels = written.pixels(0)
-            lr_psnr, change = made.projection.measure(partial(canvas.rows, k), partial(written.rows, 0))
-            notes.append(f"{name}: LR-PSNR {lr_psnr:.1f} dB, changed by {change:.2f} grey levels on average")
-        write_pixels(name, pixels, source.icc, source.exif)
-        if job.sheet:
-            panels.append(panel_of(pixels))
+        rows = made.rows(k)
+        _write_sample(name, k, rows, made, source, notes, panels if job.sheet else None)
         if job.std or job.sheet:
             kept.append(rows)
     spread = deviation_map(deviation(kept, shape)) if len(kept) > 1 else None
@@ -203,6 +199,27 @@ def _write(photo: QueuedPhoto, source: Source, made: Enlargement, job: Job, side
     if photo.settings is not None:
         write_manifest(target, photo.settings, names)
     return UpscaleResult(photo.path, paths=names, notes=notes)
+
+
+def _write_sample(
+    name: Path,
+    k: int,
+    rows: Rows,
+    made: Enlargement,
+    source: Source,
+    notes: list[str],
+    panels: list[Image.Image] | None,
+) -> None:
+    """Write sample k, with these rows, and add what is to be said of it, and its panel if there are any."""
+    pixels = made.canvas.pixels(k)
+    if made.projection is not None:
+        written = canvas_from_rows(rows, made.canvas.shape[1:], _dtype(source, name))
+        pixels = written.pixels(0)
+        lr_psnr, change = made.projection.measure(partial(made.canvas.rows, k), partial(written.rows, 0))
+        notes.append(f"{name}: LR-PSNR {lr_psnr:.1f} dB, changed by {change:.2f} grey levels on average")
+    write_pixels(name, pixels, source.icc, source.exif)
+    if panels is not None:
+        panels.append(panel_of(pixels))
 
 
 def _dtype(source: Source, target: Path) -> type[np.uint8 | np.uint16]:
