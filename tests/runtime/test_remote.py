@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ def test_locations() -> None:
     assert parse_location("file:///photos/a.png") == Path("/photos/a.png")
     folder, file = parse_location("dir://bucket/deep/"), Remote("dir://bucket/deep/a.b.png")
     assert isinstance(folder, Remote)
-    assert (str(folder), folder.parents) == ("dir://bucket/deep", [Remote("dir://bucket")])
+    assert (str(folder), folder.parents[0]) == ("dir://bucket/deep", Remote("dir://bucket"))
+    assert pickle.loads(pickle.dumps(folder)) == folder  # it is sent to workers
     assert (file.name, file.stem, file.suffix, file.parent) == ("a.b.png", "a.b", ".png", folder)
     assert file.with_suffix(".tif") == folder / "a.b.tif"
     assert str(file.relative_to(folder)) == "a.b.png"
@@ -63,6 +65,6 @@ def test_what_is_no_matter_of_the_file_passes(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(Remote, "_system", fail)
+    monkeypatch.setattr(fsspec.core, "url_to_fs", fail)
     with pytest.raises(type(error)):
         folder.files()

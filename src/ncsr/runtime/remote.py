@@ -9,8 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
@@ -22,56 +21,11 @@ from ncsr.errors import InputError
 _HERE = ("file://", "local://")
 
 
-@dataclass(frozen=True)
-class Remote:
-    """A file or a folder behind a URL, which has no slash at its end."""
-
-    url: str
+class Remote(PurePosixPath):
+    """A file or a folder behind a URL: a path whose first part is the scheme, s3: or the like."""
 
     def __str__(self) -> str:
-        return self.url
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return posixpath.basename(self.url)
-
-    @property
-    def stem(self) -> str:
-        """The file's name without its suffix."""
-        return PurePosixPath(self.name).stem
-
-    @property
-    def suffix(self) -> str:
-        """The file's suffix, with its dot; empty if it has none."""
-        return PurePosixPath(self.name).suffix
-
-    @property
-    def parent(self) -> Remote:
-        """The folder that it is in."""
-        return Remote(posixpath.dirname(self.url))
-
-    @property
-    def parents(self) -> list[Remote]:
-        """All folders that it is in, the nearest first."""
-        scheme, _, path = self.url.partition("://")
-        parts = path.split("/")
-        return [Remote(f"{scheme}://{'/'.join(parts[:n])}") for n in range(len(parts) - 1, 0, -1)]
-
-    def __truediv__(self, inside: str | PurePath) -> Remote:
-        return Remote(f"{self.url}/{PurePosixPath(inside)}")
-
-    def with_name(self, name: str) -> Remote:
-        """Another file in the same folder."""
-        return self.parent / name
-
-    def with_suffix(self, suffix: str) -> Remote:
-        """The file of the same name with another suffix."""
-        return self.with_name(self.stem + suffix)
-
-    def relative_to(self, folder: Remote) -> PurePosixPath:
-        """The path inside a folder."""
-        return PurePosixPath(self.url.removeprefix(f"{folder.url}/"))
+        return super().__str__().replace(":/", "://", 1)
 
     def resolve(self) -> Remote:
         """The location itself: there are no links behind URLs."""
@@ -79,14 +33,12 @@ class Remote:
 
     def is_dir(self) -> bool:
         """Whether it is a folder."""
-        with _explained("read", self):
-            system, path = self._system()
+        with self._system("read") as (system, path):
             return bool(system.isdir(path))
 
     def about(self) -> tuple[int, str] | None:
         """The size in bytes and a token that changes when the file does; None if there is no such file."""
-        with _explained("read", self):
-            system, path = self._system()
+        with self._system("read") as (system, path):
             try:
                 found = system.info(path)  # one request
             except FileNotFoundError:
@@ -95,42 +47,47 @@ class Remote:
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """The content of a small file."""
-        with _explained("read", self):
-            system, path = self._system()
+        with self._system("read") as (system, path):
             return str(system.cat_file(path).decode(encoding))
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the file."""
-        with _explained("remove", self):
-            system, path = self._system()
+        with self._system("remove") as (system, path):
             if not missing_ok or system.exists(path):
                 system.rm_file(path)
 
     def files(self, recursive: bool = False) -> list[Remote]:
         """The files in this folder, sorted; those of folders inside, too, on request."""
-        with _explained("list", self):
-            system, path = self._system()
+        with self._system("list") as (system, path):
             found = system.find(path, maxdepth=None if recursive else 1)
-        return [Remote(url) for url in sorted(str(system.unstrip_protocol(name)) for name in found)]
+            return sorted((Remote(system.unstrip_protocol(name)) for name in found), key=str)
 
     def fetch(self, path: Path) -> None:
         """Copy the file to this machine."""
-        with _explained("read", self):
-            system, name = self._system()
+        with self._system("read") as (system, name):
             system.get_file(name, str(path))
 
     def store(self, path: Path) -> None:
         """Copy a file of this machine to here; a reader sees the old file or the new one, never a part."""
-        with _explained("write", self):
-            system, name = self._system()
+        with self._system("write") as (system, name):
             system.makedirs(posixpath.dirname(name), exist_ok=True)
             with system.transaction:  # written beside, then renamed, where a file would grow in sight of readers
                 system.put_file(str(path), name)
 
-    def _system(self) -> tuple[Any, str]:
-        """The driver, which is the same for all files of a server, and its name for the file."""
-        system, path = fsspec.core.url_to_fs(self.url)
-        return system, path
+    @contextmanager
+    def _system(self, verb: str) -> Iterator[tuple[Any, str]]:
+        """The driver, which is the same for all files of a server, and its name for the file.
+
+        Whatever goes wrong inside becomes one sentence, "cannot `verb` URL". Every driver raises errors of its own, so
+        nothing less than `Exception` names them all; want of memory is no matter of the file.
+        """
+        try:
+            yield fsspec.core.url_to_fs(str(self))
+        except MemoryError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"cannot {verb} {self}: {reason}") from error
 
 
 def parse_location(text: str) -> Path | Remote:
@@ -154,19 +111,4 @@ def parse_location(text: str) -> Path | Remote:
         raise InputError(f"{text}: there is no driver for {scheme}:// here: {remedy} (on every machine)") from None
     except ValueError:
         raise InputError(f"{text}: fsspec knows no {scheme}://; it knows s3://, gs://, file:// and others") from None
-    return Remote(text.rstrip("/"))
-
-
-@contextmanager
-def _explained(verb: str, remote: Remote) -> Iterator[None]:
-    """Make whatever goes wrong with a file one sentence that names it; want of memory is no matter of the file.
-
-    Every driver raises errors of its own, so nothing less than `Exception` names them all.
-    """
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"cannot {verb} {remote}: {reason}") from error
+    return Remote(text)
