@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ncsr.evaluation.html import Cell, Table, figure_cell, render
+from ncsr.evaluation.html import render
+from ncsr.evaluation.tables import Cell, Table
 
 
 def test_names_are_escaped_and_figures_keep_their_intervals() -> None:
-    table = Table([Cell("a<b", "paper")], [("<i>row</i>", [figure_cell("1.0 ± 0.2", best=True)]), ("&", [Cell("–")])])
+    table = Table([Cell("a<b", "paper")], [("<i>row</i>", [Cell("1.0", "± 0.2", best=True)]), ("&", [Cell("–")])])
     html = render("photograph.html", name="<script>.png", size="4 × 4", whole=[], closeups=[], table=table)
     assert "<h3>&lt;script&gt;.png <small>4 × 4</small></h3>" in html
     assert (

@@ -71,8 +71,9 @@ def evaluate(
     A run that was stopped goes on where it was when it is started again.
     Several processes: torchrun --nproc-per-node N -m ncsr evaluate ...
     """
-    from ncsr.cli.reporting import ReportOptions, write_report
+    from ncsr.cli.reporting import write_report
     from ncsr.evaluation.pairs import find_pairs
+    from ncsr.evaluation.run import Evaluation
     from ncsr.runtime.device import pick_device
     from ncsr.runtime.torchrun import Processes
     from ncsr.space import check_sampling
@@ -85,8 +86,10 @@ def evaluate(
         request = SampleRequest(samples, 0.0, seed, tile)
         methods, scale, notes = _methods(models, scale, request, temperatures or [], device, precision)
         photographs, problems = find_pairs(hr, lr, scale, limit)
-        options = ReportOptions(hr, lr, lpips_weights, truncate, pictures, device, seed, tile, precision)
-        code = write_report(options, processes, scale, methods, photographs, output, problems=problems, notes=notes)
+        work = Evaluation(
+            hr, lr, output, scale, methods, photographs, notes, pictures, truncate, device, seed, tile, precision
+        )
+        code = write_report(work, lpips_weights, processes, problems)
     if code:
         raise typer.Exit(code)
 

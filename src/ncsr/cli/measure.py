@@ -27,9 +27,10 @@ def measure(
     Names: 000000_sample00000.png, ... (NTIRE: the number counts the sorted photographs), or the photograph's name with
     _s0, _s1, ... or nothing behind it. Bicubic is measured as well.
     """
-    from ncsr.cli.reporting import ReportOptions, write_report
+    from ncsr.cli.reporting import write_report
     from ncsr.evaluation.methods import Bicubic, ImageFolder
     from ncsr.evaluation.pairs import find_pairs, match_samples
+    from ncsr.evaluation.run import Evaluation
     from ncsr.runtime.torchrun import Processes
 
     check_scale(scale)
@@ -37,8 +38,7 @@ def measure(
         photographs, without_lr = find_pairs(hr, lr, scale)
         photographs, problems = match_samples(photographs, sr, scale)
         methods = [Bicubic(), *(ImageFolder(folder, i) for i, folder in enumerate(sr))]
-        options = ReportOptions(hr, lr, lpips_weights, truncate=False, pictures=pictures)
-        problems = [*without_lr, *problems]
-        code = write_report(options, processes, scale, methods, photographs, output, problems=problems, notes=[])
+        work = Evaluation(hr, lr, output, scale, methods, photographs, [], pictures)
+        code = write_report(work, lpips_weights, processes, [*without_lr, *problems])
     if code:
         raise typer.Exit(code)

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 
-import torch
 from rich.progress import MofNCompleteColumn
 
 from ncsr.cli.options import load_model
 from ncsr.errors import InputError
-from ncsr.evaluation.methods import ENCODER, Method, check_unique_names, encoder_alone, encoder_note
-from ncsr.evaluation.pairs import PhotographFiles
+from ncsr.evaluation.methods import ENCODER, check_unique_names, encoder_alone, encoder_note
 from ncsr.evaluation.plots import check_matplotlib, is_sweep
-from ncsr.evaluation.protocol import MADE, ROUNDED, TRUNCATED, Protocol, Settings
-from ncsr.evaluation.run import Addition, Evaluation, Report, evaluate
+from ncsr.evaluation.run import Evaluation, Report, evaluate
 from ncsr.metrics import LPIPS, load_lpips
 from ncsr.model import NCSR
 from ncsr.runtime.device import pick_device
@@ -26,98 +22,26 @@ from ncsr.runtime.progress import ProgressBar
 from ncsr.runtime.torchrun import Processes
 
 
-@dataclass(frozen=True)
-class ReportOptions:
-    """What the command line says of a report, whatever is measured.
-
-    Attributes:
-        hr: folder of the photographs.
-        lr: folder of their LR images; None makes them.
-        lpips_weights: file of AlexNet's weights; None takes the cached ones, or downloads them.
-        truncate: save samples by truncation for LR-PSNR.
-        pictures: photographs that the page shows.
-        device: the device to compute on.
-        seed: the samples' seed; None if the images are there already.
-        tile: side of the tiles in LR pixels; None if the images are there already.
-        precision: the precision of the models.
-    """
-
-    hr: Path
-    lr: Path | None
-    lpips_weights: Path | None
-    truncate: bool
-    pictures: int
-    device: str = "cpu"
-    seed: int | None = None
-    tile: int | None = None
-    precision: str = "float32"
-
-
-def write_report(
-    options: ReportOptions,
-    processes: Processes,
-    scale: int,
-    methods: list[Method],
-    photographs: list[PhotographFiles],
-    output: Path,
-    *,
-    problems: list[str],
-    notes: list[str],
-    addition: Addition | None = None,
-) -> int:
+def write_report(work: Evaluation, weights: Path | None, processes: Processes, problems: list[str]) -> int:
     """Measure, write the report, print its files and what went wrong; returns the exit code.
 
     Args:
-        options: what the command line says.
+        work: what is measured, but for LPIPS.
+        weights: file of AlexNet's weights for LPIPS; None takes the cached ones, or downloads them.
         processes: the processes that share the work.
-        scale: the factor that everything enlarges by.
-        methods: the methods whose images are measured, one per row of the table.
-        photographs: the photographs' files.
-        output: folder for the report.
         problems: a sentence per file that is missing or misnamed.
-        notes: other sentences for the reader.
-        addition: what a table or figure of the paper adds.
     """
-    check_unique_names(methods)
-    lpips, about_lpips = find_lpips(options.lpips_weights, options.device, processes)
-    settings = Settings(
-        ncsr=version("ncsr"),
-        torch=torch.__version__,
-        protocol=Protocol(
-            scale=scale,
-            seed=options.seed,
-            lr_images="as given" if options.lr else MADE,
-            crop=f"photographs to multiples of {scale} at the right and bottom",
-            shave=scale,
-            rounding=TRUNCATED if options.truncate else ROUNDED,
-            lpips=about_lpips,
-            tile=options.tile,
-            device=options.device.partition(":")[0],
-            precision=options.precision,
-        ),
-        rows=tuple(method.row for method in methods),
-        pictures=options.pictures,
-        reproduces=addition.name if addition else None,
-    )
-    if is_sweep(settings.rows):
-        check_matplotlib()
+    check_unique_names(work.methods)
+    lpips, about_lpips = find_lpips(weights, work.device, processes)
     missing = [] if lpips else [f"LPIPS and the diversity on it are {about_lpips}"]
-    work = Evaluation(
-        settings=settings,
-        methods=methods,
-        pairs=photographs,
-        output=output,
-        folder=options.hr.resolve().name,
-        command=shlex.join(["ncsr", *sys.argv[1:]]),
-        lpips=lpips,
-        truncate=options.truncate,
-        notes=[*missing, *notes, *problems],
-        addition=addition or Addition(),
-    )
+    notes, command = [*missing, *work.notes, *problems], shlex.join(["ncsr", *sys.argv[1:]])
+    work = replace(work, lpips=lpips, about_lpips=about_lpips, notes=notes, command=command)
+    if is_sweep(work.settings.rows):
+        check_matplotlib()
     report = Report([], [], [])
-    if photographs:
-        make_folder(output)
-        share = len(photographs[processes.rank :: processes.world])
+    if work.pairs:
+        make_folder(work.output)
+        share = len(work.pairs[processes.rank :: processes.world])
         with ProgressBar(share, MofNCompleteColumn(), shown=processes.rank == 0) as bar:
             report = evaluate(work, processes, bar.update)
     if processes.rank:

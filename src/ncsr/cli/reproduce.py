@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,6 @@ from ncsr.cli.options import Device, PrecisionName
 from ncsr.errors import InputError
 
 if TYPE_CHECKING:
-    from ncsr.cli.reporting import ReportOptions
     from ncsr.evaluation.pairs import PhotographFiles
     from ncsr.evaluation.paper.differences import MethodForRow
     from ncsr.evaluation.paper.items import Item, PaperRow
@@ -65,11 +65,12 @@ def reproduce(
 
     ncsr reproduce table1 --data DIV2K_valid_HR --models NCSR=x4-small RRDB=rrdb/model -o report
     """
-    from ncsr.cli.reporting import ReportOptions, write_report
+    from ncsr.cli.reporting import write_report
     from ncsr.evaluation.methods import Bicubic
     from ncsr.evaluation.paper.items import read_item
     from ncsr.evaluation.paper.report import PaperAddition, stack
     from ncsr.evaluation.plots import check_matplotlib
+    from ncsr.evaluation.run import Evaluation
     from ncsr.runtime.device import pick_device
     from ncsr.runtime.torchrun import Processes
     from ncsr.space import check_sampling
@@ -83,27 +84,20 @@ def reproduce(
     codes, parts = [], []
     with Processes() as processes:
         device = str(pick_device(processes.device(device)))
-        options = ReportOptions(data, lr, lpips_weights, truncate, pictures, device, seed, tile, precision)
         request = SampleRequest(samples, 0.0, seed, tile)
         for scale in item.scales:
             here = {role: model for role, model in given.items() if item.scale_of(item.row(role)) == scale}
             if not here:
                 continue
             part = output / f"x{scale}" if len(item.scales) > 1 else output
-            methods, notes, folders = _methods_for_rows(item, here, scale, request, temperature, options)
+            methods, notes, folders = _methods_for_rows(item, here, scale, request, temperature, device, precision)
             photographs, problems = _photographs(item, data, lr, scale, limit, folders)
-            code = write_report(
-                options,
-                processes,
-                scale,
-                [Bicubic(), *(entry.method for entry in methods)],
-                photographs,
-                part,
-                problems=problems,
-                notes=notes,
-                addition=PaperAddition(item, methods),
+            compared = [Bicubic(), *(entry.method for entry in methods)]
+            work = Evaluation(
+                data, lr, part, scale, compared, photographs, notes, pictures, truncate, device, seed, tile, precision
             )
-            codes.append(code)
+            work = replace(work, addition=PaperAddition(item, methods))
+            codes.append(write_report(work, lpips_weights, processes, problems))
             parts.append(part / f"{item.name}.png")
         if len(item.scales) > 1 and processes.rank == 0 and all(code < 2 for code in codes):
             print(stack(parts, output / f"{item.name}.png"))
@@ -134,17 +128,12 @@ def _methods_for_rows(
     scale: int,
     request: SampleRequest,
     temperature: float | None,
-    options: ReportOptions,
+    device: str,
+    precision: str,
 ) -> tuple[list[MethodForRow], list[str], list[Path]]:
     """Which method stands for which row of the paper, notes, and the folders of images among them.
 
-    Args:
-        item: the table or figure.
-        given: models or folders by role.
-        scale: the factor that all of them enlarge by.
-        request: what models draw, but for its temperature.
-        temperature: the temperature of all flows; None takes the paper's, else the model's own.
-        options: what the command line says.
+    `given` has a model or folder by role; without a temperature flows are sampled at the paper's, else at their own.
     """
     from ncsr.cli.reporting import load_model_or_encoder
     from ncsr.evaluation.methods import ImageFolder, ModelMethod, short_name
@@ -161,7 +150,7 @@ def _methods_for_rows(
             methods.append(MethodForRow(row, ImageFolder(path, len(folders), label), None))
             folders.append(path)
             continue
-        model, note = load_model_or_encoder(argument, None, options.device, options.precision)
+        model, note = load_model_or_encoder(argument, None, device, precision)
         notes += note
         _check_fits(item, row, argument, scale, model.config.scale, model.flow is not None)
         if model.flow is not None:

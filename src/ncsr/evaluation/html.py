@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -16,27 +16,6 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-
-
-class Cell(NamedTuple):
-    """A cell of a table: its text, a smaller note behind it, and whether it is the best of its column."""
-
-    text: str
-    note: str = ""
-    best: bool = False
-
-
-class Table(NamedTuple):
-    """The head of every column but the first, and the lines: a label and the cells of those columns."""
-
-    head: list[Cell]
-    lines: list[tuple[str, list[Cell]]]
-
-
-def figure_cell(text: str, best: bool = False) -> Cell:
-    """A cell of a figure that is printed as "1.23 ± 0.45", the interval as its note."""
-    number, sign, half = text.partition(" ± ")
-    return Cell(number, f"± {half}" if sign else "", best)
 
 
 def render(template: str, **values: Any) -> Markup:

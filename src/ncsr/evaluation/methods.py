@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -148,7 +149,7 @@ def methods_of(argument: str, model: NCSR, request: SampleRequest, temperatures:
     return [ModelMethod(f"{name}, t = {t:g}", argument, model, request._replace(temperature=t)) for t in chosen]
 
 
-def check_unique_names(methods: list[Method]) -> None:
+def check_unique_names(methods: Sequence[Method]) -> None:
     """Raise InputError if two rows would have the same name."""
     names = [method.row.name for method in methods]
     twice = next((name for name in names if names.count(name) > 1), None)

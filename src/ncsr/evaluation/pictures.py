@@ -9,11 +9,11 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ncsr.evaluation.crops import Crop, find_crops
-from ncsr.evaluation.html import Cell, Table, data_url, render
+from ncsr.evaluation.html import data_url, render
 from ncsr.evaluation.methods import BICUBIC
 from ncsr.evaluation.pairs import Pair
 from ncsr.evaluation.protocol import Row
-from ncsr.evaluation.results import MEASURES, arrow
+from ncsr.evaluation.tables import Interval, table_of
 from ncsr.images import picture_of
 from ncsr.images.sheet import FULL_WHITE, deviation_map, thumbnail
 from ncsr.ops.resize import imresize
@@ -57,7 +57,9 @@ def photograph_section(pair: Pair, shown: list[RowImages], figures: dict[str, di
         size=f"{pair.lr.shape[-1]} × {pair.lr.shape[-2]} → {width} × {height} pixels",
         whole=_whole(pair, shown, crops),
         closeups=[(_COLOURS[kind], titles[kind], _closeup(pair, shown, crop)) for kind, crop in crops.items()],
-        table=_table(shown, figures),
+        table=table_of(
+            {row: {n: Interval(v) for n, v in found.items()} for row, found in figures.items()}, mark_best=False
+        ),
     )
 
 
@@ -95,15 +97,6 @@ def _closeup(pair: Pair, shown: list[RowImages], crop: Crop) -> list[tuple[str, 
             pictures = [_exact(picture(sample), f"sample {k}") for k, sample in enumerate(cropped)]
             lines.append((row.name, [*pictures, _exact(_deviation(cropped), "std")]))
     return lines
-
-
-def _table(shown: list[RowImages], figures: dict[str, dict[str, float]]) -> Table:
-    measures = [m for m in MEASURES if any(m.name in row for row in figures.values())]
-    lines = []
-    for row, _, _ in shown:
-        values = [(m, figures[row.name].get(m.name)) for m in measures]
-        lines.append((row.name, [Cell("–" if value is None else f"{value:.{m.digits}f}") for m, value in values]))
-    return Table([Cell(m.label + arrow(m)) for m in measures], lines)
 
 
 def picture(image: Tensor) -> Image.Image:

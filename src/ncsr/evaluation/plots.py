@@ -5,10 +5,16 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ncsr.errors import needs_extra
 from ncsr.evaluation.protocol import Row
-from ncsr.evaluation.results import Measure, Results, arrow
+from ncsr.evaluation.results import Results
+from ncsr.evaluation.tables import Measure, heading, measures_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLUMNS, _WIDTH, _HEIGHT = 3, 3.6, 2.7  # inches of a panel
 
@@ -25,13 +31,11 @@ def sweep_png(results: Results) -> bytes:
         InputError: matplotlib is not installed.
     """
     check_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    measures = [m for m in results.measures if m.name != "bits_per_dim"]  # not a matter of temperature
+    measures = [m for m in measures_of(results.table) if m.name != "bits_per_dim"]  # not a matter of temperature
     lines = math.ceil(len(measures) / _COLUMNS)
     figure = Figure(figsize=(_COLUMNS * _WIDTH, lines * _HEIGHT + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(lines, _COLUMNS, squeeze=False).flatten()
     for ax, measure in zip(axes, measures, strict=False):
         _panel(ax, measure, results)
@@ -39,8 +43,13 @@ def sweep_png(results: Results) -> bytes:
         ax.set_axis_off()
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), frameon=False, fontsize=9)
+    return figure_png(figure, 150)
+
+
+def figure_png(figure: Figure, dpi: int) -> bytes:
+    """A figure as PNG, the same bytes whatever made it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -50,30 +59,19 @@ def check_matplotlib() -> None:
         import matplotlib  # noqa: F401
 
 
-def _panel(ax: object, measure: Measure, results: Results) -> None:
-    from matplotlib.axes import Axes
-
-    assert isinstance(ax, Axes)
+def _panel(ax: Axes, measure: Measure, results: Results) -> None:
     for i, (model, rows) in enumerate(_models(results.settings.rows).items()):
         points = [(row.temperature, results.table[row.name].get(measure.name)) for row in rows]
         known = [(t, v) for t, v in points if t is not None and v is not None and math.isfinite(v.mean)]
         label = rows[0].name.rpartition(", t = ")[0] or model
         errors = [v.half or 0.0 for _, v in known]
-        ax.errorbar(
-            [t for t, _ in known],
-            [v.mean for _, v in known],
-            errors,
-            label=label,
-            color=f"C{i}",
-            marker="o",
-            markersize=4,
-            capsize=2.5,
-        )
+        drawn_at, means = [t for t, _ in known], [v.mean for _, v in known]
+        ax.errorbar(drawn_at, means, errors, label=label, color=f"C{i}", marker="o", markersize=4, capsize=2.5)
     for i, row in enumerate(row for row in results.settings.rows if row.temperature is None):
         value = results.table[row.name].get(measure.name)
         if value is not None and math.isfinite(value.mean):
             ax.axhline(value.mean, color=f"{0.35 + 0.15 * (i % 3)}", linestyle="--", linewidth=1, label=row.name)
-    ax.set_title(measure.label + arrow(measure), fontsize=10)
+    ax.set_title(heading(measure), fontsize=10)
     ax.set_xlabel("temperature", fontsize=9)
     ax.tick_params(labelsize=8)
     ax.grid(alpha=0.25, linewidth=0.6)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+from markupsafe import Markup
 from torch import Tensor
 
 from ncsr.errors import InputError, SamplingError
+from ncsr.evaluation.html import data_url, render_in_pieces
 from ncsr.evaluation.measuring import ImageMeasures
 from ncsr.evaluation.methods import Method
-from ncsr.evaluation.page import page
 from ncsr.evaluation.pairs import SAME_KERNEL, Pair, PhotographFiles, read_pair
-from ncsr.evaluation.pictures import RowImages, photograph_section
+from ncsr.evaluation.pictures import DEVIATION_SCALE, RowImages, photograph_section
 from ncsr.evaluation.plots import is_sweep, sweep_png
-from ncsr.evaluation.protocol import Settings
+from ncsr.evaluation.protocol import MADE, ROUNDED, TRUNCATED, Protocol, Settings
 from ncsr.evaluation.records import Records
-from ncsr.evaluation.results import Record, Results, csv_text, json_text, markdown_text, summarise
+from ncsr.evaluation.results import Record, Results, caption, images_csv, json_text, markdown_text, summarise
+from ncsr.evaluation.tables import table_of
 from ncsr.metrics import LPIPS, eight_bit
 from ncsr.runtime.files import atomic_path
 from ncsr.runtime.memory import is_exhaustion
@@ -44,31 +49,69 @@ class Addition:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that an evaluation needs.
+    """What is measured, on which photographs and how, as the command line says it.
 
     Attributes:
-        settings: what decides the figures.
-        methods: the methods whose images are measured, one per row of the settings.
-        pairs: the photographs.
+        hr: folder of the photographs.
+        lr: folder of their LR images; None makes them.
         output: folder for the report.
-        folder: name of the photographs' folder.
-        command: the command line that asked for it.
-        lpips: None leaves out what needs it.
-        truncate: save samples by truncation for LR-PSNR.
+        scale: the factor that everything enlarges by.
+        methods: the methods whose images are measured, one per row of the table.
+        pairs: the photographs' files.
         notes: sentences for the reader.
+        pictures: how many photographs the page shows.
+        truncate: save samples by truncation for LR-PSNR.
+        device: the device to compute on.
+        seed: the samples' seed; None if the images are there already.
+        tile: side of the tiles in LR pixels; None if the images are there already.
+        precision: the precision of the models.
         addition: what a table or figure of the paper adds to the report.
+        lpips: None leaves out what needs it.
+        about_lpips: the network and its weights, or why there is none.
+        command: the command line that asked for it.
     """
 
-    settings: Settings
-    methods: list[Method]
-    pairs: list[PhotographFiles]
+    hr: Path
+    lr: Path | None
     output: Path
-    folder: str
-    command: str
-    lpips: LPIPS | None
-    truncate: bool
+    scale: int
+    methods: Sequence[Method]
+    pairs: list[PhotographFiles]
     notes: list[str]
-    addition: Addition
+    pictures: int
+    truncate: bool = False
+    device: str = "cpu"
+    seed: int | None = None
+    tile: int | None = None
+    precision: str = "float32"
+    addition: Addition = field(default_factory=Addition)
+    lpips: LPIPS | None = None
+    about_lpips: str = ""
+    command: str = ""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What decides the figures."""
+        protocol = Protocol(
+            scale=self.scale,
+            seed=self.seed,
+            lr_images="as given" if self.lr else MADE,
+            crop=f"photographs to multiples of {self.scale} at the right and bottom",
+            shave=self.scale,
+            rounding=TRUNCATED if self.truncate else ROUNDED,
+            lpips=self.about_lpips,
+            tile=self.tile,
+            device=self.device.partition(":")[0],
+            precision=self.precision,
+        )
+        return Settings(
+            ncsr=version("ncsr"),
+            torch=torch.__version__,
+            protocol=protocol,
+            rows=tuple(method.row for method in self.methods),
+            pictures=self.pictures,
+            reproduces=self.addition.name,
+        )
 
 
 class Report(NamedTuple):
@@ -157,7 +200,7 @@ def _report(
         notes.append(f"Not in these figures: {'; '.join(failures)}.")
     table = {row: summarise(read, row, gathered.figures()) for row, gathered in records.merged().items()}
     found = [prints[name] for name in order]
-    results = Results(work.settings, work.command, work.folder, read, found, table, notes)
+    results = Results(work.settings, work.command, work.hr.resolve().name, read, found, table, notes)
     return Report(_write(work, results, records), failures, warnings)
 
 
@@ -169,7 +212,7 @@ def _measure(
     Raises:
         InputError: whatever is wrong; the sentence names the photograph, or the folder that cannot be written to.
     """
-    pair = read_pair(files, work.settings.protocol.scale)  # its errors name the file
+    pair = read_pair(files, work.scale)  # its errors name the file
     try:
         figures, shown = _measure_methods(work, pair, progress)
     except (InputError, SamplingError) as error:
@@ -182,7 +225,7 @@ def _measure(
         "figures": figures,
         "samples": {row.name: len(samples) for row, samples, _ in shown},
     }
-    seen = files.index < work.settings.pictures
+    seen = files.index < work.pictures
     pictures = photograph_section(pair, shown, figures, work.lpips is not None) if seen else ""
     records.add(files.name, fingerprint, record, pictures, work.addition.panels(pair, shown))
 
@@ -211,7 +254,7 @@ def _measure_methods(
 
 def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
     """Write the report; returns its files."""
-    texts = {"images.csv": csv_text(results), "results.json": json_text(results), "table.md": markdown_text(results)}
+    texts = {"images.csv": images_csv(results), "results.json": json_text(results), "table.md": markdown_text(results)}
     contents = {name: text.encode() for name, text in texts.items()}
     if is_sweep(results.settings.rows):
         contents["sweep.png"] = sweep_png(results)
@@ -223,7 +266,19 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
             path.write_bytes(content)
         paths.append(work.output / name)
     with atomic_path(work.output / "index.html") as path, path.open("w", encoding="utf-8") as file:
-        file.writelines(page(results, (records.section(name) for name in names), contents.get("sweep.png"), chapter))
+        page = render_in_pieces(
+            "page.html",
+            results=results,
+            caption=caption(results),
+            chapter=Markup(chapter),
+            table=table_of(results.table),
+            plot=data_url(contents["sweep.png"]) if "sweep.png" in contents else None,
+            models=dict.fromkeys(f"{r.model} ({r.fingerprint})" for r in results.settings.rows if r.fingerprint),
+            deviation_scale=DEVIATION_SCALE,
+            sections=(Markup(records.section(name)) for name in names),
+            json=texts["results.json"],
+        )
+        file.writelines(page)
     return [work.output / "index.html", *paths]
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from ncsr.evaluation.paper.items import Item, items, read_item
-from ncsr.evaluation.results import MEASURES
+from ncsr.evaluation.tables import MEASURES
 from ncsr.training.recipe import load_recipe
 
 
@@ -82,7 +82,7 @@ def test_ablations_and_figure_2() -> None:
 def test_every_item_is_whole(name: str) -> None:
     item = read_item(name)
     assert item.title == f"{name[:-1].capitalize()} {name[-1]}"
-    measures = [column.measure for column in item.columns]
+    measures = item.measures
     assert set(measures) <= {m.name for m in MEASURES}
     for subject in item.rows:
         assert set(subject.figures) == (set(measures) if item.kind == "table" else set())

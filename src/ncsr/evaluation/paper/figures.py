@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from ncsr.evaluation.pairs import Pair
 from ncsr.evaluation.paper.differences import MethodForRow
 from ncsr.evaluation.paper.items import Item
 from ncsr.evaluation.pictures import RowImages, picture
+from ncsr.evaluation.plots import figure_png
 from ncsr.images.sheet import thumbnail
 from ncsr.metrics import lr_psnr
 from ncsr.ops.resize import imresize
@@ -79,7 +79,6 @@ def draw(item: Item, panels: dict[str, Panels], records: list[dict[str, Any]], m
         records: the photographs' records, in order.
         methods: the methods that it shows.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     cells: list[_Cell] = []
@@ -100,7 +99,6 @@ def draw(item: Item, panels: dict[str, Panels], records: list[dict[str, Any]], m
     lines, across = max(c.line + c.span for c in cells), max(c.column + c.span for c in cells)
     side = 3.2 if item.kind == "worst" else 1.8
     figure = Figure(figsize=(across * side, lines * (side + 0.2)), layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.add_gridspec(lines, across)
     for cell in cells:
         ax = figure.add_subplot(grid[cell.line : cell.line + cell.span, cell.column : cell.column + cell.span])
@@ -108,9 +106,7 @@ def draw(item: Item, panels: dict[str, Panels], records: list[dict[str, Any]], m
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
         ax.set_xlabel(cell.label, fontsize=9, labelpad=3)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
-    return buffer.getvalue()
+    return figure_png(figure, 160)
 
 
 def _ordered(panels: Panels) -> list[tuple[str, Any]]:

@@ -76,6 +76,11 @@ class Item(FrozenModel):
         return self.location.partition(",")[0]
 
     @property
+    def measures(self) -> list[str]:
+        """The names of its columns' measures."""
+        return [column.measure for column in self.columns]
+
+    @property
     def scales(self) -> list[int]:
         """The scales of all its rows."""
         return sorted({self.scale_of(row) for row in self.rows})

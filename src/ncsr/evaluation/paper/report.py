@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image
 
-from ncsr.evaluation.html import Cell, Table, data_url, figure_cell, render
+from ncsr.evaluation.html import data_url, render
 from ncsr.evaluation.methods import BICUBIC, ENCODER
 from ncsr.evaluation.pairs import Pair
 from ncsr.evaluation.paper.differences import MethodForRow, card, differences
@@ -21,31 +19,13 @@ from ncsr.evaluation.paper.figures import CROP, Panels, draw, panels_of
 from ncsr.evaluation.paper.items import PAPER, Column, Item, PaperRow
 from ncsr.evaluation.pictures import RowImages
 from ncsr.evaluation.protocol import Row
-from ncsr.evaluation.results import MEASURES, Interval, Record, Results, arrow, cell, json_text, plain
+from ncsr.evaluation.results import Record, Results, json_text
 from ncsr.evaluation.run import Addition
+from ncsr.evaluation.tables import MEASURES, NONE, Cell, Interval, Table, csv_text, figure_cell, heading, plain
 from ncsr.runtime.files import atomic_path
 
-NONE = "–"
+Lines = list[tuple[str, list[Cell]]]
 _MEASURES = {m.name: m for m in MEASURES}
-
-
-class PaperAndOurs(NamedTuple):
-    """A figure of the paper and the one measured here, as they are printed."""
-
-    paper: str
-    ours: str
-
-
-class Grid(NamedTuple):
-    """Columns' labels; lines of a label and a pair of figures for each column."""
-
-    head: list[str]
-    lines: list[tuple[str, list[PaperAndOurs]]]
-
-    @property
-    def has_paper(self) -> bool:
-        """Whether the paper has any of these figures."""
-        return any(pair.paper != NONE for _, pairs in self.lines for pair in pairs)
 
 
 @dataclass(frozen=True)
@@ -62,15 +42,13 @@ class Comparison:
         """The measured rows by role."""
         return {m.paper.role: m.method.row for m in self.methods}
 
-    @property
-    def measures(self) -> list[str]:
-        """The names of the item's measures."""
-        return [column.measure for column in self.item.columns]
-
     @cached_property
-    def grid(self) -> Grid:
-        """All figures, the paper's and ours."""
-        return _table_grid(self) if self.item.kind == "table" else _figure_grid(self)
+    def table(self) -> Table:
+        """The paper's figures with ours behind each; ours alone where the paper has none."""
+        head, lines = _table_lines(self) if self.item.kind == "table" else _figure_lines(self)
+        if all(cell.text == NONE for _, cells in lines for cell in cells[::2]):
+            return Table([Cell(label) for label in head], [(label, cells[1::2]) for label, cells in lines])
+        return Table([cell for label in head for cell in (Cell(label, "paper"), Cell("here"))], lines)
 
     @cached_property
     def differences(self) -> list[str]:
@@ -99,118 +77,96 @@ class PaperAddition(Addition):
         png = None if self._item.kind == "table" else draw(self._item, panels, results.records, self._methods)
         files = {"csv": _csv(made).encode()} if png is None else {"png": png}
         files |= {"md": _markdown(made).encode(), "json": _json(made).encode()}
-        return {f"{self.name}.{suffix}": content for suffix, content in files.items()}, _html(made, png)
+        chapter = render(
+            "paper.html",
+            item=self._item,
+            paper=PAPER,
+            absent=NONE,
+            table=made.table,
+            picture=png and data_url(png),
+            differences=made.differences,
+            cards=made.cards,
+        )
+        return {f"{self.name}.{suffix}": content for suffix, content in files.items()}, chapter
 
 
-def _table_grid(made: Comparison) -> Grid:
-    """A table in the paper's layout; bicubic is added as a last row."""
+def _table_lines(made: Comparison) -> tuple[list[str], Lines]:
+    """The heads and lines of a table in the paper's layout; bicubic is added as a last row."""
     item, table = made.item, made.results.table
     found = {role: table[row.name] for role, row in made.rows.items()}
-    lines = [(r.label, _pairs(item, r.figures, found.get(r.role, {}))) for r in item.rows]
-    head = [_label(column) for column in item.columns]
+    lines = [(r.label, _cells(item, r.figures, found.get(r.role, {}))) for r in item.rows]
+    head = [_heading(column) for column in item.columns]
     if item.at_least is not None:
         head.append(f"LR PSNR ≥ {item.at_least:g}")
     if not item.transposed:
-        return Grid(head, [*lines, (BICUBIC, _pairs(item, {}, table[BICUBIC]))])
-    marks = [
-        (name, [PaperAndOurs("✓" if r.marks[name] else "✗", "") for r in item.rows]) for name in item.rows[0].marks
-    ]
-    turned = [(label, [pairs[i] for _, pairs in lines]) for i, label in enumerate(head)]
-    return Grid([label for label, _ in lines], [*marks, *turned])
+        return head, [*lines, (BICUBIC, _cells(item, {}, table[BICUBIC]))]
+    marks = {
+        name: [Cell(text) for r in item.rows for text in ("✓" if r.marks[name] else "✗", "")]
+        for name in item.rows[0].marks
+    }
+    turned = [(label, [c for _, cells in lines for c in cells[2 * i : 2 * i + 2]]) for i, label in enumerate(head)]
+    return [label for label, _ in lines], [*marks.items(), *turned]
 
 
-def _figure_grid(made: Comparison) -> Grid:
-    """The numbers of a figure, by photograph and method."""
+def _figure_lines(made: Comparison) -> tuple[list[str], Lines]:
+    """The heads and lines of a figure's numbers, by photograph and method."""
     item, lines = made.item, []
-    records = [(record["name"].rpartition(".")[0], record) for record in made.results.records]
-    for stem, record in records:
-        printed = item.photographs.get(stem)
+    records = {record["name"].rpartition(".")[0]: record for record in made.results.records}
+    for stem, record in records.items():
+        published = {name: printed for name in item.measures if (printed := item.photographs.get(stem))}
         for entry in made.methods:
-            figures = record["figures"][entry.method.row.name]
-            found = {name: Interval(value, None, 1) for name, value in figures.items()}
-            published = {column.measure: printed for column in item.columns if printed}
-            lines.append((f"{record['name']}, {entry.paper.label}", _pairs(item, published, found)))
+            found = {name: Interval(value) for name, value in record["figures"][entry.method.row.name].items()}
+            lines.append((f"{record['name']}, {entry.paper.label}", _cells(item, published, found)))
     for stem, printed in item.photographs.items():
-        if printed and stem not in dict(records):
-            lines.append((f"{stem} of DIV2K", [PaperAndOurs(printed, NONE) for _ in item.columns]))
-    return Grid([_label(column) for column in item.columns], lines)
+        if printed and stem not in records:
+            lines.append((f"{stem} of DIV2K", [Cell(printed), Cell(NONE)] * len(item.columns)))
+    return [_heading(column) for column in item.columns], lines
 
 
-def _pairs(item: Item, published: dict[str, str], found: dict[str, Interval]) -> list[PaperAndOurs]:
-    names = [column.measure for column in item.columns]
-    pairs = [PaperAndOurs(published.get(n, NONE), cell(found.get(n), _MEASURES[n])) for n in names]
+def _cells(item: Item, published: dict[str, str], found: dict[str, Interval]) -> list[Cell]:
+    """The cells of a line, a figure of the paper and ours for each column."""
+    cells = []
+    for name in item.measures:
+        cells += [Cell(published.get(name, NONE)), figure_cell(_MEASURES[name], found.get(name))]
     if item.at_least is not None:
         name = "ntire_lr_psnr_mean"
-        paper = _reached(float(published[name]), item.at_least) if name in published else NONE
-        pairs.append(PaperAndOurs(paper, _reached(found[name].mean, item.at_least) if name in found else NONE))
-    return pairs
+        reached = [float(published[name]) if name in published else None, found[name].mean if name in found else None]
+        cells += [Cell(NONE if x is None else "yes" if x >= item.at_least else "no") for x in reached]
+    return cells
 
 
-def _reached(decibels: float, least: float) -> str:
-    return "yes" if decibels >= least else "no"
-
-
-def _label(column: Column) -> str:
-    return column.label + arrow(_MEASURES[column.measure])
+def _heading(column: Column) -> str:
+    return heading(_MEASURES[column.measure], column.label)
 
 
 def _markdown(made: Comparison) -> str:
-    item, both = made.item, made.grid.has_paper
-    head = [text for label in made.grid.head for text in ([f"{label}, paper", "here"] if both else [label])]
+    item = made.item
     lines = [f"**{item.title}. {item.caption}.**", ""]
     if item.kind != "table":
         lines += [f"![{item.title}]({item.name}.png)", ""]
-    lines += ["| | " + " | ".join(head) + " |", "|---|" + "---:|" * len(head)]
-    for label, pairs in made.grid.lines:
-        cells = [text for pair in pairs for text in (pair if both else (pair.ours,))]
-        lines.append(f"| {label.replace('|', '/')} | " + " | ".join(cells) + " |")
-    lines += ["", f"Paper: {PAPER}, {item.location}. Every figure and its origin: {item.name}.json, results.json.", ""]
+    lines += [*made.table.markdown(), ""]
+    lines += [f"Paper: {PAPER}, {item.location}. Every figure and its origin: {item.name}.json, results.json.", ""]
     lines += ["What differs from the paper, as far as known:", "", *(f"- {text}" for text in made.differences), ""]
     for model, text in made.cards.items():
         lines += [f"From the card of {model}:", "", *(f"> {line}".rstrip() for line in text.splitlines()), ""]
     return "\n".join(lines)
 
 
-def _html(made: Comparison, png: bytes | None) -> str:
-    head, both = made.grid.head, made.grid.has_paper
-    columns = [c for label in head for c in (Cell(label, "paper"), Cell("here"))] if both else list(map(Cell, head))
-    lines = []
-    for label, pairs in made.grid.lines:
-        cells = [c for pair in pairs for c in ((Cell(pair.paper),) if both else ()) + (figure_cell(pair.ours),)]
-        lines.append((label, cells))
-    return render(
-        "paper.html",
-        item=made.item,
-        paper=PAPER,
-        absent=NONE,
-        table=Table(columns, lines),
-        picture=png and data_url(png),
-        differences=made.differences,
-        cards=made.cards,
-    )
-
-
 def _csv(made: Comparison) -> str:
     """One line per row of the paper."""
-    results = made.results
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    origin = ["model", "fingerprint", "temperature", "samples", "seed", "photographs"]
-    sides = [f"{name}_{side}" for name in made.measures for side in ("paper", "here", "ci95")]
-    writer.writerow(["role", "label", *sides, *origin])
+    results, lines = made.results, []
     for paper in made.item.rows:
-        line: list[Any] = [paper.role, paper.label]
-        row = made.rows.get(paper.role)
-        for name in made.measures:
-            value = results.table[row.name].get(name) if row else None
-            line += [paper.figures[name], *((value.mean, value.half) if value else (None, None))]
-        if row:
-            line += [row.model, row.fingerprint, row.temperature, row.samples]
-            line += [results.settings.protocol.seed, len(results.records)]
-        else:
-            line += [None] * len(origin)
-        writer.writerow(line)
-    return buffer.getvalue()
+        line: dict[str, Any] = {"role": paper.role, "label": paper.label}
+        line |= {f"{name}_paper": text for name, text in paper.figures.items()}
+        if row := made.rows.get(paper.role):
+            for name, value in results.table[row.name].items():
+                line |= {f"{name}_here": value.mean, f"{name}_ci95": value.half}
+            line |= row.model_dump()
+            line |= {"seed": results.settings.protocol.seed, "photographs": len(results.records)}
+        lines.append(line)
+    sides = [f"{name}_{side}" for name in made.item.measures for side in ("paper", "here", "ci95")]
+    origin = ["model", "fingerprint", "temperature", "samples", "seed", "photographs"]
+    return csv_text(["role", "label", *sides, *origin], lines)
 
 
 def _json(made: Comparison) -> str:
@@ -242,7 +198,7 @@ def _row_json(made: Comparison, paper: PaperRow) -> dict[str, Any]:
     here = None
     if row := made.rows.get(paper.role):
         found = made.results.table[row.name]
-        here = {**row.model_dump(), "figures": {n: found[n].as_json() for n in made.measures if n in found}}
+        here = {**row.model_dump(), "figures": {n: found[n].as_json() for n in made.item.measures if n in found}}
     figures = {name: float(text) for name, text in paper.figures.items()}
     return {"role": paper.role, "label": paper.label, "marks": paper.marks, "paper": figures, "here": here}
 
@@ -254,7 +210,8 @@ def _photograph_json(made: Comparison, record: Record) -> dict[str, Any]:
         top, left, side = crop.tolist()
         place = [left, top, side]
     figures = {
-        role: {n: plain(record["figures"][row.name].get(n)) for n in made.measures} for role, row in made.rows.items()
+        role: {n: plain(record["figures"][row.name].get(n)) for n in made.item.measures}
+        for role, row in made.rows.items()
     }
     return {"name": record["name"], "place": place, "figures": figures}
 

@@ -1,0 +1,143 @@
+"""The tables of reports, which are written as Markdown here and as HTML by the templates."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+
+class Measure(NamedTuple):
+    """How a measure is shown.
+
+    Attributes:
+        name: its name in JSON and CSV.
+        label: its name in tables and plots.
+        digits: behind the decimal point.
+        better: 1 if more is better, -1 if less is, 0 if neither.
+    """
+
+    name: str
+    label: str
+    digits: int
+    better: int
+
+
+MEASURES = (
+    Measure("luma_psnr", "PSNR, luma (dB)", 2, 1),
+    Measure("rgb_psnr", "PSNR, RGB (dB)", 2, 1),
+    Measure("luma_ssim", "SSIM, luma", 4, 1),
+    Measure("rgb_ssim", "SSIM, RGB", 4, 1),
+    Measure("lpips", "LPIPS", 4, -1),
+    Measure("lpips_plain", "LPIPS, plain", 4, -1),
+    Measure("lr_psnr_mean", "LR-PSNR (dB)", 2, 1),
+    Measure("lr_psnr_worst", "LR-PSNR, worst (dB)", 2, 1),
+    Measure("ntire_lr_psnr_mean", "LR-PSNR, NTIRE (dB)", 2, 1),
+    Measure("ntire_lr_psnr_worst", "LR-PSNR, NTIRE, worst (dB)", 2, 1),
+    Measure("diversity", "Diversity, LPIPS", 2, 1),
+    Measure("diversity_squared_error", "Diversity, squared error", 2, 1),
+    Measure("pixel_deviation", "Deviation (grey levels)", 2, 0),
+    Measure("texture_distance", "Texture distance", 0, -1),
+    Measure("grain", "Grain (1 is ideal)", 2, 0),
+    Measure("bits_per_dim", "Bits per dimension", 3, -1),
+)
+
+
+class Interval(NamedTuple):
+    """Mean over images, with half the width of its 95 % confidence interval (None: of a set, or of one image)."""
+
+    mean: float
+    half: float | None = None
+    images: int = 1
+
+    def as_json(self) -> dict[str, Any]:
+        """The interval as JSON reports hold it."""
+        return {"mean": plain(self.mean), "ci95": plain(self.half), "images": self.images}
+
+
+NONE = "–"
+"""What stands for a figure that is not given, or was not measured."""
+
+
+class Cell(NamedTuple):
+    """A cell of a table: its text, a smaller note behind it, and whether it is the best of its column."""
+
+    text: str
+    note: str = ""
+    best: bool = False
+
+
+class Table(NamedTuple):
+    """The head of every column but the first, and the lines: a label and the cells of those columns."""
+
+    head: list[Cell]
+    lines: list[tuple[str, list[Cell]]]
+
+    def markdown(self) -> list[str]:
+        """The table as lines of Markdown, in which nothing is marked as best."""
+        lines = [
+            "| | " + " | ".join(", ".join(filter(None, cell[:2])) for cell in self.head) + " |",
+            "|---|" + "---:|" * len(self.head),
+        ]
+        for label, cells in self.lines:
+            texts = [" ".join(filter(None, cell[:2])) for cell in cells]
+            lines.append(f"| {label.replace('|', '/')} | " + " | ".join(texts) + " |")
+        return lines
+
+
+def table_of(rows: dict[str, dict[str, Interval]], mark_best: bool = True) -> Table:
+    """A table of figures by the row's name and the measure's: a column for each measure that some row has."""
+    measures = measures_of(rows)
+    best = {m.name: _best(m, rows) if mark_best else None for m in measures}
+    lines = []
+    for name, row in rows.items():
+        values = [(m, row.get(m.name)) for m in measures]
+        cells = [figure_cell(m, value, value is not None and value.mean == best[m.name]) for m, value in values]
+        lines.append((name, cells))
+    return Table([Cell(heading(m)) for m in measures], lines)
+
+
+def measures_of(rows: dict[str, dict[str, Interval]]) -> list[Measure]:
+    """The measures that some row has, in the order of reports."""
+    return [m for m in MEASURES if any(m.name in row for row in rows.values())]
+
+
+def figure_cell(measure: Measure, value: Interval | None, best: bool = False) -> Cell:
+    """A figure, with its confidence interval as the note."""
+    if value is None or math.isnan(value.mean):
+        return Cell(NONE)
+    note = "" if value.half is None else f"± {value.half:.{measure.digits}f}"
+    return Cell(f"{value.mean:.{measure.digits}f}", note, best)
+
+
+def heading(measure: Measure, label: str | None = None) -> str:
+    """A measure's label, or another, and behind a space that does not break an arrow for the way that is better."""
+    arrow = {1: "\N{NO-BREAK SPACE}↑", -1: "\N{NO-BREAK SPACE}↓", 0: ""}[measure.better]
+    return (label or measure.label) + arrow
+
+
+def _best(measure: Measure, rows: dict[str, dict[str, Interval]]) -> float | None:
+    """The best mean of a measure that has one, if there are several to choose from."""
+    means = [row[measure.name].mean for row in rows.values() if measure.name in row]
+    means = [mean for mean in means if not math.isnan(mean)]
+    if not measure.better or len(means) < 2:
+        return None
+    return max(means) if measure.better > 0 else min(means)
+
+
+def plain(value: float | None) -> float | str | None:
+    """A figure for JSON: infinity as text, None for what is no number."""
+    if value is None or math.isnan(value):
+        return None
+    return value if math.isfinite(value) else str(value)
+
+
+def csv_text(columns: list[str], lines: Iterable[dict[str, Any]]) -> str:
+    """These columns as CSV: what a line lacks is left empty, and what it has besides is left out."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return buffer.getvalue()

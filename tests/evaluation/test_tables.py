@@ -1,0 +1,34 @@
+"""Tables of figures: the best of a column, intervals, what is missing, and their Markdown."""
+
+from __future__ import annotations
+
+import math
+
+from ncsr.evaluation.tables import NONE, Cell, Interval, csv_text, table_of
+
+
+def test_a_table_has_a_column_for_each_measure_and_marks_the_best() -> None:
+    rows = {
+        "a|b": {"luma_psnr": Interval(30.0, 0.126), "lpips": Interval(0.2), "grain": Interval(math.nan)},
+        "c": {"luma_psnr": Interval(math.inf), "lpips": Interval(0.1)},
+    }
+    table = table_of(rows)
+    assert [cell.text for cell in table.head] == [
+        "PSNR, luma (dB)\N{NO-BREAK SPACE}↑",
+        "LPIPS\N{NO-BREAK SPACE}↓",
+        "Grain (1 is ideal)",
+    ]
+    assert table.lines == [
+        ("a|b", [Cell("30.00", "± 0.13"), Cell("0.2000"), Cell(NONE)]),
+        ("c", [Cell("inf", best=True), Cell("0.1000", best=True), Cell(NONE)]),
+    ]
+    assert table.markdown()[1:] == [
+        "|---|---:|---:|---:|",
+        "| a/b | 30.00 ± 0.13 | 0.2000 | – |",
+        "| c | inf | 0.1000 | – |",
+    ]
+    assert not any(cell.best for _, cells in table_of(rows, mark_best=False).lines for cell in cells)
+
+
+def test_csv_leaves_out_what_has_no_column() -> None:
+    assert csv_text(["a", "b"], [{"a": 1, "c": 2}, {"b": None, "a": math.inf}]) == "a,b\n1,\ninf,\n"
