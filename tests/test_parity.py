@@ -87,7 +87,7 @@ def test_gradient_norms(case: Case, dtype: torch.dtype, tolerance: float, monkey
     hr, lr, noise = (x if x is None else x.to(dtype) for x in inputs(case))
     (CHANNELS * model(hr, lr, noise)).mean().backward()
     parameters = dict(model.named_parameters())
-    names = published_names(model.config, key_shapes(case.name))
+    names = published_names(model, key_shapes(case.name))
     gradients = {names[name]: p.grad for name, p in parameters.items()}
     norms = {key: gradient.double().norm().item() for key, gradient in gradients.items() if gradient is not None}
     expected = {key: norm for key, norm in grad_norms(case.name).items() if norm is not None}

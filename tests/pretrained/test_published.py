@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.yardstick import Yardstick
-from ncsr import InputError
+from ncsr import NCSR, InputError
 from ncsr.config import EncoderConfig, FlowConfig, ModelConfig
 from ncsr.pretrained.published import convert, published_names, read_config
 from tests.models import PUBLISHED_X4, PUBLISHED_X8
@@ -44,6 +44,12 @@ def srflow(scale: int, levels: int, blocks: int, stacked_blocks: tuple[int, ...]
     return ModelConfig.model_validate({"scale": scale, "encoder": EncoderConfig(blocks=blocks), "flow": flow})
 
 
+def empty(config: ModelConfig) -> NCSR:
+    """A model without values."""
+    with torch.device("meta"):
+        return NCSR(config)
+
+
 def with_std(config: ModelConfig) -> ModelConfig:
     assert config.flow is not None
     return config.model_copy(update={"flow": config.flow.model_copy(update={"condition": "std"})})
@@ -67,7 +73,7 @@ def test_published_architectures(name: str) -> None:
     assert config == expected
     assert config.flow is not None
     free = re.compile(r"flowUpsamplerNet\.f\.|.*\.fAffine_std\.")
-    names = set(published_names(config, state).values())
+    names = set(published_names(empty(config), state).values())
     assert names <= state.keys()
     assert {key for key in state.keys() - names if not free.match(key)} == set()
     layers = {key.split(".")[2] for key in names if ".fAffine_std." in key}
@@ -77,7 +83,9 @@ def test_published_architectures(name: str) -> None:
 def test_noise_layers_of_the_last_steps_alone_are_read() -> None:
     state = full(8, 4, 20, "noise")
     config = read_config(state, noise_steps=(0, 0, 3, 5))
-    layers = {int(key.split(".")[2]) for key in published_names(config, state).values() if ".fAffine_std." in key}
+    layers = {
+        int(key.split(".")[2]) for key in published_names(empty(config), state).values() if ".fAffine_std." in key
+    }
     # Per level: squeeze, two transitions, twenty steps; after the first two a split.
     assert layers == {*range(68, 71), *range(89, 94)}
 
@@ -215,10 +223,17 @@ def test_missing_unexpected_and_misshapen_keys_are_all_listed() -> None:
     assert "\n" not in message
 
 
+def test_a_missing_skip_of_esrgan_plus_is_listed() -> None:
+    state = reference_state("esrganplus_tiny")
+    del state["model.1.sub.1.RDB3.conv1x1.weight"]
+    with pytest.raises(InputError, match=r"missing: model\.1\.sub\.1\.RDB3\.conv1x1\.weight$"):
+        convert(state)
+
+
 def test_keys_that_no_forward_pass_uses_may_be_absent() -> None:
     state, noise_steps = tiny()
     model = convert(state, noise_steps=noise_steps)
-    names = set(published_names(model.config, state).values())
+    names = set(published_names(model, state).values())
     lean = convert({key: value for key, value in state.items() if key in names}, noise_steps=noise_steps)
     assert all(torch.equal(value, lean.state_dict()[key]) for key, value in model.state_dict().items())
     used = next(key for key in names if ".fAffine_std." in key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Literal, NamedTuple
 
 import torch
@@ -48,13 +49,11 @@ def convert(
     Raises:
         InputError: this is not such a state dict, or some keys are missing, unexpected or misshapen: all are listed.
     """
-    config = read_config(weights, noise_steps=noise_steps, stacked_blocks=stacked_blocks, trunk_skip=trunk_skip)
-    model = NCSR(config)
-    names = published_names(config, weights)
-    state = model.state_dict()
-    started = {key: torch.tensor(True) for key in state if key.endswith("actnorm.started")}
-    _check_keys({names[key]: value for key, value in state.items() if key not in started}, weights)
+    model = NCSR(read_config(weights, noise_steps=noise_steps, stacked_blocks=stacked_blocks, trunk_skip=trunk_skip))
+    state, names = model.state_dict(), published_names(model, weights)
+    _check_keys({name: state[key] for key, name in names.items()}, weights)
     values = {key: weights[name].reshape(state[key].shape).float() for key, name in names.items()}
+    started = {key: torch.tensor(True) for key in state if key.endswith("actnorm.started")}
     model.load_state_dict(values | started)
     return model.eval()
 
@@ -68,15 +67,15 @@ def read_config(
 ) -> ModelConfig:
     """The architecture of a published state dict; `convert` says what the arguments and errors are."""
     is_flow = any(key.startswith(_FLOW) for key in weights)
-    names = _EncoderNames(weights, "RRDB." if is_flow else "")
+    modules = _encoder_modules(weights, "RRDB." if is_flow else "")
     encoder = EncoderConfig(
-        features=_shape(weights, names.first)[0],
-        growth=_shape(weights, names.conv(0, 0, 0))[0],
-        blocks=names.blocks,
+        features=_shape(weights, modules["encoder.first"])[0],
+        growth=_shape(weights, modules["encoder.blocks.0.blocks.0.convs.0"])[0],
+        blocks=sum(name.endswith(".blocks.0.convs.0") for name in modules),
         trunk_skip=trunk_skip or ("last" if is_flow else "first"),
-        dense_block="esrgan+" if names.skip(0, 0) + ".weight" in weights else "esrgan",
+        dense_block="esrgan+" if "encoder.blocks.0.blocks.0.skip" in modules else "esrgan",
     )
-    scale = 2 ** len(names.ups)
+    scale = 2 ** sum(name.startswith("encoder.ups.") for name in modules)
     if scale not in (4, 8):
         raise InputError(f"the encoder enlarges by {scale}; 4 and 8 are supported")
     try:
@@ -87,31 +86,36 @@ def read_config(
         raise InputError(f"no such architecture: {reasons}") from None
 
 
-def published_names(config: ModelConfig, keys: Iterable[str]) -> dict[str, str]:
+def published_names(model: NCSR, keys: Iterable[str]) -> dict[str, str]:
     """The published key of every parameter, by its key in this package.
 
     Args:
-        config: the model's configuration.
+        model: of the file's architecture.
         keys: the published file's keys, which tell its style.
     """
-    encoder = _EncoderNames(keys, "RRDB." if config.flow else "")
-    modules = {
-        "encoder.first": encoder.first,
-        "encoder.trunk": encoder.trunk,
-        "encoder.hr": encoder.hr,
-        "encoder.last": encoder.last,
-    }
-    modules |= {f"encoder.ups.{i}": name for i, name in enumerate(encoder.ups)}
+    flow = model.config.flow
+    modules = _encoder_modules(keys, "RRDB." if flow else "") | (_flow_modules(flow) if flow else {})
     names = {}
-    for i in range(config.encoder.blocks):
-        for j in range(3):
-            block = f"encoder.blocks.{i}.blocks.{j}"
-            modules |= {f"{block}.convs.{k}": encoder.conv(i, j, k) for k in range(5)}
-            if config.encoder.dense_block == "esrgan+":
-                names[f"{block}.skip.weight"] = encoder.skip(i, j) + ".weight"
     for ours, theirs in modules.items():
-        names |= {f"{ours}.{kind}": f"{theirs}.{kind}" for kind in ("weight", "bias")}
-    return names | (_flow_names(config.flow) if config.flow else {})
+        for key, _ in model.get_submodule(ours).named_parameters():
+            words = [_FLOW_WORDS.get(word, word) for word in key.replace("subnet.", "").split(".")]
+            names[f"{ours}.{key}"] = ".".join([theirs, *words])
+    return names
+
+
+_FLOW_WORDS = {
+    "conv1x1": "invconv",
+    "log_scale": "logs",
+    "log_gain": "logs",
+    "injector": "affine.fFeatures",
+    "coupling": "affine.fAffine",
+    "noise_layer": "affine.fAffine_std",
+    "first": "0",
+    "second": "2",
+    "last": "4",
+    "prior": "conv",
+}
+"""How published keys call what is inside a step or a split of the flow, by our name."""
 
 
 class _Style(NamedTuple):
@@ -119,11 +123,11 @@ class _Style(NamedTuple):
 
     sign: str
     """A key that only these files have."""
-    first: str
     dense: str
     """A dense block, with the numbers of the block (from 0) and of the dense block in it (from 1)."""
     conv: str
-    """A convolution of a dense block, behind the block's name, with its number (from 1)."""
+    """A convolution of a dense block, with its number (from 1)."""
+    first: str
     trunk: str
     up: str
     """The doublings, without their numbers."""
@@ -133,51 +137,53 @@ class _Style(NamedTuple):
 
 _STYLES = (
     _Style(
-        *("RRDB_trunk.0.RDB1.conv1.weight", "conv_first", "RRDB_trunk.{}.RDB{}", ".conv{}", "trunk_conv"),
+        *("RRDB_trunk.0.RDB1.conv1.weight", "RRDB_trunk.{}.RDB{}", "conv{}", "conv_first", "trunk_conv"),
         *("upconv", "HRconv", "conv_last"),
     ),
     _Style(
-        *("body.0.rdb1.conv1.weight", "conv_first", "body.{}.rdb{}", ".conv{}", "conv_body"),
+        *("body.0.rdb1.conv1.weight", "body.{}.rdb{}", "conv{}", "conv_first", "conv_body"),
         *("conv_up", "conv_hr", "conv_last"),
     ),
-    _Style("model.0.weight", "model.0", "model.1.sub.{}.RDB{}", ".conv{}.0", "model.1.sub.{}", "model.", "", ""),
+    _Style("model.0.weight", "model.1.sub.{}.RDB{}", "conv{}.0", "model.0", "model.1.sub.{}", "model.", "", ""),
 )
 
 
-class _EncoderNames:
-    """The published names of an encoder's modules, in the style that a file's keys have.
+def _encoder_modules(keys: Iterable[str], prefix: str) -> dict[str, str]:
+    """The published names of an encoder's modules, in the style that a file's keys have, by our names.
 
     Args:
         keys: the file's keys.
         prefix: what the encoder's keys begin with.
     """
+    found = {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
+    style = next((style for style in _STYLES if style.sign in found), None)
+    if style is None:
+        raise InputError("no encoder of a known style: expected keys as of NCSR, SRFlow, RRDB, ESRGAN or ESRGAN+ files")
+    block = re.escape(style.dense).replace(r"\{\}", r"(\d+)")
+    blocks = 1 + max((int(match[1]) for key in found if (match := re.match(block, key))), default=0)
+    numbers = sorted(int(match[1]) for key in found if (match := re.fullmatch(style.up + r"(\d+)\.weight", key)))
+    ups, hr, last = [f"{style.up}{number}" for number in numbers], style.hr, style.last
+    if not hr:  # the first layer, the doublings and the last two are numbered alike
+        *ups, hr, last = ups[1:] if len(ups) > 2 else ["", ""]
+    plus = f"{style.dense.format(0, 1)}.conv1x1.weight" in found  # ESRGAN+
+    modules = {"first": style.first, "trunk": style.trunk.format(blocks), "hr": hr, "last": last}
+    modules |= {f"ups.{i}": name for i, name in enumerate(ups)}
+    for i, j in product(range(blocks), range(3)):
+        ours, theirs = f"blocks.{i}.blocks.{j}", style.dense.format(i, j + 1)
+        modules |= {f"{ours}.convs.{k}": f"{theirs}.{style.conv.format(k + 1)}" for k in range(5)}
+        if plus:
+            modules[f"{ours}.skip"] = f"{theirs}.conv1x1"
+    return {f"encoder.{ours}": prefix + theirs for ours, theirs in modules.items()}
 
-    def __init__(self, keys: Iterable[str], prefix: str) -> None:
-        found = {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
-        style = next((style for style in _STYLES if style.sign in found), None)
-        if style is None:
-            raise InputError(
-                "no encoder of a known style: expected keys as of NCSR, SRFlow, RRDB, ESRGAN or ESRGAN+ files"
-            )
-        head, _, tail = style.dense.partition("{}")
-        blocks = [re.match(re.escape(head) + r"(\d+)" + re.escape(tail.removesuffix("{}")), key) for key in found]
-        self.blocks = 1 + max((int(match[1]) for match in blocks if match), default=-1)
-        numbered = [key.removeprefix(style.up) for key in found if re.fullmatch(style.up + r"\d+\.weight", key)]
-        ups = [f"{style.up}{number}" for number in sorted(int(rest.partition(".")[0]) for rest in numbered)]
-        hr, last = style.hr, style.last
-        if not hr:  # the first layer, the doublings and the last two are numbered alike
-            *ups, hr, last = ups[1:] if len(ups) > 2 else ["", ""]
-        self.first, self.trunk = prefix + style.first, prefix + style.trunk.format(self.blocks)
-        self.ups, self.hr, self.last = [prefix + name for name in ups], prefix + hr, prefix + last
-        self._dense, self._conv = prefix + style.dense, style.conv
 
-    def conv(self, block: int, dense: int, index: int) -> str:
-        """A convolution of a dense block; all numbers count from 0."""
-        return self._dense.format(block, dense + 1) + self._conv.format(index + 1)
-
-    def skip(self, block: int, dense: int) -> str:
-        """The 1x1 convolution that ESRGAN+ adds to a dense block."""
-        return self._dense.format(block, dense + 1) + ".conv1x1"
+def _flow_modules(flow: FlowConfig) -> dict[str, str]:
+    """The published names of the flow's steps and splits, by our names."""
+    modules = []  # in the order in which they are numbered; a squeeze has a number but no keys
+    for level in range(flow.levels):
+        modules += ["squeeze", *(f"flow.levels.{level}.transitions.{t}" for t in range(2))]
+        modules += [f"flow.levels.{level}.steps.{k}" for k in range(flow.steps)]
+        modules += [f"flow.splits.{level}"] if level + 2 < flow.levels else []
+    return {ours: f"{_FLOW}{number}" for number, ours in enumerate(modules) if ours != "squeeze"}
 
 
 def _read_flow(
@@ -233,53 +239,6 @@ def _published_stack(encoder: EncoderConfig, scale: int, condition: Condition, c
     raise InputError(
         f"which {count} of the {encoder.blocks} blocks are stacked is not in the keys: give --stacked-blocks"
     )
-
-
-def _flow_names(flow: FlowConfig) -> dict[str, str]:
-    """The published key of every parameter of the flow, by our key."""
-    names: dict[str, str] = {}
-    number = 0
-    for level in range(flow.levels):
-        for t in range(2):
-            number += 1
-            names |= _norm_names(f"flow.levels.{level}.transitions.{t}", f"{_FLOW}{number}")
-        for k in range(flow.steps):
-            number += 1
-            ours, theirs = f"flow.levels.{level}.steps.{k}", f"{_FLOW}{number}"
-            names |= _norm_names(ours, theirs)
-            names |= _subnet_names(f"{ours}.injector.subnet", f"{theirs}.affine.fFeatures")
-            names |= _subnet_names(f"{ours}.coupling.subnet", f"{theirs}.affine.fAffine")
-            if k >= flow.steps - flow.noise_steps[level]:
-                names |= _subnet_names(f"{ours}.noise_layer.subnet", f"{theirs}.affine.fAffine_std")
-        number += 1
-        if level + 2 < flow.levels:
-            names |= _zero_conv_names(f"flow.splits.{level}.prior", f"{_FLOW}{number}.conv")
-            number += 1
-    return names
-
-
-def _norm_names(ours: str, theirs: str) -> dict[str, str]:
-    return _actnorm_names(ours, theirs) | {f"{ours}.conv1x1.weight": f"{theirs}.invconv.weight"}
-
-
-def _actnorm_names(ours: str, theirs: str) -> dict[str, str]:
-    return {f"{ours}.actnorm.bias": f"{theirs}.actnorm.bias", f"{ours}.actnorm.log_scale": f"{theirs}.actnorm.logs"}
-
-
-def _subnet_names(ours: str, theirs: str) -> dict[str, str]:
-    names = {}
-    for module, index in (("first", 0), ("second", 2)):
-        names[f"{ours}.{module}.weight"] = f"{theirs}.{index}.weight"
-        names |= _actnorm_names(f"{ours}.{module}", f"{theirs}.{index}")
-    return names | _zero_conv_names(f"{ours}.last", f"{theirs}.4")
-
-
-def _zero_conv_names(ours: str, theirs: str) -> dict[str, str]:
-    return {
-        f"{ours}.weight": f"{theirs}.weight",
-        f"{ours}.bias": f"{theirs}.bias",
-        f"{ours}.log_gain": f"{theirs}.logs",
-    }
 
 
 def _shape(weights: Weights, name: str) -> tuple[int, ...]:
