@@ -16,7 +16,7 @@ import torch
 
 import ncsr
 from benchmarks.timing import compare, machine, ratios
-from ncsr.pretrained.onnx import draw, export
+from ncsr.pretrained.onnx import draw_latents, export
 from ncsr.runtime.device import keep_freed_memory
 
 
@@ -41,7 +41,7 @@ def main() -> None:
         print(f"largest difference when checked: {export(model, path):.1e}; {path.stat().st_size / 1e6:.1f} MB")
         session = onnxruntime.InferenceSession(str(path), threads, providers=["CPUExecutionProvider"])
     for samples in sorted({1, options.samples}):
-        latents = draw(model, samples, side, side, generator)
+        latents = draw_latents(model, samples, side, side, generator)
         named = {"lr": lr.numpy(), **{f"latent_{i}": z.numpy() for i, z in enumerate(latents)}}
         jobs = {
             "onnxruntime": lambda named=named: session.run(None, named),  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import torch
 
@@ -14,18 +15,18 @@ from tests.conftest import TINY
 def test_the_diagnosis_names_the_layer(tiny_model: ncsr.NCSR) -> None:
     hr, lr = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 8, 8)
     healthy = diagnose(tiny_model, hr, lr, None)
-    assert healthy.layer is None
-    assert healthy.weights == []
-    assert 0 < healthy.largest_latent < math.inf
-    assert len(healthy.scales) == 3 * 2 * 2 + 2 * 2  # injector and coupling everywhere, noise layers in two levels
-    assert all(0.6 < scale.smallest <= scale.largest < 1.66 for scale in healthy.scales)
+    assert "weights that are not finite: none; gradients: none\n" in healthy
+    assert "first layer whose output is not finite: none\n" in healthy
+    assert 0 < float(healthy.partition("largest latent: ")[2].split()[0]) < math.inf
+    scales = re.findall(r"^scales of flow\.levels\.\d\.steps\.\d\.\w+\.subnet: (\S+) to (\S+)$", healthy, re.MULTILINE)
+    assert len(scales) == 5
+    assert all(0.6 < float(low) <= float(high) < 1.66 for low, high in scales)
     model = ncsr.NCSR(TINY)
     model.load_state_dict(tiny_model.state_dict())
     assert model.flow is not None
     with torch.no_grad():
         model.flow.levels[1].steps[0].coupling.subnet.last.weight[0] = float("nan")
     broken = diagnose(model, hr, lr, None)
-    assert broken.layer == "flow.levels.1.steps.0.coupling.subnet"
-    assert broken.weights == ["flow.levels.1.steps.0.coupling.subnet.last.weight"]
-    assert "flow.levels.1.steps.0.coupling.subnet" in broken.report()
-    assert math.isnan(broken.largest_latent)
+    assert "first layer whose output is not finite: flow.levels.1.steps.0.coupling.subnet\n" in broken
+    assert "weights that are not finite: flow.levels.1.steps.0.coupling.subnet.last.weight; gradients: none\n" in broken
+    assert "largest latent: nan" in broken

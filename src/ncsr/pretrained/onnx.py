@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from ncsr.errors import InputError, needs_extra
 from ncsr.flow.bijection import Bijection
 from ncsr.flow.conv1x1 import Conv1x1
-from ncsr.flow.flow import Conditions
 from ncsr.flow.level import LevelCondition
 from ncsr.flow.step import step_conditions
 from ncsr.model import NCSR
@@ -36,52 +35,36 @@ _CHECKED = ((1, 7, 10), (3, 12, 5))  # samples, LR rows and columns
 
 
 class Sampler(nn.Module):
-    """`FlowSpace.decode`, clamped, as a function of an LR image and latents that ONNX can express.
+    """The image of an encoder-only model, or `FlowSpace.decode`, clamped, as a function that ONNX can express.
 
     Args:
-        model: with a flow, in float32; it is copied.
+        model: in float32; it is copied.
     """
 
     def __init__(self, model: NCSR) -> None:
         super().__init__()
-        model = copy.deepcopy(model)
-        assert model.flow is not None
-        assert model.config.flow is not None
-        self.encoder, self.flow, self.stacked = model.encoder, model.flow, model.config.flow.stacked_blocks
-        for parent in list(self.flow.modules()):
+        self.model = copy.deepcopy(model)
+        for parent in list(self.model.modules()):
             for name, child in parent.named_children():
                 if isinstance(child, Conv1x1):
                     setattr(parent, name, _Inverted(child))
 
     def forward(self, lr: Tensor, latents: Sequence[Tensor]) -> Tensor:
         """(1, 3, h, w) in [0, 1] and latents (n, C, H, W), fine to coarse, to (n, 3, s h, s w) in [0, 1]."""
-        scale, (height, width) = self.flow.scale, lr.shape[-2:]
-        cell = 2 ** len(self.flow.levels)
-        rows, columns = (side * cell // scale for side in latents[-1].shape[-2:])
+        flow, config, (height, width) = self.model.flow, self.model.config, lr.shape[-2:]
+        if flow is None or config.flow is None:
+            image: Tensor = self.model.encoder(lr)
+            return image.clamp(0, 1)
+        cell = 2 ** len(flow.levels)
+        rows, columns = (side * cell // flow.scale for side in latents[-1].shape[-2:])
         padded = lr.index_select(-2, _reflected(rows, height)).index_select(-1, _reflected(columns, width))
-        image, _ = self.flow.decode(latents, self._conditions(padded))
-        return image[..., : scale * height, : scale * width].clamp(0, 1)
-
-    def _conditions(self, lr: Tensor) -> Conditions:
-        """`Flow.condition_on_lr`, from features that are enlarged before they are convolved."""
-        features = self.encoder.features(lr, stacked=self.stacked, largest=self.flow.scale // 2)
+        features = self.model.encoder.features(padded, stacked=config.flow.stacked_blocks, largest=flow.scale // 2)
         conditions: list[LevelCondition] = []
-        for level, (up, stack) in zip(self.flow.levels, self.flow.feature_pairs(features), strict=True):
+        for level, (up, stack) in zip(flow.levels, flow.feature_pairs(features), strict=True):
             u = torch.cat((up, F.interpolate(stack, up.shape[-2:], mode="nearest")), 1)
             conditions.append(step_conditions(level.steps, LevelFeatures(u, u[:, :0])))
-        return conditions
-
-
-class _EncoderImage(nn.Module):
-    """The image of an encoder-only model, clamped, as a function of an LR image (1, 3, h, w) in [0, 1]."""
-
-    def __init__(self, model: NCSR) -> None:
-        super().__init__()
-        self.encoder = model.encoder
-
-    def forward(self, lr: Tensor) -> Tensor:
-        image: Tensor = self.encoder(lr)
-        return image.clamp(0, 1)
+        image, _ = flow.decode(latents, conditions)
+        return image[..., : flow.scale * height, : flow.scale * width].clamp(0, 1)
 
 
 class _Inverted(Bijection):
@@ -176,18 +159,14 @@ def _runtime() -> Any:
 
 
 def _program(model: NCSR) -> Any:
-    """The ONNX program of the sampler, or of the encoder alone, with free sizes, in memory."""
+    """The ONNX program of the sampler with free sizes, in memory."""
     samples, rows, columns = _TRACED
-    free = torch.export.Dim.AUTO
-    arguments: tuple[Any, ...] = (torch.rand(1, 3, rows, columns),)
     latents = draw_latents(model, samples, rows, columns, torch.Generator())
-    shapes: tuple[Any, ...] = ({2: free, 3: free},)
-    if latents:
-        arguments, shapes = (*arguments, latents), (*shapes, [{0: free, 2: free, 3: free}] * len(latents))
+    free = torch.export.Dim.AUTO
     traced = torch.export.export(
-        Sampler(model) if latents else _EncoderImage(model),
-        arguments,
-        dynamic_shapes=shapes,
+        Sampler(model),
+        (torch.rand(1, 3, rows, columns), latents),
+        dynamic_shapes=({2: free, 3: free}, [{0: free, 2: free, 3: free}] * len(latents)),
         prefer_deferred_runtime_asserts_over_guards=True,
     )
     names = ["lr", *(f"latent_{i}" for i in range(len(latents)))]

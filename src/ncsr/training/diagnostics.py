@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,55 +11,16 @@ from ncsr.flow.actnorm import ActNorm
 from ncsr.flow.subnet import Affine, Subnet
 from ncsr.model import NCSR
 
-_SHOWN = 5  # couplings with the widest scales
-
-
-class Scales(NamedTuple):
-    """The smallest and largest scale in a subnet's output."""
-
-    layer: str
-    smallest: float
-    largest: float
-
-
-class Diagnosis(NamedTuple):
-    """What one forward pass shows.
-
-    Attributes:
-        weights: names of the parameters with values that are not finite.
-        gradients: names of the parameters whose gradient of the last backward pass is not finite.
-        layer: the first layer, in order of computation, whose output is not finite; None if all are finite.
-        scales: the range of every subnet's scales, in order of computation.
-        largest_latent: the largest magnitude in any latent; NaN if one is not finite.
-    """
-
-    weights: list[str]
-    gradients: list[str]
-    layer: str | None
-    scales: list[Scales]
-    largest_latent: float
-
-    def report(self) -> str:
-        """The diagnosis as text for the terminal."""
-        widest = sorted(self.scales, key=lambda s: s.largest / max(s.smallest, 1e-30), reverse=True)[:_SHOWN]
-        lines = [
-            f"weights that are not finite: {_first(self.weights)}; gradients: {_first(self.gradients)}",
-            f"first layer whose output is not finite: {self.layer or 'none'}",
-            f"largest latent: {self.largest_latent:.3g} (a healthy flow's stay under about 6)",
-            *(f"scales of {s.layer}: {s.smallest:.3g} to {s.largest:.3g}" for s in widest),
-            "what helps: a lower learning_rate, a longer warmup, a smaller clip, scale_bound: atan",
-        ]
-        return "\n".join(lines)
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}" if names else "none"
+_SHOWN = 5  # subnets with the widest scales, and names of parameters
 
 
 @torch.no_grad()
-def diagnose(model: NCSR, hr: Tensor, lr: Tensor, noise: Tensor | None) -> Diagnosis:
-    """Encode a batch and check every layer's output.
+def diagnose(model: NCSR, hr: Tensor, lr: Tensor, noise: Tensor | None) -> str:
+    """Encode a batch, check every layer's output, and say as text for the terminal what was found.
+
+    That is: the parameters, and their gradients of the last backward pass, that are not finite; the first layer, in
+    order of computation, whose output is not finite; the latents' largest magnitude; the subnets with the widest range
+    of scales.
 
     Args:
         model: in training or eval mode, with any weights.
@@ -67,12 +28,12 @@ def diagnose(model: NCSR, hr: Tensor, lr: Tensor, noise: Tensor | None) -> Diagn
         lr: (B, 3, h, w).
         noise: the condition of the noise layers, or None.
     """
-    scales: list[Scales] = []
+    scales: list[tuple[str, float, float]] = []
     not_finite: list[str] = []
 
     def check(name: str, output: Any) -> None:
         if isinstance(output, Affine):
-            scales.append(Scales(name, output.scale.min().item(), output.scale.max().item()))
+            scales.append((name, output.scale.min().item(), output.scale.max().item()))
         if not all(bool(values.isfinite().all()) for values in (output if isinstance(output, Affine) else (output,))):
             not_finite.append(name)
 
@@ -90,4 +51,18 @@ def diagnose(model: NCSR, hr: Tensor, lr: Tensor, noise: Tensor | None) -> Diagn
     weights = [name for name, p in parameters.items() if not bool(p.isfinite().all())]
     gradients = [name for name, p in parameters.items() if p.grad is not None and not bool(p.grad.isfinite().all())]
     largest = torch.cat([z.abs().flatten() for z in latents]).max().item()  # NaN if one of them is
-    return Diagnosis(weights, gradients, not_finite[0] if not_finite else None, scales, largest)
+    scales.sort(key=lambda of: of[2] / max(of[1], 1e-30), reverse=True)
+    return "\n".join(
+        (
+            f"weights that are not finite: {_first(weights)}; gradients: {_first(gradients)}",
+            f"first layer whose output is not finite: {not_finite[0] if not_finite else 'none'}",
+            f"largest latent: {largest:.3g} (a healthy flow's stay under about 6)",
+            *(f"scales of {layer}: {low:.3g} to {high:.3g}" for layer, low, high in scales[:_SHOWN]),
+            "what helps: a lower learning_rate, a longer warmup, a smaller clip, scale_bound: atan",
+        )
+    )
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}" if names else "none"

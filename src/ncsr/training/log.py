@@ -7,8 +7,8 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ _NEGATIVE = (
 )
 
 
-class TrainingLog:
+class TrainingLog(ExitStack):
     """A context that logs one run from step `start` on; what an earlier process logged of later steps is dropped.
 
     Args:
@@ -38,52 +38,40 @@ class TrainingLog:
     """
 
     def __init__(self, run: Path, recipe: Recipe, start: int) -> None:
-        self._recipe = recipe
-        self._unit = "L1" if recipe.objective == "l1" else "bits/dim"
-        self._explained = recipe.objective == "l1"
+        super().__init__()
+        self._recipe, self._likelihood = recipe, recipe.objective == "likelihood"
+        self._explains = self._likelihood
         _drop_after(run / LOG, start)
-        self._log = (run / LOG).open("a", encoding="utf-8", buffering=1)
-        self._board = SummaryWriter(str(run), purge_step=start + 1)
-        self._bar = ProgressBar(recipe.steps, MofNCompleteColumn())
+        self._log = self.enter_context((run / LOG).open("a", encoding="utf-8", buffering=1))
+        self._board = self.enter_context(SummaryWriter(str(run), purge_step=start + 1))
+        self._bar = self.enter_context(ProgressBar(recipe.steps, MofNCompleteColumn()))
+        self._bar.update("", start)
         self._first, self._began, self._last_line = start, time.monotonic(), time.monotonic()
         self._smooth: float | None = None
-
-    def __enter__(self) -> TrainingLog:
-        self._bar.__enter__()
-        self._bar.update("", self._first)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.__exit__(kind, error, trace)
-        self._board.close()
-        self._log.close()
 
     def step(self, step: int, result: StepResult) -> None:
         """Log one step; `step` counts from 1."""
         figures = result._asdict()
         self._write({"step": step, **figures})
-        for name in ("loss", "norm", "rate") if self._recipe.objective == "l1" else result._fields:
-            if name != "taken":
-                self._board.add_scalar(f"training/{name}", figures[name], step)
+        for name in ("loss", "density", "log_det", "norm", "rate") if self._likelihood else ("loss", "norm", "rate"):
+            self._board.add_scalar(f"training/{name}", figures[name], step)
         if result.taken:
             self._smooth = result.loss if self._smooth is None else 0.98 * self._smooth + 0.02 * result.loss
         self._show_progress(step, result)
-        if result.loss < 0 and not self._explained:
-            self._explained = True
+        if result.loss < 0 and self._explains:
+            self._explains = False
             self.print(_NEGATIVE)
         if not result.taken:
-            self.event(
-                step, "skipped, loss or gradient not finite", {"loss": result.loss, "gradient norm": result.norm}
-            )
+            why = {"loss": result.loss, "gradient norm": result.norm}
+            self.event(step, "skipped, loss or gradient not finite", why)
 
     def _show_progress(self, step: int, result: StepResult) -> None:
         now = time.monotonic()
         rate = (step - self._first) / max(now - self._began, 1e-9)
-        parts = "" if self._unit == "L1" else f" (latents {result.density:.2f}, volume {result.log_det:.2f})"
+        loss = "none" if self._smooth is None else f"{self._smooth:.4f}"
+        parts = f"bits/dim (latents {result.density:.2f}, volume {result.log_det:.2f})" if self._likelihood else "L1"
         text = (
-            f"{'none' if self._smooth is None else format(self._smooth, '.4f')} {self._unit}{parts}, "
+            f"{loss} {parts}, "
             f"{rate * self._recipe.batch:.1f} crops/s, rate {result.rate:.1e}, {peak_memory_gib():.1f} GiB"
         )
         self._bar.update(text, step)

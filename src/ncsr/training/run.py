@@ -208,10 +208,10 @@ class Run:
         """Go back to the last checkpoint with half the learning rate, or give up with a report."""
         trainer, rollbacks = self.trainer, self.trainer.rollbacks
         if rollbacks == self.recipe.max_rollbacks:
-            diagnosis = diagnose(trainer.model, *noisy(self.fabric.to_device(batch), self.recipe))
+            report = diagnose(trainer.model, *noisy(self.fabric.to_device(batch), self.recipe))
             raise Diverged(
                 f"the run was stopped at step {trainer.step}: {len(trainer.skipped)} of the last steps were not "
-                f"finite, after {rollbacks} rollbacks to an earlier checkpoint\n{diagnosis.report()}"
+                f"finite, after {rollbacks} rollbacks to an earlier checkpoint\n{report}"
             )
         trainer.restore(read_newest(self.folder)[0])
         trainer.rollbacks, trainer.skipped = rollbacks + 1, []
