@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.timing import compare, machine
 from ncsr.data.crops import CropSettings
-from ncsr.data.listing import list_photos
+from ncsr.data.listing import large_enough, list_photos
 from ncsr.data.loader import Batch, batches
 from ncsr.data.packing import pack_photos
 from ncsr.data.photos import Photos, open_photos
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     crop = max(load_recipe(name).crop for name in options.recipes)
-    files, _ = list_photos(options.folder, crop)
+    files, _ = large_enough(list_photos(options.folder)[0], crop, [options.folder], [])
     print(f"{machine()}, {options.device}; {len(files)} photographs", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         packed = Path(folder) / "photos.lmdb"

@@ -34,7 +34,7 @@ def prepare(
     """
     from rich.progress import MofNCompleteColumn
 
-    from ncsr.data.listing import find_broken, list_photos, nothing_left
+    from ncsr.data.listing import large_enough, list_photos, map_decoded
     from ncsr.data.packing import pack_photos
     from ncsr.images import find_photos
     from ncsr.runtime.progress import ProgressBar
@@ -44,16 +44,17 @@ def prepare(
     files: list[PhotoFile] = []
     problems: list[str] = []
     for folder in data:
-        usable, left_out = list_photos(folder, smallest)
-        files += usable
-        problems += left_out
-    if not files:
-        raise nothing_left(data, smallest, problems)
+        found, broken = list_photos(folder)
+        files += found
+        problems += broken
+    files, problems = large_enough(files, smallest, data, problems)
     names = [path.name for folder in data for path in find_photos(folder, recursive=True)]
     deviates = [] if check is None else deviations(check, names)
     with ProgressBar(len(files), MofNCompleteColumn()) as bar:
         if output is None:
-            problems += find_broken(files, bar.advance)
+            for outcome in map_decoded(lambda photo: None, files):
+                problems += [str(outcome)] if outcome else []
+                bar.advance()
         elif not deviates:
             problems += pack_photos(files, output, side=side, progress=bar.advance)
     if output is not None and not deviates:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -39,13 +39,13 @@ class PhotoFile(NamedTuple):
         return (read_photo(self.path).rgb * 255).round().to(torch.uint8)
 
 
-_Entry = TypeVar("_Entry", PhotoFile, PackedPhoto)
+_Entry = TypeVar("_Entry", bound=PhotoFile | PackedPhoto)
+_Result = TypeVar("_Result")
 
 
-def list_photos(folder: Path, smallest: int = 1) -> tuple[list[PhotoFile], list[str]]:
-    """The photographs in a folder and the folders inside it, sorted by path, and a message for each that is left out.
+def list_photos(folder: Path) -> tuple[list[PhotoFile], list[str]]:
+    """The photographs in a folder and the folders inside it, sorted by path, and a message for each broken one.
 
-    Those that are broken, or have a side shorter than `smallest`, are left out.
     Sizes are read from headers. Files without the last bytes of a PNG, JPEG or WebP file are decoded, to see whether
     they were cut short; this is so for every TIFF and BMP file.
 
@@ -62,45 +62,42 @@ def list_photos(folder: Path, smallest: int = 1) -> tuple[list[PhotoFile], list[
             broken.append(str(error))
         else:
             files.append(PhotoFile(path, height, width))
-    large, small = large_enough(files, smallest)
-    return large, broken + small
+    return files, broken
 
 
-def find_broken(files: Sequence[PhotoFile], progress: Callable[[], object] = lambda: None) -> list[str]:
-    """Decode every photograph; returns a message for each broken one. `progress` is called after each."""
-    messages = []
-    for message in prefetch_map(_decoding_error, files, os.cpu_count() or 1):
-        messages += [] if message is None else [message]
-        progress()
-    return messages
+def large_enough(
+    entries: Iterable[_Entry], smallest: int, sources: Sequence[Path], broken: Sequence[str]
+) -> tuple[list[_Entry], list[str]]:
+    """The photographs whose sides are at least `smallest`, and a message for each broken one and each other one.
 
-
-def large_enough(entries: Iterable[_Entry], smallest: int) -> tuple[list[_Entry], list[str]]:
-    """The photographs whose sides are at least `smallest`, and a message for each of the others."""
-    large, small = [], []
+    Raises:
+        InputError: there is no such photograph in the sources.
+    """
+    large, left_out = [], list(broken)
     for entry in entries:
         if min(entry.height, entry.width) >= smallest:
             large.append(entry)
         else:
-            small.append(f"{entry.name}: {entry.width} x {entry.height} pixels, smaller than the crop of {smallest}")
-    return large, small
+            size = f"{entry.width} x {entry.height}"
+            left_out.append(f"{entry.name}: {size} pixels, smaller than the crop of {smallest}")
+    if not large:
+        raise InputError(
+            f"no photograph of at least {smallest} x {smallest} pixels in {', '.join(map(str, sources))} "
+            f"({len(left_out)} left out): give a folder of larger photographs or a smaller crop"
+        )
+    return large, left_out
 
 
-def nothing_left(sources: Sequence[Path], smallest: int, left_out: Sequence[str]) -> InputError:
-    """The error for a set without photographs."""
-    where = ", ".join(map(str, sources))
-    return InputError(
-        f"no photograph of at least {smallest} x {smallest} pixels in {where} ({len(left_out)} left out): "
-        "give a folder of larger photographs or a smaller crop"
-    )
+def map_decoded(work: Callable[[Tensor], _Result], files: Iterable[PhotoFile]) -> Iterator[_Result | InputError]:
+    """`work` of every photograph (3, H, W), done in threads; of a broken one, its error, which stops no other."""
 
+    def work_or_error(file: PhotoFile) -> _Result | InputError:
+        try:
+            return work(file.decode())
+        except InputError as error:
+            return error
 
-def _decoding_error(file: PhotoFile) -> str | None:
-    try:
-        file.decode()
-    except InputError as error:
-        return str(error)
-    return None
+    return prefetch_map(work_or_error, files, os.cpu_count() or 1)
 
 
 def _is_whole(path: Path) -> bool:

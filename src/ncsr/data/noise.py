@@ -10,21 +10,13 @@ The LR noise is the HR noise reduced as LR images are, never rounded. Sampling a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
-class TrainingNoise(NamedTuple):
-    """v (B, 3, H, W) and its standard deviations c (B,), float32 in units of the image range [0, 1]."""
-
-    v: Tensor
-    std: Tensor
-
-
-def draw_noise(streams: Sequence[np.random.Generator], height: int, width: int, most: float) -> TrainingNoise:
+def draw_noise(streams: Sequence[np.random.Generator], height: int, width: int, most: float) -> tuple[Tensor, Tensor]:
     """One noise image per random stream, its standard deviation uniform in [0, most] (M: 0.05 at x4, 0.03 at x8).
 
     Args:
@@ -32,7 +24,10 @@ def draw_noise(streams: Sequence[np.random.Generator], height: int, width: int, 
         height: H of the HR image.
         width: W of the HR image.
         most: M, the largest standard deviation.
+
+    Returns:
+        v (B, 3, H, W) and its standard deviations c (B,), float32 in units of the image range [0, 1].
     """
     std = torch.tensor([most * stream.random() for stream in streams], dtype=torch.float32)
     unit = np.stack([stream.standard_normal((3, height, width), dtype=np.float32) for stream in streams])
-    return TrainingNoise(std[:, None, None, None] * torch.from_numpy(unit), std)
+    return std[:, None, None, None] * torch.from_numpy(unit), std

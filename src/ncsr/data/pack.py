@@ -109,12 +109,8 @@ class Pack:
         self.side: int = index["side"]
         self._photos: list[tuple[str, int, int]] = index["photos"]
 
-    def __getstate__(self) -> dict[str, object]:
-        return {key: value for key, value in self.__dict__.items() if key != "_environment"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self._environment = _open(self.path)
+    def __reduce__(self) -> tuple[object, ...]:
+        return Pack, (self.path, self._warn)
 
     def photos(self) -> list[PackedPhoto]:
         """All photographs, in the order in which they were packed."""

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
-from ncsr.data.listing import PhotoFile
+from torch import Tensor
+
+from ncsr.data.listing import PhotoFile, map_decoded
 from ncsr.data.pack import FORMAT, INDEX, encode_tile, import_lmdb, tile_key
 from ncsr.errors import InputError
 from ncsr.runtime.files import atomic_path, make_folder
-from ncsr.runtime.threads import prefetch_map
 
 _TILE_SLACK, _SLACK = 1 << 13, 1 << 26  # bytes that LMDB may need beside the pixels, per tile and in all
-
-
-class _Packed(NamedTuple):
-    height: int
-    width: int
-    tiles: list[tuple[int, int, bytes]]  # row, column, value
 
 
 def pack_photos(
@@ -50,7 +44,7 @@ def pack_photos(
     broken: list[str] = []
     tiles = sum(-(-file.height // side) * -(-file.width // side) for file in files)
     room = sum(3 * file.height * file.width for file in files) + tiles * _TILE_SLACK + _SLACK
-    packed = prefetch_map(lambda file: _pack(file, side), files, os.cpu_count() or 1)
+    packed = map_decoded(lambda photo: _tiles(photo, side), files)
     try:
         with (
             atomic_path(output) as path,
@@ -61,9 +55,9 @@ def pack_photos(
                     broken.append(str(photo))
                 else:
                     with environment.begin(write=True) as writing:
-                        for row, column, value in photo.tiles:
+                        for (row, column), value in photo.items():
                             writing.put(tile_key(len(index), row, column), value, append=True)
-                    index.append((file.path.name, photo.height, photo.width))
+                    index.append((file.path.name, file.height, file.width))
                 progress()
             if not index:
                 raise InputError(f"none of {len(files)} photographs can be read, the first: {broken[0]}")
@@ -79,13 +73,8 @@ def pack_photos(
     return broken
 
 
-def _pack(file: PhotoFile, side: int) -> _Packed | InputError:
-    """The tiles of a photograph, or the error of a broken one, which does not stop the others."""
-    try:
-        pixels = file.decode().permute(1, 2, 0).numpy()
-    except InputError as error:
-        return error
-    height, width, _ = pixels.shape
-    corners = [(y, x) for y in range(0, height, side) for x in range(0, width, side)]
-    tiles = [(y // side, x // side, encode_tile(pixels[y : y + side, x : x + side])) for y, x in corners]
-    return _Packed(height, width, tiles)
+def _tiles(photo: Tensor, side: int) -> dict[tuple[int, int], bytes]:
+    """The values of the tiles of a photograph (3, H, W), by row and column."""
+    pixels = photo.permute(1, 2, 0).numpy()
+    corners = product(range(0, pixels.shape[0], side), range(0, pixels.shape[1], side))
+    return {(y // side, x // side): encode_tile(pixels[y : y + side, x : x + side]) for y, x in corners}

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ncsr.data.crops import CropSource
-from ncsr.data.listing import PhotoFile, large_enough, list_photos, nothing_left
+from ncsr.data.listing import PhotoFile, large_enough, list_photos
 from ncsr.data.pack import Pack, PackedPhoto
 from ncsr.errors import InputError
 
@@ -88,18 +88,16 @@ def open_photos(
         InputError: a source does not exist or is no such file or folder, or nothing usable is in them.
     """
     entries: list[PhotoFile | PackedPhoto] = []
-    left_out: list[str] = []
+    broken: list[str] = []
     warn = partial(_warn_once, warn, set())
     for source in sources:
         if source.is_file():
-            packed, unusable = large_enough(Pack(source, warn).photos(), smallest)
-            entries += packed
+            entries += Pack(source, warn).photos()
         else:
-            files, unusable = list_photos(source, smallest)
+            files, unreadable = list_photos(source)
             entries += files
-        left_out += unusable
-    if not entries:
-        raise nothing_left(sources, smallest, left_out)
+            broken += unreadable
+    entries, left_out = large_enough(entries, smallest, sources, broken)
     return Photos(entries, budget, warn), left_out
 
 
