@@ -244,7 +244,7 @@ def test_neither_want_of_memory_nor_a_bug_is_called_damage(
     def fail(*_: object) -> None:
         raise error
 
-    for module in ("convert", "reading", "tiff"):
+    for module in ("convert", "png", "tiff"):
         monkeypatch.setattr(f"ncsr.images.{module}.photo_from_array", fail)
     for read in (read_photo, lambda path: open_photo(path).window(0, 0, 1, 1)):
         if isinstance(error, TypeError):

@@ -5,25 +5,20 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from ncsr.images.convert import gray_if_equal, photo_from_array, with_metadata
+from ncsr.images.photo import Photo
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER_LENGTH = 33  # signature and IHDR, which is always first
 _PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+_PALETTE = 3  # a kind of colour
 _PROFILE_LIMIT = 1 << 24  # bytes; larger ones are not profiles but attacks
-
-
-class PngContent(NamedTuple):
-    """What a PNG file holds, as stored."""
-
-    pixels: NDArray[Any]  # (H, W, C), C = 1 to 4, uint8 or uint16; alpha straight
-    palette: bool
-    icc: bytes | None
-    exif: bytes | None
 
 
 def png_size(header: bytes) -> tuple[int, int]:
@@ -32,7 +27,7 @@ def png_size(header: bytes) -> tuple[int, int]:
     return width, height
 
 
-def decode_png(data: bytes) -> PngContent:
+def decode_png(data: bytes) -> Photo:
     """Decode a whole file. Palettes, transparent colours and fewer than 8 bits become plain channels of 8 bits.
 
     Raises:
@@ -42,16 +37,14 @@ def decode_png(data: bytes) -> PngContent:
     metadata = {chunk[4:8]: chunk[8:-4] for chunk in chunks if chunk[4:8] not in _PIXELS}
     # libpng complains on the terminal about chunks it does not like: it gets only those that make the pixels
     pixels = imagecodecs.png_decode(SIGNATURE + b"".join(chunk for chunk in chunks if chunk[4:8] in _PIXELS))
-    return PngContent(
-        pixels=pixels[..., None] if pixels.ndim == 2 else pixels,
-        palette=data[25] == 3,
-        icc=_unpacked(metadata.get(b"iCCP", b"")),
-        exif=metadata.get(b"eXIf"),
-    )
+    icc = _unpacked(metadata.get(b"iCCP", b""))
+    if data[25] == _PALETTE and icc is None:
+        pixels = gray_if_equal(pixels)
+    return with_metadata(photo_from_array(pixels), icc, metadata.get(b"eXIf"))
 
 
 def encode_png(pixels: NDArray[Any], icc: bytes | None, exif: bytes | None) -> bytes:
-    """The file of (H, W, C) pixels, uint8 or uint16, C as in `PngContent`."""
+    """The file of (H, W, C) pixels, uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
     data = bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)))
     metadata = b""
     if icc is not None:

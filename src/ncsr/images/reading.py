@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
-from typing import BinaryIO
 
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.Image import DecompressionBombError
@@ -19,7 +18,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from ncsr.errors import InputError
 from ncsr.images import png
-from ncsr.images.convert import gray_if_equal, photo_from_array, photo_from_pil, with_metadata
+from ncsr.images.convert import photo_from_pil
 from ncsr.images.photo import Photo, Source, source_of
 from ncsr.images.tiff import read_tiff, tiff_size, tiff_source
 from ncsr.runtime.memory import is_exhaustion
@@ -70,8 +69,18 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         MemoryError: if there is not enough memory for it. Its sentence names the file, too.
     """
     path = Path(path)
+    check_size = partial(_check_size, max_pixels)
     with _explained(path):
-        return _read(path, partial(_check_size, max_pixels))
+        head = _head(path)
+        if head.startswith(png.SIGNATURE):
+            check_size(*png.png_size(head))
+            return png.decode_png(path.read_bytes())
+        if head.startswith(_TIFF):
+            return read_tiff(path, check_size)
+        with _pil_image(path, head) as image:
+            check_size(*image.size)
+            image.load()
+            return photo_from_pil(image)
 
 
 def open_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Source:
@@ -89,10 +98,7 @@ def open_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     """
     path = Path(path)
     with _explained(path):
-        _check_kind(path)
-        with path.open("rb") as file:
-            head = file.read(4)
-        source = tiff_source(path) if head in _TIFF else None
+        source = tiff_source(path) if _head(path).startswith(_TIFF) else None
     if source is None:
         return source_of(read_photo(path, max_pixels=max_pixels))
     read = source.window
@@ -112,16 +118,14 @@ def photo_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
     path = Path(path)
     with _explained(path):
-        _check_kind(path)
-        with path.open("rb") as file:
-            head = file.read(png.HEADER_LENGTH)
-            if head.startswith(png.SIGNATURE):
-                width, height = png.png_size(head)
-            elif head.startswith(_TIFF):
-                width, height = tiff_size(path)
-            else:
-                file.seek(0)
-                width, height = _pil_image(file, head).size
+        head = _head(path)
+        if head.startswith(png.SIGNATURE):
+            width, height = png.png_size(head)
+        elif head.startswith(_TIFF):
+            width, height = tiff_size(path)
+        else:
+            with _pil_image(path, head) as image:
+                width, height = image.size
     return height, width
 
 
@@ -151,46 +155,25 @@ class _JpegFile(JpegImageFile):
         pass
 
 
-def _read(path: Path, check_size: Callable[[int, int], None]) -> Photo:
-    """Read a file by its content; a damaged one raises one of `_DECODER_ERRORS`."""
-    _check_kind(path)
-    with path.open("rb") as file:
-        head = file.read(png.HEADER_LENGTH)
-        if head.startswith(png.SIGNATURE):
-            check_size(*png.png_size(head))
-            return _photo_from_png(head + file.read())
-        if head.startswith(_TIFF):
-            return read_tiff(path, check_size)
-        file.seek(0)
-        image = _pil_image(file, head)
-        check_size(*image.size)
-        image.load()
-        return photo_from_pil(image)
-
-
-def _check_kind(path: Path) -> None:
+def _head(path: Path) -> bytes:
+    """The first bytes of a file that may be a photograph, enough to tell its kind and a PNG file's size."""
     if not path.is_file():
         raise InputError("it is not a file" if path.exists() else "there is no such file")
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"its suffix is none of {' '.join(sorted(SUFFIXES))}: convert it to one of these")
+    with path.open("rb") as file:
+        return file.read(png.HEADER_LENGTH)
 
 
-def _pil_image(file: BinaryIO, head: bytes) -> ImageFile:
+def _pil_image(path: Path, head: bytes) -> ImageFile:
     """Open a JPEG, WebP or BMP file without decoding it, and without Pillow's own limit of pixels."""
     if head.startswith(b"\xff\xd8\xff"):
-        return _JpegFile(file)
+        return _JpegFile(path)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return WebPImageFile(file)
+        return WebPImageFile(path)
     if head.startswith(b"BM"):
-        return BmpImageFile(file)
+        return BmpImageFile(path)
     raise InputError("its content is no PNG, JPEG, WebP, TIFF or BMP image" if head else "it is empty")
-
-
-def _photo_from_png(data: bytes) -> Photo:
-    content = png.decode_png(data)
-    gray = content.palette and content.icc is None
-    photo = photo_from_array(gray_if_equal(content.pixels) if gray else content.pixels)
-    return with_metadata(photo, content.icc, content.exif)
 
 
 def _check_size(max_pixels: int, width: int, height: int) -> None:

@@ -27,10 +27,7 @@ def contact_sheet(panels: Sequence[tuple[str, Image.Image]], columns: int = 4) -
         panels: label and picture, in reading order; all are shown at the size of the largest.
         columns: most pictures in a row.
     """
-    width = max(picture.width for _, picture in panels)
-    height = max(picture.height for _, picture in panels)
-    shrink = min(1.0, _LONGEST / max(width, height))
-    cell = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    cell = _shown_size(max(picture.width for _, picture in panels), max(picture.height for _, picture in panels))
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
     size = (columns * (cell[0] + _GAP) + _GAP, rows * (cell[1] + _LABEL + _GAP) + _GAP)
@@ -48,11 +45,15 @@ def contact_sheet(panels: Sequence[tuple[str, Image.Image]], columns: int = 4) -
 
 def thumbnail(picture: Image.Image) -> Image.Image:
     """The picture in RGB, as a sheet would show it among others of its size: at most 512 pixels long."""
-    shrink = min(1.0, _LONGEST / max(picture.size))
-    size = (max(1, round(picture.width * shrink)), max(1, round(picture.height * shrink)))
-    return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS) if shrink < 1 else picture.convert("RGB")
+    return picture.convert("RGB").resize(_shown_size(*picture.size), Image.Resampling.LANCZOS)
 
 
 def panel_of(pixels: Array) -> Image.Image:
     """(H, W, C) pixels, uint8 or uint16, as a panel of a sheet: a thumbnail, transparency laid on white."""
     return thumbnail(picture_of(pixels, transparency=False))
+
+
+def _shown_size(width: int, height: int) -> tuple[int, int]:
+    """A picture's width and height in a sheet: as they are, or shrunk to at most 512 pixels."""
+    shrink = min(1.0, _LONGEST / max(width, height))
+    return max(1, round(width * shrink)), max(1, round(height * shrink))

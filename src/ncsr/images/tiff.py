@@ -46,9 +46,9 @@ def read_tiff(path: Path, check_size: Callable[[int, int], None]) -> Photo:
         if page.planarconfig == _SEPARATE:
             array = np.moveaxis(array.reshape(-1, page.imagelength, page.imagewidth), 0, -1)
         array = array.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
-        photo, icc = _photo(page, array)
+        photo = _photo(page, array)
         orientation = page.tags.valueof(_ORIENTATION, 1)
-    return with_metadata(photo, icc, exif.read_from_tiff(path), orientation if orientation in range(1, 9) else 1)
+    return with_metadata(photo, photo.icc, exif.read_from_tiff(path), orientation if orientation in range(1, 9) else 1)
 
 
 def tiff_source(path: Path) -> Source | None:
@@ -66,16 +66,15 @@ def tiff_source(path: Path) -> Source | None:
         in_parts = page.is_memmappable or height * width * page.samplesperpixel <= _LARGEST_SEGMENT
         if not in_parts or page.photometric == _PALETTE or page.tags.valueof(_ORIENTATION, 1) != 1:
             return None
-        corner, icc = _photo(page, _read_window(page, 0, 0, 1, 1))
+        corner = _photo(page, _read_window(page, 0, 0, 1, 1))
         size = page.imagelength, page.imagewidth
 
     def window(top: int, left: int, bottom: int, right: int) -> Photo:
         with _first_page(path) as page:
-            return _photo(page, _read_window(page, top, left, bottom, right))[0]
+            return _photo(page, _read_window(page, top, left, bottom, right))
 
     block = exif.with_size(exif.read_from_tiff(path) or b"", *size)
-    transparent = corner.alpha is not None
-    return Source(size, transparent, corner.gray, corner.bits, icc, block, window)
+    return Source(size, corner.alpha is not None, corner.gray, corner.bits, corner.icc, block, window)
 
 
 @contextmanager
@@ -97,24 +96,26 @@ def _first_page(path: Path) -> Iterator[tifffile.TiffPage]:
         yield page
 
 
-def _photo(page: tifffile.TiffPage, array: NDArray[Any]) -> tuple[Photo, bytes | None]:
-    """The photo of (h, w, samples) stored values, without its metadata, and its profile."""
-    palette, icc = page.colormap, page.iccprofile if isinstance(page.iccprofile, bytes) else None
-    colours = _COLOURS[page.photometric]
+def _photo(page: tifffile.TiffPage, array: NDArray[Any]) -> Photo:
+    """The photo of (h, w, samples) stored values, with its profile and no other metadata, as it lies in the file."""
+    icc = page.iccprofile if isinstance(page.iccprofile, bytes) else None
+    colours, bits = _COLOURS[page.photometric], page.bitspersample
+    palette = page.colormap if page.photometric == _PALETTE else None
+    if palette is None and bits not in (8, 16):  # stretched to the whole range
+        top, dtype = (255, np.uint8) if bits < 8 else (65535, np.uint16)
+        array = np.rint(array * (top / (2**bits - 1))).astype(dtype)
     array, alpha = array[..., :colours], array[..., colours:]
-    if palette is not None and page.photometric == _PALETTE:
+    if palette is not None:
         array = (palette.T[array[..., 0]] >> 8).astype(np.uint8)  # writers store a level times 256 or 257
         array = gray_if_equal(array) if icc is None else array
-    else:
-        array, alpha = _full_scale(array, page.bitspersample), _full_scale(alpha, page.bitspersample)
     if page.photometric == _WHITE_IS_ZERO:
         array = np.iinfo(array.dtype).max - array
     if page.photometric == _CMYK:
         array, icc = rgb_from_cmyk(array, icc), None
-    photo = photo_from_array(np.concatenate([array, alpha], axis=2))
+    photo = replace(photo_from_array(np.concatenate([array, alpha], axis=2)), icc=icc)
     if photo.alpha is not None and page.extrasamples == (_PREMULTIPLIED,):
         photo = replace(photo, rgb=straight(photo.rgb, photo.alpha))
-    return photo, icc
+    return photo
 
 
 def _read_window(page: tifffile.TiffPage, top: int, left: int, bottom: int, right: int) -> NDArray[Any]:
@@ -204,12 +205,3 @@ def _check_kind(page: tifffile.TiffPage) -> None:
             f"it has {page.samplesperpixel} channels, expected gray, RGB or CMYK with at most one more for "
             "transparency: take the others out"
         )
-
-
-def _full_scale(array: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Stretch values of `bits` bits to the whole range of uint8 or, from 9 on, uint16."""
-    if bits in (8, 16):
-        return array
-    dtype = np.dtype(np.uint8 if bits < 8 else np.uint16)
-    stretched: NDArray[Any] = np.rint(array * (np.iinfo(dtype).max / (2**bits - 1))).astype(dtype)
-    return stretched

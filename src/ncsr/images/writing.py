@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ncsr.errors import InputError
-from ncsr.images import exif, png
+from ncsr.images import exif
 from ncsr.images.convert import EXIF_MARK, picture_of, to_array
 from ncsr.images.photo import Photo
+from ncsr.images.png import encode_png
 from ncsr.images.reading import SUFFIXES
 from ncsr.images.tiff import write_tiff
 from ncsr.runtime.files import atomic_path
 
-_PIL_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
 _LONGEST_SIDE = {
     ".jpg": 65_500,  # libjpeg's own limit; the format's is 65535
     ".jpeg": 65_500,
@@ -60,7 +60,6 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
     Raises:
         InputError: if the format cannot hold the photo, its values are not finite, or the file cannot be written.
     """
-    _check(path, *photo.size, quality)
     pixels = to_array(photo, np.uint16 if photo.bits == 16 else np.uint8, flat_gray=False)
     write_pixels(path, pixels, photo.icc, photo.exif, quality=quality)
 
@@ -86,7 +85,11 @@ def write_pixels(
     """
     path = Path(path)
     height, width = pixels.shape[:2]
-    _check(path, height, width, quality)
+    check_writable_size(path, width, height)
+    if not 1 <= quality <= 100:
+        raise InputError(f"the quality of a JPEG file must be 1 to 100, got {quality}")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: {path.parent} is not a folder")
     block = exif.with_size(block or b"", height, width)
     try:
         with atomic_path(path) as temporary:
@@ -108,37 +111,21 @@ def check_writable_folder(path: str | os.PathLike[str]) -> None:
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another -o") from None
 
 
-def _check(path: str | os.PathLike[str], height: int, width: int, quality: int) -> None:
-    check_writable_size(path, width, height)
-    if not 1 <= quality <= 100:
-        raise InputError(f"the quality of a JPEG file must be 1 to 100, got {quality}")
-    if not Path(path).parent.is_dir():
-        raise InputError(f"cannot write {path}: {Path(path).parent} is not a folder")
-
-
 def _write(path: Path, pixels: NDArray[Any], icc: bytes | None, block: bytes | None, quality: int) -> None:
     suffix = _suffix(path)
-    if suffix in _PIL_FORMATS:
-        _write_by_pil(path, pixels, (icc, block), _PIL_FORMATS[suffix], quality)
-    elif suffix == ".png":
-        path.write_bytes(png.encode_png(pixels, icc, block))
+    marked = b"" if block is None else EXIF_MARK + block
+    if suffix == ".png":
+        path.write_bytes(encode_png(pixels, icc, block))
+    elif suffix == ".webp":
+        picture_of(pixels).save(path, "WEBP", lossless=True, exact=True, icc_profile=icc or b"", exif=marked)
+    elif suffix == ".bmp":
+        picture_of(pixels, transparency=False).save(path, "BMP")
+    elif suffix in (".jpg", ".jpeg"):
+        marked = marked if len(marked) <= _JPEG_EXIF_BYTES else b""
+        image = picture_of(pixels, transparency=False)
+        image.save(path, "JPEG", quality=quality, subsampling=0, icc_profile=icc, exif=marked)
     else:
         write_tiff(path, pixels, icc, block)
-
-
-def _write_by_pil(
-    path: Path, pixels: NDArray[Any], metadata: tuple[bytes | None, bytes | None], kind: str, quality: int
-) -> None:
-    icc, block = metadata
-    block = b"" if block is None else EXIF_MARK + block
-    image = picture_of(pixels, transparency=kind == "WEBP")
-    if kind == "JPEG":
-        block = block if len(block) <= _JPEG_EXIF_BYTES else b""
-        image.save(path, kind, quality=quality, subsampling=0, icc_profile=icc, exif=block)
-    elif kind == "WEBP":
-        image.save(path, kind, lossless=True, exact=True, icc_profile=icc or b"", exif=block)
-    else:
-        image.save(path, kind)
 
 
 def _suffix(path: str | os.PathLike[str]) -> str:
