@@ -37,12 +37,6 @@ def is_exhaustion(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
 
 
-def release(device: torch.device) -> None:
-    """Give the memory that PyTorch caches back to the device."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
 def _limits() -> Iterator[int]:
     """Free bytes as far as the system tells: Linux's estimate, the container's limit, the process's own limit.
 

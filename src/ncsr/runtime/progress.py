@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -34,16 +33,14 @@ class ProgressBar:
             disable=not self.shown,
             speed_estimate_period=36000,  # a photograph may take hours
         )
-        self._task, self._total, self._started = self._bar.add_task("", total=total), total, False
-        self._in_parts = False
+        self._task = self._bar.add_task("", total=total)
+        self._started = self._in_parts = False
 
     def __enter__(self) -> ProgressBar:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def update(self, text: str, done: float, restart: bool = False) -> None:
@@ -52,7 +49,7 @@ class ProgressBar:
         What was done before the first update, or before one with `restart`, is an earlier run's: it took no time.
         """
         if restart or not self._started:
-            self._bar.reset(self._task, total=self._total, completed=done)  # type: ignore[arg-type]
+            self._bar.reset(self._task, completed=done)  # type: ignore[arg-type]
             self._started = True
         self._bar.update(self._task, description=text, completed=done)
 

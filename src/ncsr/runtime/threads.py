@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from types import TracebackType
 from typing import Generic, TypeVar
 
 _WAITING = 4  # pieces of work that may wait for the thread
@@ -71,7 +70,5 @@ class BackgroundWriter(Generic[_Result]):
     def __enter__(self) -> BackgroundWriter[_Result]:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._thread.shutdown(cancel_futures=kind is not None)

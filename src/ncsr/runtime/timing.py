@@ -6,8 +6,10 @@ A job's floor is its arithmetic over the rate of one well-shaped convolution: no
 from __future__ import annotations
 
 import os
-import time
+import re
+import timeit
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,12 @@ def machine(device: torch.device | str = "cpu") -> str:
     if torch.device(device).type == "cuda":
         parts.append(torch.cuda.get_device_name(device))
     else:
-        parts += [f"{torch.get_num_threads()} threads of {os.cpu_count()} CPUs", _processor()]
+        information = Path("/proc/cpuinfo")
+        text = information.read_text(errors="replace") if information.is_file() else ""
+        name = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
+        units = torch.backends.cpu.get_cpu_capability()  # the vector units that torch uses
+        parts.append(f"{torch.get_num_threads()} threads of {os.cpu_count()} CPUs")
+        parts.append(f"{name[1]} ({units})" if name else units)
     if hasattr(os, "getloadavg"):
         parts.append(f"load {os.getloadavg()[0]:.1f}")
     return ", ".join(parts)
@@ -31,14 +38,12 @@ def machine(device: torch.device | str = "cpu") -> str:
 
 def seconds_of(job: Callable[[], object], device: torch.device | str = "cpu", repeats: int = 3) -> float:
     """The seconds that the fastest of some runs takes until the device is done; run the job once before, to warm up."""
-    taken = []
-    for _ in range(repeats):
-        _wait(device)
-        start = time.perf_counter()
+
+    def run() -> None:
         job()
         _wait(device)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+
+    return min(timeit.repeat(run, partial(_wait, device), number=1, repeat=repeats))
 
 
 def duration(seconds: float) -> str:
@@ -54,7 +59,9 @@ def gigaflops(job: Callable[[], object]) -> float:
     formulas: dict[Any, Any] = {torch.ops.aten.mkldnn_convolution: _convolution}
     if hasattr(torch.ops.mkldnn, "_convolution_pointwise"):  # the operators of `PrepackedConv`
         formulas[torch.ops.mkldnn._convolution_pointwise] = _convolution
-        formulas[torch.ops.mkldnn._convolution_pointwise_] = _convolution_onto
+        formulas[torch.ops.mkldnn._convolution_pointwise_] = lambda target, *inputs, out_shape: _convolution(
+            *inputs, out_shape=out_shape
+        )
     with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
         job()
     operations: int = counter.get_total_flops()
@@ -64,12 +71,6 @@ def gigaflops(job: Callable[[], object]) -> float:
 def _convolution(image: Sequence[int], weight: Sequence[int], *others: object, out_shape: Sequence[int]) -> int:
     """The operations of an operator that torch does not count, from shapes."""
     return 2 * prod(out_shape) * prod(weight[1:])
-
-
-def _convolution_onto(
-    target: Sequence[int], image: Sequence[int], weight: Sequence[int], *others: object, out_shape: Sequence[int]
-) -> int:
-    return _convolution(image, weight, out_shape=out_shape)
 
 
 def convolution_rate(
@@ -85,17 +86,6 @@ def convolution_rate(
     with torch.inference_mode():
         seconds = seconds_of(lambda: F.conv2d(images, weight, padding=1), device, repeats=20)
     return 2 * 9 * in_channels * out_channels * side**2 / seconds / 1e9
-
-
-def _processor() -> str:
-    """The processor's name and the vector units that torch uses."""
-    capability = torch.backends.cpu.get_cpu_capability()
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return f"{line.partition(':')[2].strip()} ({capability})"
-    return capability
 
 
 def _wait(device: torch.device | str) -> None:

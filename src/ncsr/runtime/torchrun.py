@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -29,9 +28,7 @@ class Processes:
             dist.init_process_group("gloo", timeout=_TIMEOUT)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.world > 1:
             dist.destroy_process_group()
 

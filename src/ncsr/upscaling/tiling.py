@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.model import NCSR
-from ncsr.runtime.memory import is_exhaustion, release
+from ncsr.runtime.memory import is_exhaustion
 from ncsr.space import ATTEMPTS, never_finite
 from ncsr.upscaling.resume_log import ResumeLog
 from ncsr.upscaling.tile_size import AT_A_TIME, OVERLAP, SMALLEST, out_of_memory
@@ -120,7 +120,7 @@ def draw_tiles(
                     raise
                 if batch > 1 or request.tile is not None or side <= SMALLEST:
                     raise out_of_memory(model, side) from None
-            release(model.device)
+            torch.cuda.empty_cache()  # does nothing where the model is on a CPU
             side = max(SMALLEST, side // 4 * 2)
             warn(f"memory ran out: going on with tiles of {side} LR pixels")
         pending = log.bad(attempt)
