@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from dataclasses import dataclass
 from typing import Any
 
 from ncsr.evaluation.protocol import Settings
-from ncsr.evaluation.tables import MEASURES, Interval, csv_text, measures_of, plain, table_of
+from ncsr.evaluation.tables import MEASURES, Interval, csv_text, json_of, measures_of, plain, table_of
 
 OF_SETS = ("texture_distance", "grain")
 
@@ -109,7 +108,7 @@ def json_text(results: Results) -> str:
         ],
         "images": images,
     }
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_of(content)
 
 
 def markdown_text(results: Results) -> str:

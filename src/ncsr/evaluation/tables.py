@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -141,3 +142,8 @@ def csv_text(columns: list[str], lines: Iterable[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(lines)
     return buffer.getvalue()
+
+
+def json_of(content: dict[str, Any]) -> str:
+    """A report's content as the text of a JSON file."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
