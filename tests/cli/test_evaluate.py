@@ -287,7 +287,7 @@ def test_full_disk(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("ncsr.evaluation.records.Records._write", full)
+    monkeypatch.setattr("ncsr.evaluation.records.atomic_path", full)
     result = ncsr_("evaluate", tiny_model_folder, "--hr", hr, "-o", tmp_path / "out", "-n", 1)
     assert result.code == 2
     assert "No space left on device; make room there, then start again: it goes on" in result.err

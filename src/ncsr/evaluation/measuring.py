@@ -59,21 +59,16 @@ class SetMeasures:
     """Texture distance and grain, gathered image by image; the state has the same size for any number of images."""
 
     def __init__(self) -> None:
-        measures = set_measures(sync_on_compute=False)  # processes share them by files: `ncsr.evaluation.records`
-        self._measures = dict(zip(("texture", "grain"), measures, strict=True))
+        self._measures = set_measures(sync_on_compute=False)  # shared by files instead: `ncsr.evaluation.records`
 
     def add(self, samples: Tensor, hr: Tensor) -> None:
         """Take in the samples (n, 3, H, W) of a photograph (3, H, W)."""
-        for measure in self._measures.values():
-            measure.update(samples, hr)
+        self._measures.update(samples, hr)
 
     def state(self) -> State:
         """The tables and histograms that have been gathered."""
-        return {
-            f"{kind}_{name}": getattr(measure, name)
-            for kind, measure in self._measures.items()
-            for name in measure.metric_state
-        }
+        measures = self._measures.items()
+        return {f"{kind}_{name}": getattr(measure, name) for kind, measure in measures for name in measure.metric_state}
 
     def merge(self, state: State) -> None:
         """Take in what another has gathered of other images."""
@@ -84,5 +79,4 @@ class SetMeasures:
         """Both figures of all that came; at least one image."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that nothing came but by `merge`
-            found = [measure.compute() for measure in self._measures.values()]
-        return {name: float(value) for figures in found for name, value in figures.items()}
+            return {name: float(value) for name, value in self._measures.compute().items()}

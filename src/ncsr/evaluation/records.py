@@ -19,6 +19,7 @@ from ncsr.evaluation.measuring import SetMeasures, State
 from ncsr.evaluation.protocol import Settings
 from ncsr.evaluation.results import Record
 from ncsr.runtime.files import atomic_path, make_folder
+from ncsr.runtime.torchrun import Processes
 
 _SHARED = "_photographed"  # what the photographs are: the same in all rows, stored with the first
 
@@ -30,20 +31,17 @@ class Records:
         output: the folder of results.
         settings: only records of the same settings count.
         files: fingerprints of all photographs' files, by name; where a record knows others, all begins anew.
-        rank: the rank of this process.
-        world: number of processes.
+        processes: the processes that share the photographs.
 
     Attributes:
-        rank: the rank of this process.
-        world: number of processes.
+        measures: what this process has gathered for the figures of the set, by row.
         done: names of the photographs that need no more work.
     """
 
-    def __init__(self, output: Path, settings: Settings, files: dict[str, str], rank: int, world: int) -> None:
-        self.rank, self.world = rank, world
+    def __init__(self, output: Path, settings: Settings, files: dict[str, str], processes: Processes) -> None:
         self.folder = make_folder(output / f".ncsr-{settings.key}")
         self._rows = [row.name for row in settings.rows]
-        self._own = self.folder / f"set-{rank}-of-{world}.safetensors"
+        self._own = self.folder / f"set-{processes.rank}-of-{processes.world}.safetensors"
         self._seen: dict[str, str] = {}
         self.measures = {row: SetMeasures() for row in self._rows}
         self.done: set[str] = set()
@@ -63,21 +61,9 @@ class Records:
         Raises:
             InputError: it cannot be written, as on a full disk; what was measured before stays.
         """
-        try:
-            self._write(name, fingerprint, record, section, panels)
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {self.folder}: {error.strerror}; make room there, then start again: it goes on"
-            ) from None
-
-    def _write(self, name: str, fingerprint: str, record: Record, section: str, panels: dict[str, Tensor]) -> None:
-        with atomic_path(self.folder / f"{name}.json") as path:
-            path.write_text(json.dumps(record) + "\n", encoding="utf-8")
-        with atomic_path(self.folder / f"{name}.html") as path:
-            path.write_text(section, encoding="utf-8")
+        contents = {f"{name}.json": (json.dumps(record) + "\n").encode(), f"{name}.html": section.encode()}
         if panels:
-            with atomic_path(self.folder / f"{name}.panels") as path:
-                path.write_bytes(save(panels))
+            contents[f"{name}.panels"] = save(panels)
         self._seen[name] = fingerprint
         tensors = {
             f"{i} {key}": value
@@ -85,8 +71,15 @@ class Records:
             for key, value in self.measures[row].state().items()
             if i == 0 or not key.endswith(_SHARED)
         }
-        with atomic_path(self._own) as path:
-            path.write_bytes(save(tensors, metadata={"seen": json.dumps(self._seen)}))
+        contents[self._own.name] = save(tensors, metadata={"seen": json.dumps(self._seen)})
+        try:
+            for file, content in contents.items():  # that of the process last
+                with atomic_path(self.folder / file) as path:
+                    path.write_bytes(content)
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {self.folder}: {error.strerror}; make room there, then start again: it goes on"
+            ) from None
 
     def merged(self) -> dict[str, SetMeasures]:
         """The measures of the set that all processes have gathered, by row; to be asked when they are done."""

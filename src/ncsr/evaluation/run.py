@@ -115,13 +115,7 @@ class Evaluation:
 
 
 class Report(NamedTuple):
-    """The result of an evaluation, in rank 0.
-
-    Attributes:
-        paths: the report's files; none if nothing was measured.
-        failures: a sentence per photograph that failed.
-        warnings: sentences about the images.
-    """
+    """An evaluation's files (none if nothing was measured), a sentence per photograph that failed, and warnings."""
 
     paths: list[Path]
     failures: list[str]
@@ -133,9 +127,9 @@ def evaluate(work: Evaluation, processes: Processes, progress: Progress) -> Repo
     prints, unread = _fingerprints(work)
     for rank in range(processes.world):  # one after the other: records of other photographs are removed
         if rank == processes.rank:
-            records = Records(work.output, work.settings, prints, rank, processes.world)
+            records = Records(work.output, work.settings, prints, processes)
         processes.gather(None)
-    failures = _measure_share(work, prints, records, progress)
+    failures = _measure_share(work, work.pairs[processes.rank :: processes.world], prints, records, progress)
     gathered = processes.gather((failures, records.done))
     if processes.rank:
         return Report([], failures, [])
@@ -154,15 +148,15 @@ def _fingerprints(work: Evaluation) -> tuple[dict[str, str], list[str]]:
     return prints, failures
 
 
-def _measure_share(work: Evaluation, prints: dict[str, str], records: Records, progress: Progress) -> list[str]:
+def _measure_share(
+    work: Evaluation, share: list[PhotographFiles], prints: dict[str, str], records: Records, progress: Progress
+) -> list[str]:
     """Measure a process' share of the photographs, as far as they have no record; returns a sentence per failure."""
     failures = []
-    mine = [files for files in work.pairs[records.rank :: records.world] if files.name in prints]
-    done = sum(files.name in records.done for files in mine)
-    progress("", done)
-    for files in mine:
-        if files.name in records.done:
-            continue
+    readable = [files for files in share if files.name in prints]
+    left = [files for files in readable if files.name not in records.done]
+    progress("", len(readable) - len(left))
+    for done, files in enumerate(left, len(readable) - len(left)):
         try:
             _measure(work, files, prints[files.name], records, lambda part, f=files, d=done: progress(f.name, d + part))  # type: ignore[misc]
         except InputError as error:
@@ -173,23 +167,14 @@ def _measure_share(work: Evaluation, prints: dict[str, str], records: Records, p
             failures.append(f"{files.name}: not enough memory: ask for fewer samples (-n) or a smaller --tile")
         else:
             records.done.add(files.name)
-        done += 1
-        progress(files.name, done)
+        progress(files.name, done + 1)
     return failures
 
 
 def _report(
     work: Evaluation, prints: dict[str, str], records: Records, measured: set[str], failures: list[str]
 ) -> Report:
-    """Write the report on what all processes have measured.
-
-    Args:
-        work: the evaluation.
-        prints: fingerprints of the photographs' files, by name.
-        records: the records of any process.
-        measured: names of the photographs that have a record.
-        failures: a sentence for each of the others.
-    """
+    """Write the report on the photographs that were measured by any process; `failures` tell of the others."""
     if not measured:
         return Report([], failures, [])
     order = [files.name for files in work.pairs if files.name in measured]
@@ -236,18 +221,17 @@ def _measure_methods(
     """The figures of every row by its name, and every row's images."""
     measures = ImageMeasures(pair, work.lpips, work.truncate)
     figures: dict[str, dict[str, float]] = {}
-    likelihoods: dict[str, float | None] = {}
+    likelihoods: dict[str, dict[str, float]] = {}
     shown = []
     for i, method in enumerate(work.methods):
         progress(i / len(work.methods))
         row = method.row
         samples = method.samples(pair)
         figures[row.name], error = measures.measure(samples, row.deterministic)
-        if row.model not in likelihoods:
-            likelihoods[row.model] = method.bits_per_dim(pair)
-        bits = likelihoods[row.model]
-        if bits is not None:
-            figures[row.name]["bits_per_dim"] = bits
+        if row.model not in likelihoods:  # it is the same at every temperature
+            bits = method.bits_per_dim(pair)
+            likelihoods[row.model] = {} if bits is None else {"bits_per_dim": bits}
+        figures[row.name] |= likelihoods[row.model]
         shown.append(RowImages(row, eight_bit(samples), error))
     return figures, shown
 
@@ -260,11 +244,10 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
         contents["sweep.png"] = sweep_png(results)
     names = [record["name"] for record in results.records]
     added, chapter = work.addition.write(results, {name: records.panels(name) for name in names})
-    paths = []
-    for name, content in (added | contents).items():
+    written = added | contents
+    for name, content in written.items():
         with atomic_path(work.output / name) as path:
             path.write_bytes(content)
-        paths.append(work.output / name)
     with atomic_path(work.output / "index.html") as path, path.open("w", encoding="utf-8") as file:
         page = render_in_pieces(
             "page.html",
@@ -279,14 +262,13 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
             json=texts["results.json"],
         )
         file.writelines(page)
-    return [work.output / "index.html", *paths]
+    return [work.output / name for name in ("index.html", *written)]
 
 
 def _kernel_warnings(records: list[Record]) -> list[str]:
     """A warning if given LR images are not what the protocol would make."""
-    other = [
-        (r["agreement"], r["name"]) for r in records if r["agreement"] is not None and r["agreement"] < SAME_KERNEL
-    ]
+    known = [(r["agreement"], r["name"]) for r in records if r["agreement"] is not None]
+    other = [(agreement, name) for agreement, name in known if agreement < SAME_KERNEL]
     if not other:
         return []
     worst, name = min(other)

@@ -10,8 +10,7 @@ Every class but `BitsPerDim` is updated with the samples of one or more photogra
 No state grows with the number of images. Sums, counts and tables of patches are merged over processes by torchmetrics.
 Whatever the number of images in an update, the figures are those of the images one by one.
 
-`image_measures`, `set_measures` and `NtireLPIPS` are all the measures there are of samples; `ncsr evaluate` goes by the
-same list.
+`image_measures`, `set_measures` and `NtireLPIPS` are all the measures there are of samples, also to `ncsr evaluate`.
 """
 
 from __future__ import annotations
@@ -65,7 +64,8 @@ def all_measures(scale: int, lpips: LPIPS | None = None, truncate: bool = False)
         lpips: None leaves out what needs its weights.
         truncate: save samples by truncation for LR-PSNR, as the published references do.
     """
-    metrics = [*image_measures(scale, truncate), *set_measures(), *([NtireLPIPS(lpips)] if lpips else [])]
+    of_set = set_measures().values()
+    metrics = [*image_measures(scale, truncate), *of_set, *([NtireLPIPS(lpips)] if lpips else [])]
     return MetricCollection(metrics, compute_groups=False)
 
 
@@ -83,9 +83,10 @@ def image_measures(scale: int, truncate: bool = False) -> list[ImageMeans]:
     ]
 
 
-def set_measures(**kwargs: Any) -> list[TextureDistance | SmoothBlockGrain]:
+def set_measures(**kwargs: Any) -> MetricCollection:
     """The measures of a set of photographs as a whole; the arguments are those of every `torchmetrics.Metric`."""
-    return [TextureDistance(**kwargs), SmoothBlockGrain(**kwargs)]
+    texture, grain = TextureDistance(**kwargs), SmoothBlockGrain(**kwargs)
+    return MetricCollection({"texture": texture, "grain": grain}, compute_groups=False)
 
 
 class _Measure(Metric):
