@@ -89,18 +89,11 @@ def evaluate(
         work = Evaluation(
             hr, lr, output, scale, methods, photographs, notes, pictures, truncate, device, seed, tile, precision
         )
-        code = write_report(work, lpips_weights, processes, problems)
-    if code:
-        raise typer.Exit(code)
+        raise typer.Exit(write_report(work, lpips_weights, processes, problems))
 
 
 def _methods(
-    models: list[str],
-    scale: int | None,
-    request: SampleRequest,
-    temperatures: list[float],
-    device: str,
-    precision: str,
+    models: list[str], scale: int | None, request: SampleRequest, temperatures: list[float], device: str, precision: str
 ) -> tuple[list[Method], int, list[str]]:
     """Bicubic and all models, the scale that they share, and what a reader must know of them."""
     from ncsr.cli.reporting import load_model_or_encoder

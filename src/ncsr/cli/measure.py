@@ -39,6 +39,4 @@ def measure(
         photographs, problems = match_samples(photographs, sr, scale)
         methods = [Bicubic(), *(ImageFolder(folder, i) for i, folder in enumerate(sr))]
         work = Evaluation(hr, lr, output, scale, methods, photographs, [], pictures)
-        code = write_report(work, lpips_weights, processes, [*without_lr, *problems])
-    if code:
-        raise typer.Exit(code)
+        raise typer.Exit(write_report(work, lpips_weights, processes, [*without_lr, *problems]))

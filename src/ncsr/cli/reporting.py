@@ -11,7 +11,7 @@ from rich.progress import MofNCompleteColumn
 
 from ncsr.cli.options import load_model
 from ncsr.errors import InputError
-from ncsr.evaluation.methods import ENCODER, check_unique_names, encoder_alone, encoder_note
+from ncsr.evaluation.methods import ENCODER, check_unique_names, encoder_alone
 from ncsr.evaluation.plots import check_matplotlib, is_sweep
 from ncsr.evaluation.run import Evaluation, Report, evaluate
 from ncsr.metrics import LPIPS, load_lpips
@@ -81,4 +81,8 @@ def load_model_or_encoder(argument: str, scale: int | None, device: str, precisi
     model = load_model(argument.removesuffix(ENCODER), scale, device, precision)
     if not argument.endswith(ENCODER):
         return model, []
-    return encoder_alone(model), [] if model.flow is None else [encoder_note(argument)]
+    note = (
+        f"{argument} is the encoder as the flow's training left it. A flow that trains its encoder along keeps its "
+        "features, not its image: the baseline RRDB is the model that the flow started from."
+    )
+    return encoder_alone(model), [] if model.flow is None else [note]

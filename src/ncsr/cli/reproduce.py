@@ -15,7 +15,7 @@ from ncsr.errors import InputError
 if TYPE_CHECKING:
     from ncsr.evaluation.pairs import PhotographFiles
     from ncsr.evaluation.paper.differences import MethodForRow
-    from ncsr.evaluation.paper.items import Item, PaperRow
+    from ncsr.evaluation.paper.items import Item
     from ncsr.upscaling.tiling import SampleRequest
 
 
@@ -90,7 +90,7 @@ def reproduce(
             if not here:
                 continue
             part = output / f"x{scale}" if len(item.scales) > 1 else output
-            methods, notes, folders = _methods_for_rows(item, here, scale, request, temperature, device, precision)
+            methods, notes, folders = _methods_for_rows(item, here, request, temperature, device, precision)
             photographs, problems = _photographs(item, data, lr, scale, limit, folders)
             compared = [Bicubic(), *(entry.method for entry in methods)]
             work = Evaluation(
@@ -101,8 +101,7 @@ def reproduce(
             parts.append(part / f"{item.name}.png")
         if len(item.scales) > 1 and processes.rank == 0 and all(code < 2 for code in codes):
             print(stack(parts, output / f"{item.name}.png"))
-    if max(codes):
-        raise typer.Exit(max(codes))
+    raise typer.Exit(max(codes))
 
 
 def _roles(item: Item, words: list[str]) -> dict[str, str]:
@@ -123,21 +122,16 @@ def _roles(item: Item, words: list[str]) -> dict[str, str]:
 
 
 def _methods_for_rows(
-    item: Item,
-    given: dict[str, str],
-    scale: int,
-    request: SampleRequest,
-    temperature: float | None,
-    device: str,
-    precision: str,
+    item: Item, given: dict[str, str], request: SampleRequest, temperature: float | None, device: str, precision: str
 ) -> tuple[list[MethodForRow], list[str], list[Path]]:
     """Which method stands for which row of the paper, notes, and the folders of images among them.
 
     `given` has a model or folder by role; without a temperature flows are sampled at the paper's, else at their own.
     """
     from ncsr.cli.reporting import load_model_or_encoder
-    from ncsr.evaluation.methods import ImageFolder, ModelMethod, short_name
+    from ncsr.evaluation.methods import ENCODER, ImageFolder, ModelMethod, short_name
     from ncsr.evaluation.paper.differences import MethodForRow
+    from ncsr.images.reading import is_photo_path
     from ncsr.serialization import WEIGHTS
 
     methods: list[MethodForRow] = []
@@ -146,41 +140,25 @@ def _methods_for_rows(
     for role, argument in given.items():
         row, label, path = item.row(role), f"{role}: {short_name(argument)}", Path(argument)
         if path.is_dir() and not (path / WEIGHTS).is_file():
-            _check_holds_images(path)
+            if not any(is_photo_path(found.relative_to(path)) for found in path.iterdir()):
+                raise InputError(f"{path} holds neither a model nor images")
             methods.append(MethodForRow(row, ImageFolder(path, len(folders), label), None))
             folders.append(path)
             continue
         model, note = load_model_or_encoder(argument, None, device, precision)
         notes += note
-        _check_fits(item, row, argument, scale, model.config.scale, model.flow is not None)
+        asked, scale = item.scale_of(row), model.config.scale
+        if scale != asked:
+            raise InputError(f"{role} of {item.name} enlarges by {asked}, the model {argument} by {scale}")
+        if row.flow not in (None, model.flow is not None):
+            kinds = ("a flow", "an encoder alone") if row.flow else ("an encoder alone", "a flow")
+            hint = "" if row.flow else f": {argument}{ENCODER} is its encoder"
+            raise InputError(f"{role} of {item.name} is {kinds[0]}, the model {argument} {kinds[1]}{hint}")
         if model.flow is not None:
             drawn = next(t for t in (temperature, row.temperature, model.config.temperature) if t is not None)
             label, request = f"{label}, t = {drawn:g}", request._replace(temperature=drawn)
         methods.append(MethodForRow(row, ModelMethod(label, argument, model, request), model.config))
     return methods, notes, folders
-
-
-def _check_holds_images(folder: Path) -> None:
-    from ncsr.images import find_photos
-
-    try:
-        find_photos(folder)
-    except InputError:
-        raise InputError(f"{folder} holds neither a model nor images") from None
-
-
-def _check_fits(item: Item, row: PaperRow, argument: str, scale: int, model_scale: int, has_flow: bool) -> None:
-    """Raise InputError if a model cannot stand for a row of the paper."""
-    from ncsr.evaluation.methods import ENCODER
-
-    if model_scale != scale:
-        raise InputError(f"{row.role} of {item.name} enlarges by {scale}, the model {argument} by {model_scale}")
-    if row.flow is not None and row.flow != has_flow:
-        kinds = ("an encoder alone", "a flow")
-        hint = "" if row.flow else f": {argument}{ENCODER} is its encoder"
-        raise InputError(
-            f"{row.role} of {item.name} is {kinds[row.flow]}, the model {argument} {kinds[has_flow]}{hint}"
-        )
 
 
 def _photographs(

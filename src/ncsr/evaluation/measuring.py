@@ -15,17 +15,14 @@ State = dict[str, Tensor]
 
 
 class ImageMeasures:
-    """All measures of one photograph: its LPIPS features are computed once for all models and samples.
+    """All measures of one photograph, whose LPIPS features are computed once for all models and samples.
 
-    Args:
-        pair: the photograph and its LR image.
-        lpips: None leaves out what needs it.
-        truncate: save samples by truncation for LR-PSNR.
+    Without `lpips`, what needs it is left out. With `truncate`, samples are truncated to 8 bits for LR-PSNR.
     """
 
     def __init__(self, pair: Pair, lpips: LPIPS | None, truncate: bool) -> None:
         self._pair, self._truncate = pair, truncate
-        self._measures = image_measures(pair.hr.shape[-1] // pair.lr.shape[-1], truncate)
+        self._measures = image_measures(pair.scale, truncate)
         self._device = torch.device("cpu") if lpips is None else lpips.get_buffer("shift").device
         self._reference = lpips.reference(crop_to_multiple(pair.hr, 8).to(self._device)) if lpips else None
 

@@ -24,11 +24,7 @@ BICUBIC = "bicubic"
 
 
 class Method:
-    """The base of all methods: each makes the images of one row of the table.
-
-    Attributes:
-        row: the row of the table.
-    """
+    """The base of all methods: each makes the images of one row of the table, `row`."""
 
     def __init__(self, row: Row) -> None:
         self.row = row
@@ -50,17 +46,11 @@ class Bicubic(Method):
 
     def samples(self, pair: Pair) -> Tensor:
         """One 8-bit image."""
-        return imresize(pair.lr, pair.hr.shape[-1] // pair.lr.shape[-1])[None]
+        return imresize(pair.lr, pair.scale)[None]
 
 
 class ImageFolder(Method):
-    """Images that somebody made.
-
-    Args:
-        folder: the folder that they lie in.
-        index: the folder's index among those in `PhotographFiles.samples`.
-        name: the row's name; None takes the folder's.
-    """
+    """Images that somebody made, in one of the folders that `PhotographFiles.samples` lists, which `index` tells."""
 
     def __init__(self, folder: Path, index: int, name: str | None = None) -> None:
         super().__init__(Row(name=name or str(folder), model=str(folder), samples=None))
@@ -72,23 +62,17 @@ class ImageFolder(Method):
 
 
 class ModelMethod(Method):
-    """A model at one temperature.
+    """A model, in eval mode, at one temperature; `argument` is its name in the command.
 
-    Args:
-        name: the row's name.
-        argument: the model as the command names it.
-        model: the model, in eval mode.
-        request: what is drawn of each photograph. The temperature is a flow's; where a model has no noise to draw, one
-            image is made.
+    The temperature of the request is a flow's. Where a model has no noise to draw, one image is made.
     """
 
     def __init__(self, name: str, argument: str, model: NCSR, request: SampleRequest) -> None:
+        temperature: float | None = request.temperature
+        noisy = request.temperature > 0
         if model.flow is None:  # its noise, if it has any, is on or off
             temperature, noisy = None, model.config.encoder.dense_block == "esrgan+"
-            self._request = request._replace(temperature=1.0)
-        else:
-            temperature, noisy = request.temperature, request.temperature > 0
-            self._request = request
+            request = request._replace(temperature=1.0)
         row = Row(
             name=name,
             model=argument,
@@ -98,7 +82,7 @@ class ModelMethod(Method):
             deterministic=not noisy,
         )
         super().__init__(row)
-        self._model = model
+        self._model, self._request = model, request
 
     def samples(self, pair: Pair) -> Tensor:
         """Its images, clamped to [0, 1], float32."""
@@ -125,23 +109,8 @@ def encoder_alone(model: NCSR) -> NCSR:
     return alone.requires_grad_(False).eval()
 
 
-def encoder_note(argument: str) -> str:
-    """The note that a reader of a report on a flow's encoder needs."""
-    return (
-        f"{argument} is the encoder as the flow's training left it. A flow that trains its encoder along keeps its "
-        "features, not its image: the baseline RRDB is the model that the flow started from."
-    )
-
-
 def methods_of(argument: str, model: NCSR, request: SampleRequest, temperatures: list[float]) -> list[ModelMethod]:
-    """The rows of one model: a flow at temperature 0 and at every other, an encoder once.
-
-    Args:
-        argument: the model as the command names it.
-        model: the model, in eval mode.
-        request: what is drawn of each photograph, but for the temperature.
-        temperatures: the temperatures of a flow; an empty list takes the model's own.
-    """
+    """The rows of one model: an encoder once, a flow at 0 and at every other temperature, or, without any, its own."""
     name = short_name(argument)
     if model.flow is None:
         return [ModelMethod(name, argument, model, request)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -69,6 +69,16 @@ class Pair:
     lr: Tensor
     agreement: float | None
 
+    @property
+    def scale(self) -> int:
+        """The factor between the LR image and the photograph."""
+        return self.hr.shape[-1] // self.lr.shape[-1]
+
+    @property
+    def lr_pixels(self) -> Tensor:
+        """The LR image at the photograph's size, every pixel a square."""
+        return self.lr.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2)
+
 
 def find_pairs(
     hr: Path, lr: Path | None, scale: int, limit: int | None = None
@@ -109,7 +119,7 @@ def match_samples(
     tables = [_by_photograph(pairs, folder, scale, problems) for folder in folders]
     complete = []
     for files in pairs:
-        groups, whole = [], True
+        groups = []
         for folder, table in zip(folders, tables, strict=True):
             expected = max((len(numbers) for numbers in table.values()), default=0)
             numbers = table.get(files.index, {})
@@ -121,10 +131,10 @@ def match_samples(
                 problems.append(
                     f"{folder} lacks sample {', '.join(map(str, missing))} of {files.name}: others have {expected}"
                 )
-            whole &= bool(numbers) and not missing
-            groups.append(tuple(numbers[k] for k in sorted(numbers)))
-        if whole:
-            complete.append(PhotographFiles(files.index, files.hr, files.lr, tuple(groups)))
+            else:
+                groups.append(tuple(numbers[k] for k in sorted(numbers)))
+        if len(groups) == len(folders):
+            complete.append(replace(files, samples=tuple(groups)))
     return complete, problems
 
 

@@ -38,14 +38,7 @@ class _Picture(NamedTuple):
 
 
 def photograph_section(pair: Pair, shown: list[RowImages], figures: dict[str, dict[str, float]], lpips: bool) -> str:
-    """HTML of one photograph.
-
-    Args:
-        pair: the photograph and its LR image.
-        shown: all rows, in the order of the table.
-        figures: every row's figures, by its name.
-        lpips: whether errors are LPIPS; else squared grey levels.
-    """
+    """HTML of one photograph: all rows and, by name, their figures; errors are LPIPS, or else squared grey levels."""
     height, width = pair.hr.shape[-2:]
     chosen = ([s for s in shown if len(s.samples) > 1] or shown)[-1]  # its errors decide what is looked at
     crops = find_crops(chosen.error, pair.hr)
@@ -64,15 +57,14 @@ def photograph_section(pair: Pair, shown: list[RowImages], figures: dict[str, di
 
 
 def _whole(pair: Pair, shown: list[RowImages], crops: dict[str, Crop]) -> list[_Picture]:
-    scale = pair.hr.shape[-1] // pair.lr.shape[-1]
     framed = picture(pair.hr)
     draw = ImageDraw.Draw(framed)
     for kind, crop in crops.items():
         draw.rectangle(crop.box, outline=_COLOURS[kind], width=3)
     panels = [
         (framed, "photograph"),
-        (picture(pair.lr.repeat_interleave(scale, 1).repeat_interleave(scale, 2)), "LR"),
-        (picture(imresize(pair.lr, scale)), BICUBIC),
+        (picture(pair.lr_pixels), "LR"),
+        (picture(imresize(pair.lr, pair.scale)), BICUBIC),
     ]
     for row, samples, _ in shown:
         if row.model == BICUBIC:
@@ -86,9 +78,8 @@ def _whole(pair: Pair, shown: list[RowImages], crops: dict[str, Crop]) -> list[_
 
 def _closeup(pair: Pair, shown: list[RowImages], crop: Crop) -> list[tuple[str, list[_Picture]]]:
     """A line of what is one image each, then a line of samples, with a heading, for each row that has several."""
-    scale = pair.hr.shape[-1] // pair.lr.shape[-1]
-    lr = Crop(*(value // scale for value in crop)).of(pair.lr)
-    singles = [(crop.of(pair.hr), "photograph"), (lr, "LR"), (crop.of(imresize(pair.lr, scale)), BICUBIC)]
+    lr = Crop(*(value // pair.scale for value in crop)).of(pair.lr)
+    singles = [(crop.of(pair.hr), "photograph"), (lr, "LR"), (crop.of(imresize(pair.lr, pair.scale)), BICUBIC)]
     singles += [(crop.of(s.samples[0]), s.row.name) for s in shown if len(s.samples) == 1 and s.row.model != BICUBIC]
     lines = [("", [_exact(picture(image), label) for image, label in singles])]
     for row, samples, _ in shown:

@@ -40,13 +40,7 @@ class Results:
 
 
 def summarise(records: list[Record], row: str, of_set: dict[str, float]) -> dict[str, Interval]:
-    """The figures of one row over all images, in the order of `MEASURES`.
-
-    Args:
-        records: the images' records.
-        row: the row's name.
-        of_set: the figures of the set as a whole.
-    """
+    """The figures of the row of that name over all images and those of the set, in the order of `MEASURES`."""
     found = {}
     for measure in MEASURES:
         if measure.name in of_set:

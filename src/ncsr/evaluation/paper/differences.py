@@ -20,17 +20,12 @@ _COMPARED = ("steps", "batch", "crop", "noise", "learning_rate", "rotations", "d
 
 
 class MethodForRow(NamedTuple):
-    """A row of the paper's table, or of its figure, and the method that stands for it.
-
-    Attributes:
-        paper: the paper's row.
-        method: the method that stands for it.
-        config: the configuration of the method's model; None if it is a folder of images.
-    """
+    """A row of the paper's table, or of its figure, and the method that stands for it."""
 
     paper: PaperRow
     method: Method
     config: ModelConfig | None
+    """The configuration of the method's model; None if it is a folder of images."""
 
 
 def differences(item: Item, methods: list[MethodForRow], results: Results) -> list[str]:
@@ -84,43 +79,35 @@ def _method_differences(entry: MethodForRow) -> list[str]:
         like = paper.temperature
         in_paper = "" if like is None else f"; the paper: {like:g}" if like != row.temperature else ", as in the paper"
         own = entry.config.temperature
-        sentences.append(
-            f"{name}: temperature {row.temperature:g}{in_paper}"
-            + (f"; the model's own is {own:g}." if own != row.temperature else ".")
-        )
+        also = f"; the model's own is {own:g}" if own != row.temperature else ""
+        sentences.append(f"{name}: temperature {row.temperature:g}{in_paper}{also}.")
     recipe = load_recipe(paper.recipe).model_dump(mode="json") if paper.recipe else None
     if recipe is not None:
-        ours, theirs = entry.config.model_dump(mode="json"), dict(recipe["model"])
-        found = [
-            f"{key} {_value(a)} (paper {_value(b)})"
-            for key, a, b in changed_values(ours, theirs)
-            if key != "temperature"
-        ]
+        changed = changed_values(entry.config.model_dump(mode="json"), recipe["model"])
+        found = [f"{key} {_value(a)} (paper {_value(b)})" for key, a, b in changed if key != "temperature"]
         if found:
             sentences.append(f"{name}: another architecture: {'; '.join(found)}.")
-    elif paper.recipe is None:
+    else:
         sentences.append(f"{name}: the paper describes neither its architecture nor its training; not compared.")
     return [*sentences, _training(name, entry, recipe)]
 
 
 def _training(name: str, entry: MethodForRow, paper: dict[str, Any] | None) -> str:
     """How the model was trained, as far as a recipe or a card beside it tells."""
-    theirs = ""
-    if paper is not None:
-        data = f" on {entry.paper.trained_on}" if entry.paper.trained_on else ""
-        theirs = (
-            f" The paper ({entry.paper.recipe}): {paper['steps']} steps of {paper['batch']} crops of "
-            f"{paper['crop']} pixels{data}."
-        )
     path = _model_folder(entry).parent / _RECIPE
     if path.is_file():
         ours = with_current_keys(yaml.safe_load(path.read_text(encoding="utf-8")))
-        kept = {key: ours.get(key) for key in _COMPARED}
-        text = ", ".join(f"{key} {value}" for key, value in kept.items())
-        return f"{name}: trained by the recipe beside it ({text}), which does not name the photographs.{theirs}"
-    if card(entry):
-        return f"{name}: its data and training stand in its card, quoted here.{theirs}"
-    return f"{name}: how it was trained is not recorded beside it.{theirs}"
+        text = ", ".join(f"{key} {ours.get(key)}" for key in _COMPARED)
+        known = f"{name}: trained by the recipe beside it ({text}), which does not name the photographs."
+    elif card(entry):
+        known = f"{name}: its data and training stand in its card, quoted here."
+    else:
+        known = f"{name}: how it was trained is not recorded beside it."
+    if paper is None:
+        return known
+    data = f" on {entry.paper.trained_on}" if entry.paper.trained_on else ""
+    crops = f"{paper['steps']} steps of {paper['batch']} crops of {paper['crop']} pixels"
+    return f"{known} The paper ({entry.paper.recipe}): {crops}{data}."
 
 
 def _value(value: Any) -> str:

@@ -40,28 +40,19 @@ class _Cell(NamedTuple):
 
 
 def panels_of(item: Item, methods: list[MethodForRow], pair: Pair, shown: list[RowImages]) -> Panels:
-    """The pictures that a figure shows of one photograph.
-
-    Args:
-        item: the figure.
-        methods: the methods that it shows.
-        pair: the photograph and its LR image.
-        shown: all rows of the evaluation.
-    """
-    scale = pair.hr.shape[-1] // pair.lr.shape[-1]
+    """The pictures that a figure shows of a photograph: of all rows of the evaluation, `shown`, those of `methods`."""
     labels = {m.method.row.name: m.paper.label for m in methods}
     rows = [(labels[s.row.name], s.samples) for s in shown if s.row.name in labels]
     if item.kind == "worst":
-        found = [(label, samples[int(lr_psnr(samples, pair.lr).argmin())]) for label, samples in rows]
-        return _numbered([(label, _small(image)) for label, image in found])
-    crop = find_textured_crop(pair.hr, scale)
+        return _numbered([(label, _small(s[int(lr_psnr(s, pair.lr).argmin())])) for label, s in rows])
+    crop = find_textured_crop(pair.hr, pair.scale)
 
     def close(image: Tensor) -> Tensor:
         return crop.of(image).permute(1, 2, 0).contiguous()
 
-    lr = close(pair.lr.repeat_interleave(scale, 1).repeat_interleave(scale, 2))
+    lr = close(pair.lr_pixels)
     if item.kind == "comparison":
-        crops = [("LR", lr), ("bicubic", close(imresize(pair.lr, scale)))]
+        crops = [("LR", lr), ("bicubic", close(imresize(pair.lr, pair.scale)))]
         crops += [(label, close(samples[0])) for label, samples in rows]
         panels = [("whole", _small(pair.hr, crop)), *crops, ("HR", close(pair.hr))]
     else:
@@ -71,19 +62,13 @@ def panels_of(item: Item, methods: list[MethodForRow], pair: Pair, shown: list[R
 
 
 def draw(item: Item, panels: dict[str, Panels], records: list[dict[str, Any]], methods: list[MethodForRow]) -> bytes:
-    """The figure as PNG.
-
-    Args:
-        item: the figure.
-        panels: the panels of every photograph, by its name.
-        records: the photographs' records, in order.
-        methods: the methods that it shows.
-    """
+    """The figure as PNG, from the photographs' panels by name and their records in order."""
     from matplotlib.figure import Figure
 
     cells: list[_Cell] = []
     for i, record in enumerate(records):
-        name, shown = record["name"], _ordered(panels[record["name"]])
+        name, found = record["name"], panels[record["name"]]
+        shown = [(key[3:], found[key].numpy()) for key in sorted(found) if key != CROP]
         if item.kind == "worst":
             (column,), row = item.columns, methods[0].method.row.name
             under = f"{name}\n{column.label}: {record['figures'][row][column.measure]:.2f}"
@@ -107,10 +92,6 @@ def draw(item: Item, panels: dict[str, Panels], records: list[dict[str, Any]], m
         ax.spines[:].set_visible(False)
         ax.set_xlabel(cell.label, fontsize=9, labelpad=3)
     return figure_png(figure, 160)
-
-
-def _ordered(panels: Panels) -> list[tuple[str, Any]]:
-    return [(key[3:], np.asarray(panels[key])) for key in sorted(panels) if key != CROP]
 
 
 def _numbered(panels: list[tuple[str, Tensor]]) -> Panels:
