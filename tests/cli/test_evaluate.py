@@ -22,6 +22,7 @@ from ncsr.evaluation.records import Records
 from ncsr.metrics import luma_psnr
 from ncsr.metrics.lpips import SHAPES
 from ncsr.ops.resize import imresize
+from ncsr.runtime.files import atomic_path
 from ncsr.upscaling.tile_size import SMALLEST
 from tests.cli.reports import REPORT, close, contents, read, rows, save
 from tests.conftest import Command, scene8
@@ -292,6 +293,24 @@ def test_full_disk(
     assert result.code == 2
     assert "No space left on device; make room there, then start again: it goes on" in result.err
     assert "Traceback" not in result.err
+
+
+def test_a_photograph_whose_record_could_not_be_written_is_not_done(
+    ncsr_: Command, hr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_once(path: Path) -> Any:
+        if path.name == "0801.png.json" and not failed:
+            failed.append(path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return atomic_path(path)
+
+    failed: list[Path] = []
+    monkeypatch.setattr("ncsr.evaluation.records.atomic_path", full_once)
+    command = ("evaluate", "bicubic", "-s", 4, "--hr", hr, "-o", tmp_path / "out")
+    assert ncsr_(*command).code == 1
+    assert [image["name"] for image in read(tmp_path / "out")["images"]] == ["0802.png"]
+    assert ncsr_(*command).code == 0
+    assert [image["name"] for image in read(tmp_path / "out")["images"]] == ["0801.png", "0802.png"]
 
 
 def test_missing_extras(

@@ -64,18 +64,19 @@ class Records:
         contents = {f"{name}.json": (json.dumps(record) + "\n").encode(), f"{name}.html": section.encode()}
         if panels:
             contents[f"{name}.panels"] = save(panels)
-        self._seen[name] = fingerprint
         tensors = {
             f"{i} {key}": value
             for i, row in enumerate(self._rows)
             for key, value in self.measures[row].state().items()
             if i == 0 or not key.endswith(_SHARED)
         }
-        contents[self._own.name] = save(tensors, metadata={"seen": json.dumps(self._seen)})
         try:
-            for file, content in contents.items():  # that of the process last
+            for file, content in contents.items():
                 with atomic_path(self.folder / file) as path:
                     path.write_bytes(content)
+            self._seen[name] = fingerprint  # not before: the next record would list it as done
+            with atomic_path(self._own) as path:
+                path.write_bytes(save(tensors, metadata={"seen": json.dumps(self._seen)}))
         except OSError as error:
             raise InputError(
                 f"cannot write to {self.folder}: {error.strerror}; make room there, then start again: it goes on"
