@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ncsr.errors import InputError
-from ncsr.runtime.files import atomic_path, make_folder
+from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
 
 
 def test_file_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
@@ -33,6 +33,18 @@ def test_failure_removes_the_temporary_file(tmp_path: Path, failure: type[BaseEx
     with pytest.raises(failure):
         fail()
     assert os.listdir(tmp_path) == []
+
+
+def test_what_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    for remedy, end in (("", ""), ("choose another place", "; choose another place")):
+        with (
+            pytest.raises(InputError, match=rf"^cannot write {tmp_path}/no/a: No such file or directory{end}$"),
+            explain_write_errors(tmp_path / "no" / "a", remedy),
+            atomic_path(tmp_path / "no" / "a") as temporary,
+        ):
+            temporary.write_text("half")
+    with pytest.raises(ValueError, match="a bug"), explain_write_errors("a"):
+        raise ValueError("a bug")
 
 
 def test_make_folder(tmp_path: Path) -> None:

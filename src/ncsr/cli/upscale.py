@@ -123,7 +123,7 @@ def upscale(
             if workers is None:
                 made = enlarge_all(map(partial(queue_photo, job), plan), job, bar.update_part, bar.warn)
             else:
-                made = enlarge_by(workers, plan, job, bar.update_part, bar.warn)
+                made = enlarge_by(workers, plan, job, bar.update_part)
             for result in made:
                 left_out += result.skipped
                 if result.failure is not None:

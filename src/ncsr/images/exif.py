@@ -43,20 +43,17 @@ def orientation(block: bytes) -> int:
     """The orientation in a block, 1 to 8; 1 (upright) where there is none or the block is damaged."""
     try:
         order, _, fields = _parsed(block)
-        field = fields.get(_ORIENTATION)
-    except _DAMAGED:
+        value = int.from_bytes(fields[_ORIENTATION].value, "little" if order == "<" else "big")
+    except (KeyError, *_DAMAGED):
         return 1
-    value = 1 if field is None else int.from_bytes(field.value, "little" if order == "<" else "big")
     return value if value in range(1, 9) else 1
 
 
 def upright(image: Tensor, orientation: int) -> Tensor:
     """Turn a stored (C, H, W) image the way EXIF's orientation (1 to 8) wants it seen; (C, W, H) from 5 on."""
-    if orientation == 1:
-        return image
     turned = image.transpose(1, 2) if orientation >= 5 else image
-    flips = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}
-    return turned.flip(flips.get(orientation, ())).contiguous()
+    flips = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}.get(orientation)
+    return (turned.flip(flips) if flips else turned).contiguous()
 
 
 def with_size(block: bytes, height: int, width: int) -> bytes | None:

@@ -73,8 +73,7 @@ def source_of(photo: Photo) -> Source:
         alpha = None if photo.alpha is None else photo.alpha[:, top:bottom, left:right]
         return replace(photo, rgb=photo.rgb[:, top:bottom, left:right], alpha=alpha)
 
-    transparent = photo.alpha is not None
-    return Source(photo.size, transparent, photo.gray, photo.bits, photo.icc, photo.exif, window)
+    return Source(photo.size, photo.alpha is not None, photo.gray, photo.bits, photo.icc, photo.exif, window)
 
 
 def premultiplied(photo: Photo) -> Tensor:

@@ -101,13 +101,7 @@ def open_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         source = tiff_source(path) if _head(path).startswith(_TIFF) else None
     if source is None:
         return source_of(read_photo(path, max_pixels=max_pixels))
-    read = source.window
-
-    def window(top: int, left: int, bottom: int, right: int) -> Photo:
-        with _explained(path):
-            return read(top, left, bottom, right)
-
-    return replace(source, window=window)
+    return replace(source, window=_explained(path)(source.window))
 
 
 def photo_size(path: str | os.PathLike[str]) -> tuple[int, int]:

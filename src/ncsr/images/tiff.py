@@ -24,7 +24,6 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}  # stored channels
-_SEPARATE = 2  # a planar configuration: one plane after the other
 _JPEG = 7  # a compression: the only one whose YCbCr is decoded to RGB
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # kinds of alpha
 _INK_SET, _ORIENTATION = 332, 274  # tags
@@ -42,11 +41,7 @@ def read_tiff(path: Path, check_size: Callable[[int, int], None]) -> Photo:
         check_size(page.imagewidth, page.imagelength)
         check_size(page.tilewidth, page.tilelength)
         _check_kind(page)
-        array = page.asarray()
-        if page.planarconfig == _SEPARATE:
-            array = np.moveaxis(array.reshape(-1, page.imagelength, page.imagewidth), 0, -1)
-        array = array.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
-        photo = _photo(page, array)
+        photo = _photo(page, _joined(page, page.asarray().reshape(page.shaped)[:, 0]))
         orientation = page.tags.valueof(_ORIENTATION, 1)
     return with_metadata(photo, photo.icc, exif.read_from_tiff(path), orientation if orientation in range(1, 9) else 1)
 
@@ -125,8 +120,7 @@ def _read_window(page: tifffile.TiffPage, top: int, left: int, bottom: int, righ
         return _joined(page, stored[:, 0, top:bottom, left:right])
     height, width = _segment(page)
     down, across = -(-page.imagelength // height), -(-page.imagewidth // width)
-    planes = page.samplesperpixel if page.planarconfig == _SEPARATE else 1
-    contiguous = page.samplesperpixel // planes
+    planes, contiguous = page.shaped[0], page.shaped[-1]
     window = np.zeros((planes, bottom - top, right - left, contiguous), page.dtype)
     file = page.parent.filehandle
     for plane in range(planes):

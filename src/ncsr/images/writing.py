@@ -17,7 +17,7 @@ from ncsr.images.photo import Photo
 from ncsr.images.png import encode_png
 from ncsr.images.reading import SUFFIXES
 from ncsr.images.tiff import write_tiff
-from ncsr.runtime.files import atomic_path
+from ncsr.runtime.files import atomic_path, explain_write_errors
 
 _LONGEST_SIDE = {
     ".jpg": 65_500,  # libjpeg's own limit; the format's is 65535
@@ -25,7 +25,6 @@ _LONGEST_SIDE = {
     ".webp": 16_383,
     ".png": 1_000_000,  # libpng's own limit
 }
-_BMP_BYTES = 2**32 - 1
 _JPEG_EXIF_BYTES = 65_533  # one segment less its length
 
 
@@ -37,13 +36,15 @@ def check_writable_size(path: str | os.PathLike[str], width: int, height: int) -
     Raises:
         InputError: if it cannot, or the suffix is none of `SUFFIXES`.
     """
-    suffix = _suffix(path)
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"cannot write {path}: its suffix is none of {' '.join(sorted(SUFFIXES))}")
     limit = _LONGEST_SIDE.get(suffix)
     if limit is not None and max(width, height) > limit:
         raise InputError(
             f"cannot write {path}: {width} x {height} pixels, and {suffix} holds at most {limit} a side; use .tif"
         )
-    if suffix == ".bmp" and (3 * width + 3) * height + 54 > _BMP_BYTES:
+    if suffix == ".bmp" and (3 * width + 3) * height + 54 >= 2**32:
         raise InputError(f"cannot write {path}: {width} x {height} pixels, and .bmp holds at most 4 GiB; use .tif")
 
 
@@ -91,11 +92,8 @@ def write_pixels(
     if not path.parent.is_dir():
         raise InputError(f"cannot write {path}: {path.parent} is not a folder")
     block = exif.with_size(block or b"", height, width)
-    try:
-        with atomic_path(path) as temporary:
-            _write(temporary, pixels, icc, block, quality)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    with explain_write_errors(path), atomic_path(path) as temporary:
+        _write(temporary, pixels, icc, block, quality)
 
 
 def check_writable_folder(path: str | os.PathLike[str]) -> None:
@@ -104,15 +102,12 @@ def check_writable_folder(path: str | os.PathLike[str]) -> None:
     Raises:
         InputError: if they cannot, for example because it is read-only.
     """
-    try:
-        with TemporaryFile(dir=Path(path).parent) as file:
-            file.write(b"0")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; choose another -o") from None
+    with explain_write_errors(path, "choose another -o"), TemporaryFile(dir=Path(path).parent) as file:
+        file.write(b"0")
 
 
 def _write(path: Path, pixels: NDArray[Any], icc: bytes | None, block: bytes | None, quality: int) -> None:
-    suffix = _suffix(path)
+    suffix = path.suffix.lower()
     marked = b"" if block is None else EXIF_MARK + block
     if suffix == ".png":
         path.write_bytes(encode_png(pixels, icc, block))
@@ -126,10 +121,3 @@ def _write(path: Path, pixels: NDArray[Any], icc: bytes | None, block: bytes | N
         image.save(path, "JPEG", quality=quality, subsampling=0, icc_profile=icc, exif=marked)
     else:
         write_tiff(path, pixels, icc, block)
-
-
-def _suffix(path: str | os.PathLike[str]) -> str:
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError(f"cannot write {path}: its suffix is none of {' '.join(sorted(SUFFIXES))}")
-    return suffix

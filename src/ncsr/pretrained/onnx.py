@@ -26,7 +26,7 @@ from ncsr.flow.level import LevelCondition
 from ncsr.flow.step import step_conditions
 from ncsr.model import NCSR
 from ncsr.ops.upsampled_conv import LevelFeatures
-from ncsr.runtime.files import atomic_path
+from ncsr.runtime.files import atomic_path, explain_write_errors
 from ncsr.serialization import fingerprint
 
 TOLERANCE = 1e-4  # of the file's images, checked when it is made
@@ -107,17 +107,14 @@ def export(model: NCSR, path: str | os.PathLike[str]) -> float:
     _runtime()
     program = _program(model)
     program.model.metadata_props.update(_metadata(model))
-    try:
-        with atomic_path(path) as temporary:
-            program.save(temporary)
-            difference = check(model, temporary)
-            if not difference <= TOLERANCE:
-                raise InputError(
-                    f"the exported model gave images that differ by {difference:.1e}, more than {TOLERANCE:.0e}: "
-                    "nothing was written; its numbers need more than float32"
-                )
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
+    with explain_write_errors(path, "choose another place"), atomic_path(path) as temporary:
+        program.save(temporary)
+        difference = check(model, temporary)
+        if not difference <= TOLERANCE:
+            raise InputError(
+                f"the exported model gave images that differ by {difference:.1e}, more than {TOLERANCE:.0e}: "
+                "nothing was written; its numbers need more than float32"
+            )
     return difference
 
 

@@ -17,11 +17,6 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Yields a hidden path in the folder of `path`, with the same suffix, for the body to write a file to. When the body
     ends, that file takes the place of `path` in one step; when the body raises, it is removed and `path` is as it was.
-
-    Example::
-
-        with atomic_path("out/photo.png") as temporary:
-            temporary.write_bytes(data)
     """
     path = Path(path)
     temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{path.suffix}")
@@ -30,6 +25,16 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explain_write_errors(path: str | os.PathLike[str], remedy: str = "") -> Iterator[None]:
+    """Make an error of the system in the body an `InputError`: cannot write `path`, why, and the remedy if any."""
+    try:
+        yield
+    except OSError as error:
+        remedy = remedy and f"; {remedy}"
+        raise InputError(f"cannot write {path}: {error.strerror or error}{remedy}") from error
 
 
 def make_folder(folder: str | os.PathLike[str]) -> Path:

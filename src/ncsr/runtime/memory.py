@@ -32,9 +32,8 @@ def resident() -> int:
 
 def is_exhaustion(error: BaseException) -> bool:
     """Whether an exception tells of memory that ran out. PyTorch has a type for this on GPUs alone."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
+    told = isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
+    return told or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
 def _limits() -> Iterator[int]:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -123,7 +123,15 @@ def workers_at(address: str | None, device: str) -> Iterator[Workers | None]:
     if joined:
         _join(address)
     try:
-        yield _workers(device)
+        resources = ray.cluster_resources()
+        if device == "auto":
+            device = "cuda" if resources.get("GPU", 0) >= 1 else "cpu"
+        kind = "GPU" if device == "cuda" else "CPU"
+        number = int(resources.get(kind, 0))
+        if not number:
+            raise InputError(f"the Ray cluster has no {kind}: choose another --device")
+        machines = sum(node["Alive"] and node["Resources"].get(kind, 0) > 0 for node in ray.nodes())
+        yield Workers(number, machines, device)
     finally:
         if joined:
             ray.shutdown()
@@ -156,25 +164,12 @@ def _join(address: str) -> None:
             socket.create_connection((host, int(port)), _CONNECT_TIMEOUT).close()
         except (OSError, OverflowError) as error:
             raise InputError(f"no Ray cluster answers at {address} ({error}): {remedy}") from None
-    here: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    dashboard = False if address == "local" else None  # None: as the cluster has it
     try:
-        import_ray().init(address, log_to_driver=False, logging_level=logging.CRITICAL, **here)
+        import_ray().init(address, log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=dashboard)
     except Exception as error:  # of many kinds, RuntimeError and ConnectionError among them
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"cannot join the Ray cluster {address}: {reason}; {remedy}") from None
-
-
-def _workers(device: str) -> Workers:
-    ray = import_ray()
-    resources = ray.cluster_resources()
-    cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-    if device == "auto":
-        device = "cuda" if gpus else "cpu"
-    kind, number = ("GPU", gpus) if device == "cuda" else ("CPU", cores)
-    if not number:
-        raise InputError(f"the Ray cluster has no {kind}: choose another --device")
-    machines = sum(node["Alive"] and node["Resources"].get(kind, 0) > 0 for node in ray.nodes())
-    return Workers(number, machines, device)
 
 
 def _split(split: Callable[[_Window], Iterable[_Group]], folder: str, window: _Window) -> list[_Group]:
@@ -188,17 +183,15 @@ def _go_to(folder: str) -> None:
         os.chdir(folder)
 
 
-class _Worker(Generic[_Group, _Result]):
+class _Worker:
     """A process of the pool, with one thread, its share of the machine's memory, and one object that works."""
 
-    def __init__(
-        self, make_work: Callable[[str], Callable[[_Group], _Result]], device: str, neighbours: int, folder: str
-    ) -> None:
+    def __init__(self, make_work: Callable[[str], Any], device: str, neighbours: int, folder: str) -> None:
         os.environ["LOCAL_WORLD_SIZE"] = str(neighbours)
         torch.set_num_threads(1)
         _go_to(folder)
         self._work = make_work(device)
 
-    def work(self, group: _Group) -> _Result:
+    def work(self, group: Any) -> Any:
         """Do a group of work."""
         return self._work(group)

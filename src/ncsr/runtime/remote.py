@@ -18,8 +18,6 @@ from fsspec.utils import tokenize
 
 from ncsr.errors import InputError
 
-_HERE = ("file://", "local://")
-
 
 class Remote(PurePosixPath):
     """A file or a folder behind a URL: a path whose first part is the scheme, s3: or the like."""
@@ -96,7 +94,7 @@ def parse_location(text: str) -> Path | Remote:
     Raises:
         InputError: there is no driver, or one that only this process would see.
     """
-    if text.startswith(_HERE):
+    if text.startswith(("file://", "local://")):
         return Path(text.partition("://")[2])
     scheme, separator, _ = text.partition("://")
     if not separator:

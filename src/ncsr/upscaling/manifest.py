@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ncsr.errors import InputError
-from ncsr.runtime.files import atomic_path, make_folder
+from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
 from ncsr.runtime.remote import Remote
 from ncsr.upscaling.image import sample_settings
 from ncsr.upscaling.job import Job
@@ -54,11 +54,8 @@ def write_manifest(target: Path, settings: Mapping[str, Any], results: Sequence[
     path = manifest_path(target)
     files = {result.name: result.stat().st_size for result in results}
     make_folder(path.parent)
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps({"settings": settings, "files": files}) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; choose another -o") from None
+    with explain_write_errors(path, "choose another -o"), atomic_path(path) as temporary:
+        temporary.write_text(json.dumps({"settings": settings, "files": files}) + "\n", encoding="utf-8")
 
 
 def remove_manifest(target: Path | Remote) -> None:

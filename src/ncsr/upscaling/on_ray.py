@@ -25,7 +25,6 @@ from ncsr.upscaling.pipeline import (
     BATCH_PIXELS,
     WINDOW,
     PhotoProgress,
-    Warn,
     batch_key,
     enlarge_all,
     prefetch_photo,
@@ -45,16 +44,15 @@ class _Entry(NamedTuple):
 
 
 def enlarge_by(
-    workers: Workers, plan: Sequence[tuple[Path | Remote, Path | Remote]], job: Job, progress: PhotoProgress, warn: Warn
+    workers: Workers, plan: Sequence[tuple[Path | Remote, Path | Remote]], job: Job, progress: PhotoProgress
 ) -> Iterator[UpscaleResult]:
-    """Enlarge photographs by workers; yields what became of each as they are done.
+    """Enlarge photographs by workers; yields what became of each as they are done, with what is noteworthy about it.
 
     Args:
         workers: those of the cluster.
         plan: every photograph and the location of its result, before `_s0` and the like.
         job: what is done to each; its model is on the CPU.
         progress: told how far it is.
-        warn: never called, for what is noteworthy comes with the results.
     """
     windows = [plan[first : first + WINDOW] for first in range(0, len(plan), WINDOW)]
     groups = partial(_groups, replace(job, model=copy.deepcopy(job.model).to("meta")))  # without the weights
@@ -85,74 +83,60 @@ def _groups(job: Job, window: Sequence[tuple[Path | Remote, Path | Remote]]) -> 
 def _look(entry: _Entry, job: Job) -> tuple[_Entry, QueuedPhoto]:
     """What can be known of a photograph before its turn."""
     with TemporaryDirectory(prefix="ncsr-") as folder:
-        copied = _LocalCopy(entry, Path(folder))
-        photograph = copied.photograph
+        photo = _on_this_machine(entry, Path(folder))
         try:
             settings, done = manifest_state(entry.source, entry.target, job)
             about = entry.source.about() if isinstance(entry.source, Remote) and not done else None
         except InputError as error:
-            return entry._replace(failure=str(error)), photograph
+            return entry._replace(failure=str(error)), photo
         if not done and (about is None or about[0] <= _LOOK_INTO):
-            photograph = prefetch_photo(job, copied.fetch(), BATCH_PIXELS // 2)
-        failure = photograph.failure and copied.with_user_paths(photograph.failure)
-        return entry._replace(settings=settings, done=done, failure=failure), photograph
+            photo = prefetch_photo(job, _fetched(entry, photo), BATCH_PIXELS // 2)
+        failure = photo.failure and _with_user_paths(photo.failure, entry, photo)
+        return entry._replace(settings=settings, done=done, failure=failure), photo
 
 
-class _LocalCopy:
-    """A photograph of an entry on this machine: its own files, or copies of those behind URLs.
+def _on_this_machine(entry: _Entry, folder: Path) -> QueuedPhoto:
+    """The photograph with paths on this machine: its own or, for files behind URLs, those of copies in `folder`."""
+    source, target, settings, done, failure = entry
+    path = folder / "source" / source.name if isinstance(source, Remote) else source
+    result = folder / "results" / target.name if isinstance(target, Remote) else target
+    return QueuedPhoto(path, result, settings=settings, done=done, failure=failure)
 
-    Args:
-        entry: the photograph, with the locations that the user knows.
-        folder: where copies lie, those of this photograph alone.
 
-    Attributes:
-        entry: as above.
-        photograph: the photograph with its paths on this machine.
-    """
-
-    def __init__(self, entry: _Entry, folder: Path) -> None:
-        source, target, settings, done, failure = self.entry = entry
-        path = folder / "source" / source.name if isinstance(source, Remote) else source
-        result = folder / "results" / target.name if isinstance(target, Remote) else target
-        self.photograph = QueuedPhoto(path, result, settings=settings, done=done, failure=failure)
-
-    def fetch(self) -> QueuedPhoto:
-        """Copy the photograph to here, if it lies elsewhere and is needed."""
-        photograph, source = self.photograph, self.entry.source
-        if isinstance(source, Remote) and not photograph.done and photograph.failure is None:
-            photograph.path.parent.mkdir(parents=True)
-            try:
-                source.fetch(photograph.path)
-            except InputError as error:
-                return replace(photograph, failure=str(error))
-        return photograph
-
-    def stored(self, result: UpscaleResult, job: Job) -> UpscaleResult:
-        """The result with its files where they belong, and with the names that the user knows."""
-        paths, failure = [], result.failure
+def _fetched(entry: _Entry, photo: QueuedPhoto) -> QueuedPhoto:
+    """The photograph, copied to this machine if it lies elsewhere and is needed."""
+    if isinstance(entry.source, Remote) and not photo.done and photo.failure is None:
+        photo.path.parent.mkdir(parents=True)
         try:
-            paths = self._store(job) if result.paths else []
+            entry.source.fetch(photo.path)
         except InputError as error:
-            failure = str(error)
-        notes = [self.with_user_paths(note) for note in result.notes]
-        return UpscaleResult(self.entry.source, result.skipped, paths, notes, failure and self.with_user_paths(failure))
+            return replace(photo, failure=str(error))
+    return photo
 
-    def _store(self, job: Job) -> list[Path | Remote]:
-        """Copy the result files from here, if they belong elsewhere, and then the manifest; returns where they are."""
-        here, target = self.photograph.target, self.entry.target
-        if isinstance(target, Remote):
+
+def _stored(result: UpscaleResult, entry: _Entry, photo: QueuedPhoto, job: Job) -> UpscaleResult:
+    """The result with its files (last the manifest) where they belong, and with the names that the user knows."""
+    target = entry.target
+    paths, failure = job.names(target) if result.paths else [], result.failure
+    if paths and isinstance(target, Remote):
+        try:
             remove_manifest(target)
-            for path, name in zip(job.names(here), job.names(target), strict=True):
+            for path, name in zip(job.names(photo.target), job.names(target), strict=True):
                 name.store(path)
-            if manifest_path(here).is_file():
-                manifest_path(target).store(manifest_path(here))
-        return job.names(target)
+            if manifest_path(photo.target).is_file():
+                manifest_path(target).store(manifest_path(photo.target))
+        except InputError as error:
+            paths, failure = [], str(error)
+    notes = [_with_user_paths(note, entry, photo) for note in result.notes]
+    failure = failure and _with_user_paths(failure, entry, photo)
+    return UpscaleResult(entry.source, result.skipped, paths, notes, failure)
 
-    def with_user_paths(self, sentence: str) -> str:
-        """A sentence with the names that the user knows."""
-        for path, name in ((self.photograph.path, self.entry.source), (self.photograph.target, self.entry.target)):
-            sentence = sentence.replace(str(path.parent), str(name.parent)) if isinstance(name, Remote) else sentence
-        return sentence
+
+def _with_user_paths(sentence: str, entry: _Entry, photo: QueuedPhoto) -> str:
+    """A sentence with the names that the user knows."""
+    for path, name in ((photo.path, entry.source), (photo.target, entry.target)):
+        sentence = sentence.replace(str(path.parent), str(name.parent)) if isinstance(name, Remote) else sentence
+    return sentence
 
 
 class _Enlarger:
@@ -166,16 +150,17 @@ class _Enlarger:
         results: list[UpscaleResult] = []
         warnings: list[str] = []
         with TemporaryDirectory(prefix="ncsr-") as folder:
-            copies = [_LocalCopy(entry, Path(folder, str(i))) for i, entry in enumerate(group)]
-            by_path: dict[Path | Remote, _LocalCopy] = {copied.photograph.path: copied for copied in copies}
+            left: dict[Path | Remote, tuple[_Entry, QueuedPhoto]] = {}
+            for i, entry in enumerate(group):
+                photo = _on_this_machine(entry, Path(folder, str(i)))
+                left[photo.path] = entry, photo
             try:
-                photographs = [copied.fetch() for copied in copies]
-                for result in enlarge_all(photographs, self._job, lambda *_: None, warnings.append):
+                fetched = [_fetched(entry, photo) for entry, photo in left.values()]
+                for result in enlarge_all(fetched, self._job, lambda *_: None, warnings.append):
                     result = result._replace(notes=[*warnings, *result.notes])
                     warnings.clear()
-                    results.append(by_path.pop(result.path).stored(result, self._job))
+                    results.append(_stored(result, *left.pop(result.path), self._job))
             except Exception as error:  # what ends a run on one machine is not to end it on a hundred
                 failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                sources = [copied.entry.source for copied in by_path.values()]
-                results += [UpscaleResult(source, failure=f"{source}: {failure}") for source in sources]
+                results += [UpscaleResult(e.source, failure=f"{e.source}: {failure}") for e, _ in left.values()]
         return results

@@ -22,7 +22,7 @@ from ncsr.images import (
 )
 from ncsr.images.sheet import contact_sheet, deviation_map, panel_of, thumbnail
 from ncsr.ops.projection import Rows
-from ncsr.runtime.files import atomic_path, make_folder
+from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
 from ncsr.runtime.memory import available
 from ncsr.runtime.threads import BackgroundWriter, prefetch_map
 from ncsr.upscaling.canvas import canvas_from_rows
@@ -255,8 +255,5 @@ def _sheet(
 
 
 def _save(picture: Image.Image, path: Path) -> None:
-    try:
-        with atomic_path(path) as temporary:
-            picture.save(temporary)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+    with explain_write_errors(path), atomic_path(path) as temporary:
+        picture.save(temporary)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ncsr.errors import InputError, SamplingError
-from ncsr.runtime.files import make_folder
+from ncsr.runtime.files import explain_write_errors, make_folder
 from ncsr.upscaling.canvas import Canvas
 
 _LOG, _PIXELS = "journal.jsonl", "pixels"
@@ -49,10 +49,8 @@ class ResumeLog:
             self._note(line)
         if self._path is not None:
             kept = [settings, *lines] if self.resumed else [settings]  # without a last line that was cut short
-            try:
+            with explain_write_errors(self._path, "choose another -o"):
                 self._path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            except OSError as error:
-                raise InputError(f"cannot write {self._path}: {error.strerror or error}; choose another -o") from None
 
     def add_tile(self, attempt: int, tile: Rectangle, bad: list[int]) -> None:
         """Note that all samples of a tile are on the canvas; those in `bad` are not finite there."""
