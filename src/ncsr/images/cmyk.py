@@ -24,7 +24,7 @@ def rgb_from_cmyk(cmyk: NDArray[Any], profile: bytes | None) -> NDArray[Any]:
     """
     if profile is not None and profile[16:20] == b"CMYK":
         try:
-            converted: NDArray[Any] = imagecodecs.cms_transform(
+            return imagecodecs.cms_transform(
                 np.ascontiguousarray(cmyk),
                 profile,
                 imagecodecs.cms_profile("srgb"),
@@ -33,7 +33,6 @@ def rgb_from_cmyk(cmyk: NDArray[Any], profile: bytes | None) -> NDArray[Any]:
                 intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
                 flags=imagecodecs.CMS.FLAGS.BLACKPOINTCOMPENSATION,
             )
-            return converted
         except imagecodecs.CmsError:
             pass  # a damaged profile: do without
     top = np.iinfo(cmyk.dtype).max

@@ -21,14 +21,7 @@ from ncsr.runtime.remote import Remote
 from ncsr.upscaling.grouping import group_by_key
 from ncsr.upscaling.job import Job, QueuedPhoto, UpscaleResult
 from ncsr.upscaling.manifest import manifest_path, manifest_state, remove_manifest
-from ncsr.upscaling.pipeline import (
-    BATCH_PIXELS,
-    WINDOW,
-    PhotoProgress,
-    batch_key,
-    enlarge_all,
-    prefetch_photo,
-)
+from ncsr.upscaling.pipeline import BATCH_PIXELS, WINDOW, PhotoProgress, batch_key, enlarge_all, prefetch_photo
 
 _LOOK_INTO = 2**20  # bytes of a file behind a URL that may hold few enough pixels to be computed together with others
 
