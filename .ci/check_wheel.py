@@ -8,7 +8,7 @@ from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
 
-LICENCES = {"Apache-2.0", "CC-BY-NC-4.0", "BSD-2-Clause"}  # code, bundled models, LPIPS's linear layer
+LICENCES = {"Apache-2.0", "CC-BY-NC-4.0", "BSD-2-Clause", "BSD-3-Clause"}  # code, models, LPIPS's layers, AlexNet's
 
 
 def main() -> None:
@@ -24,7 +24,11 @@ def main() -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     wanted = ["ncsr/py.typed", "ncsr/recipes/*.yaml", "ncsr/weights/*/config.json", "ncsr/weights/*/model.safetensors"]
-    wanted += ["ncsr/evaluation/paper/published/*.yaml", "ncsr/evaluation/templates/*.html"]
+    wanted += [
+        "ncsr/evaluation/paper/published/*.yaml",
+        "ncsr/evaluation/templates/*.html",
+        "ncsr/metrics/lpips_alex/*.safetensors",
+    ]
     absent = sorted(files - packed) + [
         pattern for pattern in wanted if not any(Path(name).match(pattern) for name in packed)
     ]
@@ -38,7 +42,7 @@ def check_licences(metadata: Message) -> None:
     named = set(str(metadata["License-Expression"]).split(" AND "))
     if named != LICENCES:
         sys.exit(f"the wheel's licences are {' AND '.join(sorted(LICENCES))}, its metadata say {' AND '.join(named)}")
-    texts = {"LICENSE", *(path.as_posix() for path in Path("src").rglob("LICENSE"))}
+    texts = {"LICENSE", *(path.as_posix() for path in Path("src").rglob("LICENSE*"))}
     unnamed = texts - set(metadata.get_all("License-File") or [])
     if unnamed:
         sys.exit(f"the wheel's metadata do not name {', '.join(sorted(unnamed))}")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import ncsr
 from ncsr.cli import main
-from ncsr.metrics import lpips_weights, texture
+from ncsr.metrics import texture
 
 TINY = ncsr.ModelConfig(
     encoder=ncsr.EncoderConfig(features=8, growth=4, blocks=2),
@@ -110,12 +110,10 @@ def ncsr_(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.fixture
-def quick_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty cache, on a machine without a network; few patches of texture, whose sorting would take most time."""
+def quick_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few patches of texture, whose sorting would take most time."""
     monkeypatch.setattr(texture, "PATCHES", 256)
     monkeypatch.setattr(texture, "DIRECTIONS", 8)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(lpips_weights, "URL", "http://127.0.0.1:9/" + lpips_weights.NAME)
 
 
 def run_process(*arguments: object, **how: Any) -> Result:

@@ -46,14 +46,16 @@ def test_the_licence_is_true_of_all_that_the_wheel_holds():
     (expression,) = found(r'^license = "(.+)"', "pyproject.toml")
     (line,) = found(r"^license-files = \[(.+)\]", "pyproject.toml")
     named = {path for pattern in re.findall(r'"(.+?)"', line) for path in ROOT.glob(pattern)}
-    texts = {*(ROOT / "src").rglob("LICENSE"), ROOT / "LICENSE"}
-    assert len(texts) > 3
+    texts = {*(ROOT / "src").rglob("LICENSE*"), ROOT / "LICENSE"}
+    assert len(texts) > 4
     assert named == texts
+    words = {
+        "weights": ("CC BY-NC 4.0", "CC-BY-NC-4.0"),
+        "LICENSE-linear": ("Redistributions in binary form", "BSD-2-Clause"),
+        "LICENSE-convolutions": ("Neither the name of", "BSD-3-Clause"),
+    }
     for path in texts:
-        words = {
-            "weights": ("CC BY-NC 4.0", "CC-BY-NC-4.0"),
-            "metrics": ("Redistributions in binary form", "BSD-2-Clause"),
-        }
-        text, identifier = words.get(path.parent.parent.name, ("Apache License", "Apache-2.0"))
+        which = "weights" if path.parent.parent.name == "weights" else path.name
+        text, identifier = words.get(which, ("Apache License", "Apache-2.0"))
         assert text in path.read_text(encoding="utf-8")
         assert identifier in expression.split(" AND ")

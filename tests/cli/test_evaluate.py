@@ -20,12 +20,12 @@ import ncsr
 from ncsr.evaluation import run
 from ncsr.evaluation.records import Records
 from ncsr.metrics import luma_psnr
-from ncsr.metrics.lpips import SHAPES
 from ncsr.ops.resize import imresize
 from ncsr.runtime.files import atomic_path
 from ncsr.upscaling.tile_size import SMALLEST
 from tests.cli.reports import REPORT, close, contents, read, rows, save
 from tests.conftest import Command, scene8
+from tests.metrics.made import save_made_alexnet
 
 pytest.importorskip("torchmetrics")
 pytestmark = pytest.mark.usefixtures("quick_measures")
@@ -36,10 +36,8 @@ def test_report(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Pat
     result = ncsr_("evaluate", model, f"{model}:encoder", "bicubic", "--hr", hr, "-o", out, "-n", 2, "--device", "cpu")
     assert result.code == 0
     assert result.paths == [out / name for name in REPORT]
-    said = result.err.splitlines()
-    assert len(said) == 2
-    assert re.match("ncsr: LPIPS and the diversity on it are not measured: LPIPS needs AlexNet", said[0])
-    assert re.match(r"ncsr: .*:encoder is the encoder as the flow's training left it", said[1])
+    (said,) = result.err.splitlines()
+    assert re.match(r"ncsr: .*:encoder is the encoder as the flow's training left it", said)
 
     found = read(out)
     assert [row["name"] for row in found["rows"]] == ["bicubic", "tiny, t = 0", "tiny, t = 0.8", "tiny:encoder"]
@@ -48,7 +46,7 @@ def test_report(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Pat
     protocol = found["protocol"]
     assert (protocol["scale"], protocol["seed"], protocol["shave"], protocol["precision"]) == (4, 0, 4, "float32")
     assert "MATLAB" in protocol["lr_images"]
-    assert protocol["lpips"].startswith("not measured: LPIPS needs AlexNet")
+    assert protocol["lpips"] == "AlexNet v0.1, published weights alexnet-owt-7be5be79.pth"
     assert all(row["fingerprint"] for row in found["rows"][1:])
     assert {name for name, row in rows(out).items() if "bits_per_dim" in row} == {"tiny, t = 0", "tiny, t = 0.8"}
 
@@ -70,11 +68,17 @@ def test_report(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Pat
     ]
     assert len(lines) == 8
     assert float(lines[0]["luma_psnr"]) == pytest.approx(expected[0])
-    assert "| tiny, t = 0.8 |" in (out / "table.md").read_text()
+    assert all(float(line["lpips"]) > 0 for line in lines)
+    assert [float(line["diversity"]) > 0 for line in lines[:4]] == [False, False, True, False]
+    table = (out / "table.md").read_text()
+    assert "| tiny, t = 0.8 |" in table
+    assert "| LPIPS" in table
+    assert "| Diversity, LPIPS" in table
     html = (out / "index.html").read_text()
     assert html.count("<section>") == 2
     assert "sample 1" in html
-    assert "LPIPS needs AlexNet" in html
+    assert "<dt>LPIPS</dt><dd>AlexNet v0.1, published weights" in html
+    assert "Worst place by LPIPS of tiny, t = 0.8" in html
     assert not re.search(r"(?:src|href)=\"(?!data:)", html)
 
 
@@ -191,7 +195,6 @@ def test_several_processes_share_the_photographs(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": "29655",
         "WORLD_SIZE": "2",
-        "HTTPS_PROXY": "http://127.0.0.1:9",
     }
     processes = [
         subprocess.Popen(
@@ -216,13 +219,7 @@ def test_several_processes_share_the_photographs(
 
 
 def test_lpips_with_weights(ncsr_: Command, hr: Path, tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(0)
-    state = {}
-    for layer, shape in zip((0, 3, 6, 8, 10), SHAPES, strict=True):
-        state[f"features.{layer}.weight"] = torch.randn(shape, generator=generator) / (shape[1] * shape[2] ** 2) ** 0.5
-        state[f"features.{layer}.bias"] = torch.zeros(shape[0])
-    torch.save(state, tmp_path / "made.pth")
-    how = ("--lpips-weights", tmp_path / "made.pth")
+    how = ("--lpips-weights", save_made_alexnet(tmp_path / "made.pth"))
     result = ncsr_("evaluate", "bicubic", "-s", 4, "--hr", hr, "-o", tmp_path / "out", *how)
     assert (result.code, result.err) == (0, "")
     bicubic = rows(tmp_path / "out")["bicubic"]

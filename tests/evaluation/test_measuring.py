@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ncsr.evaluation.measuring import ImageMeasures, SetMeasures
-from ncsr.metrics import lr_psnr, luma_psnr, texture
+from ncsr.metrics import LPIPS, lr_psnr, luma_psnr, texture
 from ncsr.metrics.streaming import all_measures
 from tests.evaluation.made import made_pair, made_samples
 
@@ -19,12 +19,12 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_figures_are_those_of_the_streaming_measures() -> None:
     pairs = [made_pair(seed) for seed in range(3)]
-    measures, gathered, figures = all_measures(4), SetMeasures(), []
+    lpips, measures, gathered, figures = LPIPS(), all_measures(4), SetMeasures(), []
     for i, pair in enumerate(pairs):
         samples = made_samples(pair, seed=i)
         measures.update(samples, pair.hr, pair.lr)
         gathered.add(samples, pair.hr)
-        figures.append(ImageMeasures(pair, None, truncate=False).measure(samples, deterministic=False)[0])
+        figures.append(ImageMeasures(pair, lpips, truncate=False).measure(samples, deterministic=False)[0])
     expected = {name: float(value) for name, value in measures.compute().items()}
     found = gathered.figures() | {name: sum(f[name] for f in figures) / 3 for name in figures[0]}
     assert found == pytest.approx(expected, rel=1e-12, nan_ok=True)
@@ -33,7 +33,7 @@ def test_figures_are_those_of_the_streaming_measures() -> None:
 def test_truncation_concerns_lr_psnr_alone() -> None:
     pair = made_pair()
     samples = made_samples(pair)
-    rounded, truncated = (ImageMeasures(pair, None, t).measure(samples, False)[0] for t in (False, True))
+    rounded, truncated = (ImageMeasures(pair, LPIPS(), t).measure(samples, False)[0] for t in (False, True))
     assert truncated["lr_psnr_mean"] == lr_psnr(samples, pair.lr, truncate=True).mean()
     assert truncated["lr_psnr_mean"] != rounded["lr_psnr_mean"]
     assert truncated["luma_psnr"] == rounded["luma_psnr"] == luma_psnr(samples, pair.hr, 4).mean()
@@ -41,10 +41,18 @@ def test_truncation_concerns_lr_psnr_alone() -> None:
 
 def test_one_image_deviates_only_if_it_is_all_there_can_be() -> None:
     pair = made_pair()
-    measures, one = ImageMeasures(pair, None, False), made_samples(pair, 1)
-    assert measures.measure(one, deterministic=True)[0]["pixel_deviation"] == 0
-    assert measures.measure(one, deterministic=True)[0]["diversity_squared_error"] == 0
-    assert not {"pixel_deviation", "diversity_squared_error"} & measures.measure(one, deterministic=False)[0].keys()
+    measures, one = ImageMeasures(pair, LPIPS(), False), made_samples(pair, 1)
+    of_spread = ("pixel_deviation", "diversity_squared_error", "diversity")
+    figures = measures.measure(one, deterministic=True)[0]
+    assert [figures[name] for name in of_spread] == [0, 0, 0]
+    assert not {*of_spread} & measures.measure(one, deterministic=False)[0].keys()
+
+
+def test_the_error_of_a_pixel_is_its_lpips() -> None:
+    pair = made_pair()
+    figures, error = ImageMeasures(pair, LPIPS(), False).measure(made_samples(pair), False)
+    assert error.shape == pair.hr.shape[-2:]
+    assert error.mean().item() == pytest.approx(figures["lpips"])
 
 
 def test_set_measures_merge_to_those_of_all() -> None:

@@ -1,32 +1,34 @@
-"""LPIPS: the NTIRE 2021 golden numbers through the real loading code, its laws, and the ways to its weights."""
+"""LPIPS: the NTIRE 2021 golden numbers through the real loading code, its laws, and its weights."""
 
 from __future__ import annotations
 
-import re
-import sys
+import hashlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ncsr import metrics
-from ncsr.cli import main
 from ncsr.errors import InputError
-from ncsr.metrics import lpips_weights
-from ncsr.metrics.lpips import SHAPES
-from tests.parity import golden, parameter
+from ncsr.ops.resize import imresize
+from tests.metrics.made import ALEXNET, ntire_images, random_images
+from tests.parity import parameter
 
-LAYERS = (0, 3, 6, 8, 10)
+BUNDLED = Path(metrics.__file__).parent / "lpips_alex"
 
 
 @cache
 def alexnet() -> Mapping[str, Tensor]:
     """A made state dict with torchvision's names and shapes; the convolutions are those of the golden numbers."""
     state = {}
-    for i, (layer, shape) in enumerate(zip(LAYERS, SHAPES, strict=True), 1):
+    for i, (layer, shape) in enumerate(ALEXNET.items(), 1):
         for part, of_part in (("weight", shape), ("bias", shape[:1])):
             value = parameter(f"net.slice{i}.{layer}.{part}", of_part, "lpips")
             state[f"features.{layer}.{part}"] = torch.from_numpy(value)
@@ -49,31 +51,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lpips(weights: Path) -> metrics.LPIPS:
-    return metrics.load_lpips(weights)
-
-
-@pytest.fixture
-def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the weights would lie in an empty cache, on a machine without a network."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(lpips_weights, "URL", "http://127.0.0.1:9/" + lpips_weights.NAME)
-    return tmp_path / "cache" / "hub" / "checkpoints" / lpips_weights.NAME
-
-
-@pytest.fixture
-def published(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The made weights, taken for the published ones."""
-    monkeypatch.setattr(lpips_weights, "HASH", lpips_weights.sha256(weights)[:8])
-    return weights
-
-
-def ntire_images() -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
-    arrays = golden("ntire_metrics_x4")
-    return arrays["samples"].movedim(-1, -3), arrays["gt"].movedim(-1, -3), arrays
-
-
-def random_images(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+    return metrics.LPIPS(weights)
 
 
 # the measure
@@ -102,7 +80,6 @@ def test_a_batch_is_its_images(lpips: metrics.LPIPS) -> None:
     alone = lpips.reference(hr[1]).compare(samples[2:, 1])
     torch.testing.assert_close(alone.plain[0], scores.plain[2, 1])
     torch.testing.assert_close(alone.maps[0], scores.maps[2, 1])
-    torch.testing.assert_close(lpips.reference(hr).distance(samples), scores.plain)
 
 
 def test_equal_images_are_exactly_zero_apart(lpips: metrics.LPIPS) -> None:
@@ -129,14 +106,14 @@ def test_the_photograph_is_looked_at_once(lpips: metrics.LPIPS, monkeypatch: pyt
 
 def test_a_reference_serves_again(lpips: metrics.LPIPS) -> None:
     reference, samples = lpips.reference(random_images(3, 32, 32)), random_images(2, 3, 32, 32, seed=1)
-    assert torch.equal(reference.distance(samples), reference.distance(samples))
+    assert torch.equal(reference.compare(samples).plain, reference.compare(samples).plain)
 
 
 def test_float32_under_autocast_without_gradients(lpips: metrics.LPIPS) -> None:
     hr, samples = random_images(3, 32, 32), random_images(1, 3, 32, 32, seed=1).requires_grad_()
-    plain = lpips.reference(hr).distance(samples)
+    plain = lpips.reference(hr).compare(samples).plain
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(lpips.reference(hr).distance(samples), plain)
+        assert torch.equal(lpips.reference(hr).compare(samples).plain, plain)
     assert not plain.requires_grad
     assert list(lpips.parameters()) == []
     assert lpips.state_dict() == {}
@@ -176,17 +153,17 @@ def test_wrong_samples(lpips: metrics.LPIPS) -> None:
 def test_both_file_formats_of_torch(tmp_path: Path, lpips: metrics.LPIPS, zipped: bool) -> None:
     path = tmp_path / "alexnet.pth"
     torch.save(features(), path, _use_new_zipfile_serialization=zipped)
-    other, hr = metrics.load_lpips(path), random_images(3, 32, 32)
-    assert torch.equal(other.reference(hr).distance(1 - hr[None]), lpips.reference(hr).distance(1 - hr[None]))
+    other, hr = metrics.LPIPS(path), random_images(3, 32, 32)
+    assert torch.equal(other.reference(hr).compare(1 - hr[None]).plain, lpips.reference(hr).compare(1 - hr[None]).plain)
 
 
 def test_wrong_weights(tmp_path: Path) -> None:
     def loading(state: object) -> None:
         torch.save(state, tmp_path / "wrong.pth")
-        metrics.load_lpips(tmp_path / "wrong.pth")
+        metrics.LPIPS(tmp_path / "wrong.pth")
 
     with pytest.raises(InputError, match="no file"):
-        metrics.load_lpips(tmp_path / "nothing.pth")
+        metrics.LPIPS(tmp_path / "nothing.pth")
     with pytest.raises(InputError, match="read safely"):
         loading({"features.0.weight": Path("code")})
     with pytest.raises(InputError, match=r"features.0.bias of shape \(64,\), got nothing"):
@@ -199,93 +176,68 @@ def test_wrong_weights(tmp_path: Path) -> None:
         loading(features() | {"features.6.bias": torch.full((384,), torch.nan)})
 
 
-def test_the_source_says_which_weights(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    digits = lpips_weights.sha256(weights)
-    assert metrics.load_lpips(weights).source == f"AlexNet v0.1, other weights, SHA-256 {digits}"
-    monkeypatch.setattr(lpips_weights, "HASH", digits[:8])
-    assert metrics.load_lpips(weights).source == "AlexNet v0.1, published weights alexnet-owt-7be5be79.pth"
+def test_the_source_says_which_weights(weights: Path, tmp_path: Path) -> None:
+    digits = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert metrics.LPIPS(weights).source == f"AlexNet v0.1, other weights, SHA-256 {digits}"
+    bundled = load_file(BUNDLED / "convolutions.safetensors")
+    state = {f"features.{[*ALEXNET][int(name[0])]}.{name[2:]}": value for name, value in bundled.items()}
+    torch.save(state, tmp_path / "again.pth")
+    published = "AlexNet v0.1, published weights alexnet-owt-7be5be79.pth"
+    assert [metrics.LPIPS(path).source for path in (None, tmp_path / "again.pth")] == [published, published]
+    assert metrics.LPIPS().source == published
 
 
-@pytest.mark.usefixtures("cached")
-def test_a_named_file_is_not_downloaded(weights: Path) -> None:
-    assert metrics.load_lpips(weights) is not None
+# the bundled weights
 
 
-def test_without_weights_and_network(cached: Path) -> None:
-    with pytest.raises(InputError) as error:
-        metrics.load_lpips()
-    sentence = str(error.value)
-    for words in (lpips_weights.NAME, str(cached), "127.0.0.1", "ncsr fetch", "--lpips-weights"):
-        assert words in sentence
-    assert "\n" not in sentence
-    assert list(cached.parent.iterdir()) == []
+def cat() -> tuple[Tensor, Tensor]:
+    """A photograph's bicubic enlargement by four, and the photograph, (3, 72, 112) in [0, 1]."""
+    with Image.open(Path(__file__).parents[2] / "examples/cat.png") as picture:
+        hr = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[:, :72]
+    return imresize(imresize(hr, 0.25), 4) / 255, hr / 255
 
 
-def test_download(cached: Path, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lpips_weights, "URL", published.as_uri())
-    assert metrics.load_lpips().source.startswith("AlexNet v0.1, published")
-    assert [cached] == list(cached.parent.iterdir())
-    monkeypatch.setattr(lpips_weights, "URL", "http://127.0.0.1:9/")
-    assert metrics.fetch_weights() == cached  # from the cache
+def plain_lpips(a: Tensor, b: Tensor) -> tuple[Tensor, float]:
+    """The map (H, W) and the plain score of two images (3, H, W) in [0, 1], by the formula alone, in float64."""
+    weights = {
+        name: value.double() for path in BUNDLED.glob("*.safetensors") for name, value in load_file(path).items()
+    }
+    shift, scale = (torch.tensor(v).double()[:, None, None] for v in ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)))
+    x, total, plain = (2 * torch.stack([a, b]).double() - 1 - shift) / scale, torch.zeros(a.shape[1:]).double(), 0.0
+    for i, (stride, padding) in enumerate(((4, 2), (1, 2), (1, 1), (1, 1), (1, 1))):
+        if i in (1, 2):
+            x = F.max_pool2d(x, 3, 2)
+        x = F.conv2d(x, weights[f"{i}.weight"], weights[f"{i}.bias"], stride, padding).relu()
+        unit = x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
+        distance = ((unit[0] - unit[1]).square() * weights[f"linear{i}"][:, None, None]).sum(0)
+        plain += distance.mean().item()
+        total += F.interpolate(distance[None, None], a.shape[1:], mode="bilinear", align_corners=False)[0, 0]
+    return total, plain
 
 
-def test_a_download_with_another_hash_is_not_kept(cached: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lpips_weights, "URL", weights.as_uri())
-    with pytest.raises(InputError, match="SHA-256 that starts with 7be5be79, got"):
-        metrics.fetch_weights()
-    assert list(cached.parent.iterdir()) == []
+def test_the_bundled_weights_give_the_scores_of_the_formula() -> None:
+    """Against the formula in float64, and against what it gave once, so that a change of the weights is seen, too."""
+    blurred, hr = cat()
+    scores = metrics.LPIPS().reference(hr).compare(blurred[None])
+    expected, plain = plain_lpips(blurred, hr)
+    torch.testing.assert_close(scores.maps[0].double(), expected, rtol=0, atol=2e-6)
+    assert scores.plain.item() == pytest.approx(plain, rel=1e-5)
+    assert (scores.spatial.item(), scores.plain.item()) == pytest.approx((0.48375059, 0.48371751), rel=1e-5)
 
 
-def test_a_damaged_cache(cached: Path, published: Path) -> None:
-    cached.parent.mkdir(parents=True)
-    cached.write_bytes(published.read_bytes()[:1000])
-    with pytest.raises(InputError, match="damaged"):
-        metrics.load_lpips()
+def test_the_bundled_weights_give_a_distance() -> None:
+    lpips, (blurred, hr) = metrics.LPIPS(), cat()
+    there, back = (lpips.reference(a).compare(torch.stack([a, b])) for a, b in ((hr, blurred), (blurred, hr)))
+    for scores in (there, back):
+        assert scores.maps.min() >= 0
+        assert scores.maps[0].max() == 0
+        assert scores.spatial[1] > 0.01
+    torch.testing.assert_close(there.maps[1], back.maps[1])
+    assert all((value >= 0).all() for value in load_file(BUNDLED / "linear.safetensors").values())
 
 
-# ncsr fetch
-
-
-def fetch(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["ncsr", "fetch", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert isinstance(end.value.code, int)
-    return end.value.code
-
-
-def test_fetch_from_a_file(
-    cached: Path, published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert fetch(monkeypatch, "--from", published) == 0
-    assert capsys.readouterr().out == f"{cached}\n"
-    assert cached.read_bytes() == published.read_bytes()
-    assert fetch(monkeypatch) == 0  # it is there
-    assert capsys.readouterr().out == f"{cached}\n"
-
-
-def test_fetch_to_a_folder(
-    cached: Path, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(lpips_weights, "URL", published.as_uri())
-    assert fetch(monkeypatch, "--to", tmp_path / "stick") == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'stick' / lpips_weights.NAME}\n"
-    assert not cached.exists()
-
-
-@pytest.mark.usefixtures("cached")
-def test_fetch_errors(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for arguments, words in (
-        ((), "could not be downloaded"),
-        (("--from", tmp_path / "nothing"), "cannot copy .*nothing"),
-        (("--from", weights), "made.pth is not alexnet-owt-7be5be79.pth"),
-        (("--to", weights), "is a file"),
-    ):
-        assert fetch(monkeypatch, *arguments) == 2
-        out, err = capsys.readouterr()
-        assert out == ""
-        lines = [line for line in err.splitlines() if line.startswith("ncsr: ")]
-        assert len(lines) == 1, err
-        assert re.search(words, lines[0]), err
+def test_the_bundled_weights_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, hr = metrics.LPIPS(), random_images(3, 32, 32)
+    monkeypatch.setattr("ncsr.metrics.lpips.load_file", None)
+    plain, again = (lpips.reference(hr).compare(1 - hr[None]).plain for lpips in (first, metrics.LPIPS()))
+    assert torch.equal(plain, again)

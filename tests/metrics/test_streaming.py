@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import pickle
 import socket
@@ -21,7 +20,6 @@ import ncsr
 from ncsr import metrics
 from ncsr.errors import InputError
 from ncsr.metrics import streaming, texture
-from ncsr.metrics.lpips import SHAPES
 from ncsr.ops.resize import imresize
 
 SCALE = 4
@@ -30,15 +28,6 @@ FIGURES = {
     "ntire_lr_psnr_worst", "pixel_deviation", "diversity_squared_error", "texture_distance", "grain",
     "lpips", "lpips_plain", "diversity",
 }  # fmt: skip
-
-
-def made_lpips() -> metrics.LPIPS:
-    generator = torch.Generator().manual_seed(0)
-    weights = {}
-    for i, shape in enumerate(SHAPES):
-        weights[f"{i}.weight"] = torch.randn(shape, generator=generator) / math.prod(shape[1:]) ** 0.5
-        weights[f"{i}.bias"] = torch.zeros(shape[0])
-    return metrics.LPIPS(weights)
 
 
 def photographs(count: int = 4) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -74,7 +63,7 @@ def _few_directions() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def everything() -> dict[str, float]:
     """Every figure of four photographs, one per update."""
-    measures = streaming.all_measures(SCALE, made_lpips())
+    measures = streaming.all_measures(SCALE)
     for photograph in photographs():
         measures.update(*photograph)
     return values(measures)
@@ -86,13 +75,12 @@ def test_names_and_range(everything: dict[str, float]) -> None:
     assert 0 < everything["luma_ssim"] < 1
     assert everything["lr_psnr_worst"] < everything["lr_psnr_mean"]
     assert 0 < everything["diversity"] < 100
-    assert set(streaming.all_measures(SCALE)) & {"NtireLPIPS"} == set()
 
 
 def test_figures_are_those_of_the_functions(everything: dict[str, float]) -> None:
     samples, hr, lr = together(photographs())
     lr_psnrs, ntire = metrics.lr_psnr(samples, lr), metrics.ntire_lr_psnr(samples, hr, SCALE)
-    scores = metrics.ntire_lpips(made_lpips(), samples, hr)
+    scores = metrics.ntire_lpips(metrics.LPIPS(), samples, hr)
     sampled, photographed = metrics.TexturePatches(), metrics.TexturePatches()
     sampled.add(samples)
     photographed.add(hr)
@@ -112,28 +100,28 @@ def test_figures_are_those_of_the_functions(everything: dict[str, float]) -> Non
         "lpips_plain": scores.plain.mean(),
         "diversity": metrics.diversity(scores.maps).mean(),
     }
-    for name, value in expected.items():
-        assert everything[name] == pytest.approx(float(value), rel=1e-6), name
+    for name, value in expected.items():  # diversity is a difference of float32 scores
+        assert everything[name] == pytest.approx(float(value), rel=1e-5), name
     assert everything["grain"] == pytest.approx(metrics.smooth_block_grain(samples, hr).ratio, rel=2e-3)
     assert everything["grain"] > 1.5
 
 
 def test_batches_do_not_matter(everything: dict[str, float]) -> None:
-    measures = streaming.all_measures(SCALE, made_lpips())
+    measures = streaming.all_measures(SCALE)
     for pair in (photographs()[:3], photographs()[3:]):
         measures.update(*together(pair))
-    assert values(measures) == pytest.approx(everything, rel=1e-6)
+    assert values(measures) == pytest.approx(everything, rel=1e-5)
 
 
 def test_without_a_batch_axis(everything: dict[str, float]) -> None:
-    measures = streaming.all_measures(SCALE, made_lpips())
+    measures = streaming.all_measures(SCALE)
     for samples, hr, lr in photographs():
         measures.update(samples[:, 0], hr[0], lr[0])
     assert values(measures) == pytest.approx(everything, rel=1e-6)
 
 
 def test_states_merge(everything: dict[str, float]) -> None:
-    parts = [streaming.all_measures(SCALE, made_lpips()) for _ in range(2)]
+    parts = [streaming.all_measures(SCALE) for _ in range(2)]
     for i, photograph in enumerate(photographs()):
         parts[i % 2].update(*photograph)
     for name, metric in parts[0].items(keep_base=True):
@@ -153,7 +141,7 @@ def test_forward_gives_the_image_and_keeps_the_mean() -> None:
 
 
 def test_memory_is_flat() -> None:
-    measures, sizes = streaming.all_measures(SCALE, made_lpips()), []
+    measures, sizes = streaming.all_measures(SCALE), []
     for photograph in photographs(3):
         measures.update(*photograph)
         sizes.append(len(pickle.dumps([metric.metric_state for metric in measures.values()])))
@@ -173,7 +161,7 @@ def test_a_collection_keeps_equal_figures_apart() -> None:
 
 
 def test_weights_are_no_state() -> None:
-    metric = streaming.NtireLPIPS(made_lpips())
+    metric = streaming.NtireLPIPS()
     assert metric.state_dict() == {}
     assert list(metric.parameters()) == []
 
@@ -238,10 +226,10 @@ import sys
 import torch
 torch.distributed.init_process_group("gloo")
 from ncsr.metrics import streaming, texture
-from tests.metrics.test_streaming import SCALE, made_lpips, photographs, values
+from tests.metrics.test_streaming import SCALE, photographs, values
 texture.DIRECTIONS = 16
 rank = torch.distributed.get_rank()
-measures = streaming.all_measures(SCALE, made_lpips())
+measures = streaming.all_measures(SCALE)
 for photograph in photographs()[:3] if rank == 0 else photographs()[3:]:
     measures.update(*photograph)
 figures = values(measures)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import ncsr
 from ncsr.errors import InputError
+from ncsr.metrics import LPIPS, diversity, ntire_lpips
 from ncsr.training.log import TrainingLog
 from ncsr.training.validation import validate
 from tests.training.conftest import (
@@ -34,6 +35,19 @@ def test_validation_measures_what_it_says(tiny_model: ncsr.NCSR) -> None:
     expected = tiny_model.space(lr[None].float() / 255).sample(1, 0.0)[0, 0]
     assert result.figures["PSNR"] == pytest.approx(ncsr.metrics.luma_psnr(expected, hr, 4).item())
     assert result.score == -result.figures["bits per dimension"]
+    samples = tiny_model.space(lr[None].float() / 255).sample(2, 0.8, seed=recipe.seed)[:, 0].clamp(0, 1)
+    scores = ntire_lpips(LPIPS(), samples, hr)
+    assert result.figures["LPIPS"] == pytest.approx(scores.spatial.mean().item(), rel=1e-4)
+    assert result.figures["diversity"] == pytest.approx(diversity(scores.maps).item(), rel=1e-3)
+
+
+def test_lpips_stands_where_it_can(tiny_model: ncsr.NCSR) -> None:
+    """Of a PSNR-oriented model without diversity; not of photographs under 31 pixels."""
+    psnr_oriented = ncsr.NCSR(make_recipe(**L1).model, "float32")
+    figures = validate(psnr_oriented, make_photos(72), make_recipe(**L1)).figures
+    assert set(figures) == {"PSNR", "LPIPS"}
+    small = [photo[:, :24] for photo in make_photos(72)]
+    assert not {"LPIPS", "diversity"} & validate(tiny_model, small, make_recipe()).figures.keys()
 
 
 class _Broken:
@@ -65,6 +79,7 @@ def test_validation_where_nothing_is_finite(changes: dict[str, Any], fabric: Fab
     spoiled.data.fill_(math.nan)
     result = validate(model, make_photos(72), recipe)
     assert math.isnan(result.figures["PSNR"])
+    assert not {"LPIPS", "diversity"} & result.figures.keys()
     assert math.isnan(result.score)
     assert model.training
     with TrainingLog(tmp_path, recipe, 0) as log:

@@ -16,7 +16,6 @@ from ncsr.cli.bench import bench
 from ncsr.cli.convert import convert
 from ncsr.cli.evaluate import evaluate
 from ncsr.cli.export import export
-from ncsr.cli.fetch import fetch
 from ncsr.cli.info import info
 from ncsr.cli.measure import measure
 from ncsr.cli.options import with_address
@@ -53,7 +52,7 @@ def _options(
     """The options of `ncsr` itself."""
 
 
-for command in (upscale, plan, train, prepare, evaluate, measure, reproduce, convert, export, info, fetch, bench):
+for command in (upscale, plan, train, prepare, evaluate, measure, reproduce, convert, export, info, bench):
     app.command()(command)
 
 

@@ -23,7 +23,7 @@ Output: TypeAlias = Annotated[Path, typer.Option("-o", "--output", metavar="DIR"
 Limit: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Only so many photographs, the first ones.")]
 LpipsWeights: TypeAlias = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="AlexNet's weights.", show_default="the cached ones, or a download"),
+    typer.Option(metavar="FILE", help="AlexNet's weights for LPIPS.", show_default="the bundled ones"),
 ]
 Pictures: TypeAlias = Annotated[int, typer.Option(min=0, help="How many photographs the page shows.")]
 SamplesOfEach: TypeAlias = Annotated[int, typer.Option("-n", "--samples", help="How many of each photograph.")]
@@ -74,6 +74,7 @@ def evaluate(
     from ncsr.cli.reporting import write_report
     from ncsr.evaluation.pairs import find_pairs
     from ncsr.evaluation.run import Evaluation
+    from ncsr.metrics import LPIPS
     from ncsr.runtime.device import pick_device
     from ncsr.runtime.torchrun import Processes
     from ncsr.space import check_sampling
@@ -83,13 +84,14 @@ def evaluate(
         check_sampling(samples, temperature, seed)
     with Processes() as processes:
         device = str(pick_device(processes.device(device)))
+        lpips = LPIPS(lpips_weights).to(device)
         request = SampleRequest(samples, 0.0, seed, tile)
         methods, scale, notes = _methods(models, scale, request, temperatures or [], device, precision)
         photographs, problems = find_pairs(hr, lr, scale, limit)
         work = Evaluation(
-            hr, lr, output, scale, methods, photographs, notes, pictures, truncate, device, seed, tile, precision
+            hr, lr, output, scale, methods, photographs, notes, pictures, lpips, truncate, device, seed, tile, precision
         )
-        raise typer.Exit(write_report(work, lpips_weights, processes, problems))
+        raise typer.Exit(write_report(work, processes, problems))
 
 
 def _methods(

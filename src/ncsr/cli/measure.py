@@ -31,6 +31,7 @@ def measure(
     from ncsr.evaluation.methods import Bicubic, ImageFolder
     from ncsr.evaluation.pairs import find_pairs, match_samples
     from ncsr.evaluation.run import Evaluation
+    from ncsr.metrics import LPIPS
     from ncsr.runtime.torchrun import Processes
 
     check_scale(scale)
@@ -38,5 +39,5 @@ def measure(
         photographs, without_lr = find_pairs(hr, lr, scale)
         photographs, problems = match_samples(photographs, sr, scale)
         methods = [Bicubic(), *(ImageFolder(folder, i) for i, folder in enumerate(sr))]
-        work = Evaluation(hr, lr, output, scale, methods, photographs, [], pictures)
-        raise typer.Exit(write_report(work, lpips_weights, processes, [*without_lr, *problems]))
+        work = Evaluation(hr, lr, output, scale, methods, photographs, [], pictures, LPIPS(lpips_weights))
+        raise typer.Exit(write_report(work, processes, [*without_lr, *problems]))

@@ -1,41 +1,33 @@
-"""What `ncsr evaluate`, `measure` and `reproduce` share: LPIPS if it can be had, progress, and how a run ends."""
+"""What `ncsr evaluate`, `measure` and `reproduce` share: progress, and how a run ends."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 from rich.progress import MofNCompleteColumn
 
 from ncsr.cli.options import load_model
-from ncsr.errors import InputError
 from ncsr.evaluation.methods import ENCODER, check_unique_names, encoder_alone
 from ncsr.evaluation.plots import check_matplotlib, is_sweep
 from ncsr.evaluation.run import Evaluation, Report, evaluate
-from ncsr.metrics import LPIPS, load_lpips
 from ncsr.model import NCSR
-from ncsr.runtime.device import pick_device
 from ncsr.runtime.files import make_folder
 from ncsr.runtime.progress import ProgressBar
 from ncsr.runtime.torchrun import Processes
 
 
-def write_report(work: Evaluation, weights: Path | None, processes: Processes, problems: list[str]) -> int:
+def write_report(work: Evaluation, processes: Processes, problems: list[str]) -> int:
     """Measure, write the report, print its files and what went wrong; returns the exit code.
 
     Args:
-        work: what is measured, but for LPIPS.
-        weights: file of AlexNet's weights for LPIPS; None takes the cached ones, or downloads them.
+        work: what is measured.
         processes: the processes that share the work.
         problems: a sentence per file that is missing or misnamed.
     """
     check_unique_names(work.methods)
-    lpips, about_lpips = find_lpips(weights, work.device, processes)
-    missing = [] if lpips else [f"LPIPS and the diversity on it are {about_lpips}"]
-    notes, command = [*missing, *work.notes, *problems], shlex.join(["ncsr", *sys.argv[1:]])
-    work = replace(work, lpips=lpips, about_lpips=about_lpips, notes=notes, command=command)
+    work = replace(work, notes=[*work.notes, *problems], command=shlex.join(["ncsr", *sys.argv[1:]]))
     if is_sweep(work.settings.rows):
         check_matplotlib()
     report = Report([], [], [])
@@ -53,27 +45,6 @@ def write_report(work: Evaluation, weights: Path | None, processes: Processes, p
     if not report.paths:
         return 2
     return 1 if report.failures or problems else 0
-
-
-def find_lpips(weights: Path | None, device: str, processes: Processes) -> tuple[LPIPS | None, str]:
-    """The network, and what it is; None and why, if there are no weights and no file was named.
-
-    Raises:
-        InputError: the named file does not hold the weights.
-    """
-    if processes.rank:  # the first process downloads, the others find it
-        processes.gather(None)
-    found, words = None, ""
-    try:
-        found = load_lpips(weights, pick_device(device))
-        words = found.source
-    except InputError as error:
-        if weights is not None:
-            raise
-        words = f"not measured: {error}."
-    if not processes.rank:
-        processes.gather(None)
-    return found, words
 
 
 def load_model_or_encoder(argument: str, scale: int | None, device: str, precision: str) -> tuple[NCSR, list[str]]:

@@ -71,6 +71,7 @@ def reproduce(
     from ncsr.evaluation.paper.report import PaperAddition, stack
     from ncsr.evaluation.plots import check_matplotlib
     from ncsr.evaluation.run import Evaluation
+    from ncsr.metrics import LPIPS
     from ncsr.runtime.device import pick_device
     from ncsr.runtime.torchrun import Processes
     from ncsr.space import check_sampling
@@ -84,6 +85,7 @@ def reproduce(
     codes, parts = [], []
     with Processes() as processes:
         device = str(pick_device(processes.device(device)))
+        lpips = LPIPS(lpips_weights).to(device)
         request = SampleRequest(samples, 0.0, seed, tile)
         for scale in item.scales:
             here = {role: model for role, model in given.items() if item.scale_of(item.row(role)) == scale}
@@ -91,13 +93,13 @@ def reproduce(
                 continue
             part = output / f"x{scale}" if len(item.scales) > 1 else output
             methods, notes, folders = _methods_for_rows(item, here, request, temperature, device, precision)
-            photographs, problems = _photographs(item, data, lr, scale, limit, folders)
+            pairs, problems = _photographs(item, data, lr, scale, limit, folders)
             compared = [Bicubic(), *(entry.method for entry in methods)]
             work = Evaluation(
-                data, lr, part, scale, compared, photographs, notes, pictures, truncate, device, seed, tile, precision
+                data, lr, part, scale, compared, pairs, notes, pictures, lpips, truncate, device, seed, tile, precision
             )
             work = replace(work, addition=PaperAddition(item, methods))
-            codes.append(write_report(work, lpips_weights, processes, problems))
+            codes.append(write_report(work, processes, problems))
             parts.append(part / f"{item.name}.png")
         if len(item.scales) > 1 and processes.rank == 0 and all(code < 2 for code in codes):
             print(stack(parts, output / f"{item.name}.png"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 
-import torch
 from torch import Tensor
 
 from ncsr.evaluation.pairs import Pair
@@ -17,17 +16,17 @@ State = dict[str, Tensor]
 class ImageMeasures:
     """All measures of one photograph, whose LPIPS features are computed once for all models and samples.
 
-    Without `lpips`, what needs it is left out. With `truncate`, samples are truncated to 8 bits for LR-PSNR.
+    Measured on the device of `lpips`. With `truncate`, samples are truncated to 8 bits for LR-PSNR.
     """
 
-    def __init__(self, pair: Pair, lpips: LPIPS | None, truncate: bool) -> None:
+    def __init__(self, pair: Pair, lpips: LPIPS, truncate: bool) -> None:
         self._pair, self._truncate = pair, truncate
         self._measures = image_measures(pair.scale, truncate)
-        self._device = torch.device("cpu") if lpips is None else lpips.get_buffer("shift").device
-        self._reference = lpips.reference(crop_to_multiple(pair.hr, 8).to(self._device)) if lpips else None
+        self._device = lpips.get_buffer("shift").device
+        self._reference = lpips.reference(crop_to_multiple(pair.hr, 8).to(self._device))
 
     def measure(self, samples: Tensor, deterministic: bool) -> tuple[dict[str, float], Tensor]:
-        """All figures of samples (n, 3, s h, s w), and their mean error per pixel: LPIPS, or squared grey levels.
+        """All figures of samples (n, 3, s h, s w), and their mean LPIPS per pixel, (H, W).
 
         Args:
             samples: uint8, or floating point in [0, 1].
@@ -41,15 +40,11 @@ class ImageMeasures:
                 figures |= measure.measure(samples if self._truncate else stored, hr, lr)
             elif deterministic:
                 figures |= dict.fromkeys(measure.figures, 0.0)
-        if self._reference is None:
-            error = torch.stack([(sample.float() - hr.float()).square().mean(0) for sample in stored]).mean(0)
-        else:
-            scores = self._reference.compare(crop_to_multiple(stored, 8).to(self._device))
-            figures |= zip(NtireLPIPS.figures, NtireLPIPS.of_scores(scores), strict=True)
-            if len(samples) == 1 and not deterministic:
-                del figures["diversity"]
-            error = scores.maps.mean(0).cpu()
-        return {name: float(value) for name, value in figures.items()}, error
+        scores = self._reference.compare(crop_to_multiple(stored, 8).to(self._device))
+        figures |= zip(NtireLPIPS.figures, NtireLPIPS.of_scores(scores), strict=True)
+        if len(samples) == 1 and not deterministic:
+            del figures["diversity"]
+        return {name: float(value) for name, value in figures.items()}, scores.maps.mean(0).cpu()
 
 
 class SetMeasures:

@@ -23,7 +23,7 @@ _COLOURS = {"worst": "#d62728", "best": "#1f77b4"}
 
 
 class RowImages(NamedTuple):
-    """One row's images of a photograph: (n, 3, H, W) uint8, and their mean error per pixel."""
+    """One row's images of a photograph: (n, 3, H, W) uint8, and their mean LPIPS per pixel."""
 
     row: Row
     samples: Tensor
@@ -37,12 +37,12 @@ class _Picture(NamedTuple):
     source: str
 
 
-def photograph_section(pair: Pair, shown: list[RowImages], figures: dict[str, dict[str, float]], lpips: bool) -> str:
-    """HTML of one photograph: all rows and, by name, their figures; errors are LPIPS, or else squared grey levels."""
+def photograph_section(pair: Pair, shown: list[RowImages], figures: dict[str, dict[str, float]]) -> str:
+    """HTML of one photograph: all rows and, by name, their figures."""
     height, width = pair.hr.shape[-2:]
     chosen = ([s for s in shown if len(s.samples) > 1] or shown)[-1]  # its errors decide what is looked at
     crops = find_crops(chosen.error, pair.hr)
-    by = f"place by {'LPIPS' if lpips else 'squared error'} of {chosen.row.name}"
+    by = f"place by LPIPS of {chosen.row.name}"
     titles = {"worst": f"Worst {by}", "best": f"Best {by}, among places with texture"}
     return render(
         "photograph.html",

@@ -43,7 +43,7 @@ class Protocol(FrozenModel):
     """Pixels left out along each border for PSNR and SSIM."""
     rounding: str
     lpips: str
-    """The network and its weights, or why there is none."""
+    """The network and its weights."""
     ntire: str = "lpips, lpips_plain, diversity, diversity_squared_error, ntire_lr_psnr: cropped to multiples of 8"
     bits_per_dim: str = "dequantised by one grey level (seed 0), zero noise condition, 8-bit convention"
     interval: str = "mean over images with the 95 % confidence interval of Student's t"

@@ -60,14 +60,13 @@ class Evaluation:
         pairs: the photographs' files.
         notes: sentences for the reader.
         pictures: how many photographs the page shows.
+        lpips: the network that LPIPS and the diversity on it need.
         truncate: save samples by truncation for LR-PSNR.
         device: the device to compute on.
         seed: the samples' seed; None if the images are there already.
         tile: side of the tiles in LR pixels; None if the images are there already.
         precision: the precision of the models.
         addition: what a table or figure of the paper adds to the report.
-        lpips: None leaves out what needs it.
-        about_lpips: the network and its weights, or why there is none.
         command: the command line that asked for it.
     """
 
@@ -79,14 +78,13 @@ class Evaluation:
     pairs: list[PhotographFiles]
     notes: list[str]
     pictures: int
+    lpips: LPIPS
     truncate: bool = False
     device: str = "cpu"
     seed: int | None = None
     tile: int | None = None
     precision: str = "float32"
     addition: Addition = field(default_factory=Addition)
-    lpips: LPIPS | None = None
-    about_lpips: str = ""
     command: str = ""
 
     @cached_property
@@ -99,7 +97,7 @@ class Evaluation:
             crop=f"photographs to multiples of {self.scale} at the right and bottom",
             shave=self.scale,
             rounding=TRUNCATED if self.truncate else ROUNDED,
-            lpips=self.about_lpips,
+            lpips=self.lpips.source,
             tile=self.tile,
             device=self.device.partition(":")[0],
             precision=self.precision,
@@ -211,7 +209,7 @@ def _measure(
         "samples": {row.name: len(samples) for row, samples, _ in shown},
     }
     seen = files.index < work.pictures
-    pictures = photograph_section(pair, shown, figures, work.lpips is not None) if seen else ""
+    pictures = photograph_section(pair, shown, figures) if seen else ""
     records.add(files.name, fingerprint, record, pictures, work.addition.panels(pair, shown))
 
 

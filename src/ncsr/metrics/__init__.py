@@ -16,7 +16,6 @@ from ncsr.metrics.fidelity import luma, luma_psnr, psnr, rgb_psnr
 from ncsr.metrics.grain import Grain, grain, smooth_block_deviations, smooth_block_grain
 from ncsr.metrics.likelihood import dequantised, dequantised_bits_per_dim
 from ncsr.metrics.lpips import LPIPS, LPIPSReference, LPIPSScores, ntire_lpips
-from ncsr.metrics.lpips_weights import fetch_weights, load_lpips
 from ncsr.metrics.pixels import crop_to_multiple, eight_bit
 from ncsr.metrics.ssim import luma_ssim, rgb_ssim, ssim
 from ncsr.metrics.texture import TexturePatches, texture_distance
@@ -34,9 +33,7 @@ __all__ = [
     "diversity",
     "diversity_squared_error",
     "eight_bit",
-    "fetch_weights",
     "grain",
-    "load_lpips",
     "lr_psnr",
     "luma",
     "luma_psnr",

@@ -8,12 +8,14 @@ their norm, and w_l >= 0 the published linear layer of C_l weights:
     plain:    sum over l of the mean of d_l over its own pixels
     spatial:  sum over l of d_l enlarged to the image (bilinear, align_corners = False): one score per pixel
 
-NTIRE 2021 reports the mean of the spatial map. Everything is float32, whatever autocast is on.
+NTIRE 2021 reports the mean of the spatial map. Everything is float32, whatever autocast is on. AlexNet's convolutions
+and the linear layers come with the package (`lpips_alex/README.md`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,15 +26,17 @@ from torch import Tensor, nn
 
 from ncsr.errors import InputError
 from ncsr.metrics.pixels import check_samples, check_unit_range, crop_to_multiple, eight_bit
+from ncsr.serialization import read_checkpoint
 
-SHAPES = ((64, 3, 11, 11), (192, 64, 5, 5), (384, 192, 3, 3), (256, 384, 3, 3), (256, 256, 3, 3))
-"""The shapes of the five convolutions' weights."""
 SMALLEST = 31  # pixels of a side: less leaves the last three convolutions nothing to look at
 
+_CONVOLUTIONS, _LINEAR = (Path(__file__).parent / "lpips_alex" / f"{n}.safetensors" for n in ("convolutions", "linear"))
+_load = cache(load_file)  # read once per process
+_TORCHVISION = "alexnet-owt-7be5be79.pth"  # the file that the bundled convolutions are of
+_LAYERS = (0, 3, 6, 8, 10)  # the convolutions' places in torchvision's `features`
 _STRIDES, _PADDINGS = (4, 1, 1, 1, 1), (2, 2, 1, 1, 1)
 _POOLED = (False, True, True, False, False)  # a 3 x 3 maximum of stride 2 comes before the convolution
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of images in [-1, 1]
-_LINEAR = Path(__file__).parent / "lpips_alex" / "linear.safetensors"
 
 
 class LPIPSScores(NamedTuple):
@@ -53,21 +57,30 @@ class LPIPS(nn.Module):
     """AlexNet's convolutions and the published linear layers, frozen.
 
     Args:
-        convolutions: "0.weight", "0.bias", ... "4.bias", of the shapes in `SHAPES`; see `ncsr.metrics.load_lpips`.
-        source: what these weights are, for reports.
+        weights: a file like torchvision's AlexNet (.pth), of which nothing is run; None takes the bundled convolutions.
 
     Raises:
-        InputError: weights that do not give 0 for a pair of equal images and more for a pair of different ones.
+        InputError: no such file, not a checkpoint, another network's, or weights that do not give 0 for a pair of equal
+            images and more for a pair of different ones.
     """
 
-    def __init__(self, convolutions: Mapping[str, Tensor], source: str = "made weights") -> None:
+    source: str
+    """Whose weights these are, for reports."""
+
+    def __init__(self, weights: Path | None = None) -> None:
         super().__init__()
-        self.source = source
-        constants = load_file(_LINEAR) | {"shift": torch.tensor(_SHIFT), "scale": torch.tensor(_SCALE)}
-        for i in range(len(SHAPES)):
-            weight = convolutions[f"{i}.weight"].float()
-            constants[f"weight{i}"] = weight.contiguous(memory_format=torch.channels_last)
-            constants[f"bias{i}"] = convolutions[f"{i}.bias"].float()
+        published, linear = _load(_CONVOLUTIONS), _load(_LINEAR)
+        convolutions, known = published, f"published weights {_TORCHVISION}"
+        if weights is not None:
+            convolutions = _read_convolutions(weights)
+            if not all(torch.equal(convolutions[name], value) for name, value in published.items()):
+                known = f"other weights, SHA-256 {hashlib.sha256(weights.read_bytes()).hexdigest()}"
+        self.source = f"AlexNet v0.1, {known}"
+        constants = {"shift": torch.tensor(_SHIFT), "scale": torch.tensor(_SCALE)}
+        for i in range(len(_LAYERS)):
+            constants[f"weight{i}"] = convolutions[f"{i}.weight"].contiguous(memory_format=torch.channels_last)
+            constants[f"bias{i}"] = convolutions[f"{i}.bias"]
+            constants[f"linear{i}"] = linear[f"linear{i}"]
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
         self._check()
@@ -108,8 +121,6 @@ class LPIPS(nn.Module):
             ]
 
     def _check(self) -> None:
-        if any((self.get_buffer(f"linear{i}") < 0).any() for i in range(len(SHAPES))):
-            raise InputError(f"LPIPS has negative linear layers, of which {_LINEAR} has none: install the package anew")
         noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
         equal, different = self.reference(noise).compare(torch.stack([noise, noise.flip(-1)])).plain.flatten().tolist()
         if equal != 0 or not different > 0:
@@ -142,10 +153,6 @@ class LPIPSReference:
             plain.append(torch.stack([d.mean((1, 2, 3), dtype=torch.float64) for d in distances]).sum(0))
         return LPIPSScores(torch.stack(maps).reshape(*leading, *size), torch.stack(plain).reshape(leading))
 
-    def distance(self, samples: Tensor) -> Tensor:
-        """Plain LPIPS of samples, (n, ...) float64; see `compare`."""
-        return self.compare(samples).plain
-
 
 def ntire_lpips(lpips: LPIPS, samples: Tensor, hr: Tensor) -> LPIPSScores:
     """LPIPS as NTIRE 2021 measures it: 8-bit images, cropped to multiples of 8.
@@ -165,6 +172,23 @@ def ntire_lpips(lpips: LPIPS, samples: Tensor, hr: Tensor) -> LPIPSScores:
     reference = lpips.reference(eight_bit(crop_to_multiple(hr, 8)))
     check_unit_range(samples)
     return reference.compare(eight_bit(crop_to_multiple(samples, 8)))
+
+
+def _read_convolutions(path: Path) -> dict[str, Tensor]:
+    """The five convolutions of a torchvision AlexNet file, "0.weight" to "4.bias", float32."""
+    state = read_checkpoint(path)
+    found = {}
+    for name, bundled in _load(_CONVOLUTIONS).items():
+        i, part = name.split(".")
+        theirs = f"features.{_LAYERS[int(i)]}.{part}"
+        value = state.get(theirs)
+        if value is None or value.shape != bundled.shape:
+            raise InputError(
+                f"{path} does not hold AlexNet's weights: expected {theirs} of shape {tuple(bundled.shape)}, got "
+                f"{'nothing' if value is None else tuple(value.shape)}; LPIPS takes a file like {_TORCHVISION}"
+            )
+        found[name] = value.float()
+    return found
 
 
 def _checked_batch(images: Tensor) -> Tensor:

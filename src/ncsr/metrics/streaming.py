@@ -2,7 +2,7 @@
 
 Every class but `BitsPerDim` is updated with the samples of one or more photographs, and computes its figure over all:
 
-    measures = all_measures(scale=4, lpips=load_lpips())
+    measures = all_measures(scale=4)
     for hr, lr in photographs:                                          # (B, 3, s h, s w) and (B, 3, h, w)
         measures.update(model.space(lr).sample(10), hr, lr)             # samples are (10, B, 3, s h, s w)
     measures.compute()                                                  # {"luma_psnr": ..., "lpips": ..., ...}
@@ -61,11 +61,10 @@ def all_measures(scale: int, lpips: LPIPS | None = None, truncate: bool = False)
 
     Args:
         scale: 4 or 8.
-        lpips: None leaves out what needs its weights.
+        lpips: None takes the bundled weights.
         truncate: save samples by truncation for LR-PSNR, as the published references do.
     """
-    of_set = set_measures().values()
-    metrics = [*image_measures(scale, truncate), *of_set, *([NtireLPIPS(lpips)] if lpips else [])]
+    metrics = [*image_measures(scale, truncate), *set_measures().values(), NtireLPIPS(lpips)]
     return MetricCollection(metrics, compute_groups=False)
 
 
@@ -228,9 +227,9 @@ class NtireLPIPS(ImageMeans):
 
     figures = ("lpips", "lpips_plain", "diversity")
 
-    def __init__(self, network: LPIPS, **kwargs: Any) -> None:
+    def __init__(self, network: LPIPS | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.network = network
+        self.network = network or LPIPS()
 
     def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
         return self.of_scores(ntire_lpips(self.network, samples, hr))

@@ -12,7 +12,8 @@ from torch import Tensor
 from ncsr.data.crops import CropSource, CropSources
 from ncsr.errors import InputError, SamplingError
 from ncsr.images.sheet import contact_sheet
-from ncsr.metrics import dequantised, lr_psnr, luma_psnr
+from ncsr.metrics import LPIPS, dequantised, diversity, lr_psnr, luma_psnr, ntire_lpips
+from ncsr.metrics.lpips import SMALLEST
 from ncsr.model import NCSR
 from ncsr.ops.resize import imresize
 from ncsr.space import Space
@@ -38,8 +39,10 @@ def validate(model: NCSR, photos: CropSources, recipe: Recipe) -> Validation:
     """Measure a model on the first `recipe.validate_images` photographs.
 
     Bits per dimension are of dequantised images (uniform noise of one grey level) in [0, 1], without a noise condition;
-    papers' 8-bit figures are 8 higher. PSNR is on luma as in tables; LR-PSNR is the mean of samples at the model's
-    temperature. The score is PSNR at temperature 0 of a PSNR-oriented model, and minus the bits of a flow.
+    papers' 8-bit figures are 8 higher. PSNR is on luma as in tables, at temperature 0. LR-PSNR, LPIPS as in NTIRE 2021
+    and the diversity on it are of two samples at the model's temperature; LPIPS of a PSNR-oriented model is of its only
+    image. Photographs under 31 pixels a side have no LPIPS. The score of a PSNR-oriented model is PSNR, that of a flow
+    minus the bits.
 
     Args:
         model: in any mode, which it has again afterwards.
@@ -48,6 +51,7 @@ def validate(model: NCSR, photos: CropSources, recipe: Recipe) -> Validation:
     """
     training = model.training
     model.eval()
+    lpips = LPIPS()
     collected: dict[str, list[float]] = {}
     picture = None
     try:
@@ -59,7 +63,7 @@ def validate(model: NCSR, photos: CropSources, recipe: Recipe) -> Validation:
             lr = imresize(hr, 1 / recipe.model.scale)
             space = model.space(lr[None].float() / 255)
             expected = space.draw([0], 0.0, 0)[0, 0].cpu().clamp(0, 1)
-            for name, value in _figures(space, expected, hr, lr, recipe).items():
+            for name, value in _figures(space, expected, hr, lr, recipe, lpips).items():
                 collected.setdefault(name, []).append(value)
             picture = picture or _picture(space, expected, hr, lr, recipe)
     finally:
@@ -69,18 +73,29 @@ def validate(model: NCSR, photos: CropSources, recipe: Recipe) -> Validation:
     return Validation(means, score, picture)
 
 
-def _figures(space: Space, expected: Tensor, hr: Tensor, lr: Tensor, recipe: Recipe) -> dict[str, float]:
+def _figures(space: Space, expected: Tensor, hr: Tensor, lr: Tensor, recipe: Recipe, lpips: LPIPS) -> dict[str, float]:
     """The figures of one photograph; `expected` is the image at temperature 0. Of an image that is not finite, NaN."""
     finite = bool(expected.isfinite().all())
     figures = {"PSNR": luma_psnr(expected, hr, recipe.model.scale).item() if finite else math.nan}
     if recipe.model.flow is None:
-        return figures
+        return figures | _lpips_figures(lpips, [expected] if finite else [], hr)
     figures["bits per dimension"] = space.bits_per_dim(dequantised(hr)[None]).item()
     samples = [space.draw([k], recipe.model.temperature, recipe.seed)[0, 0].cpu() for k in range(_SAMPLES)]
     finite_samples = [sample for sample in samples if bool(sample.isfinite().all())]
     consistency = [lr_psnr(sample.clamp(0, 1), lr).item() for sample in finite_samples]
     figures["finite"] = len(finite_samples) / _SAMPLES
     figures["LR-PSNR"] = sum(consistency) / len(consistency) if consistency else math.nan
+    return figures | _lpips_figures(lpips, finite_samples, hr)
+
+
+def _lpips_figures(lpips: LPIPS, samples: list[Tensor], hr: Tensor) -> dict[str, float]:
+    """NTIRE's LPIPS of finite samples, and of several the diversity; nothing of none, or of a small photograph."""
+    if not samples or min(hr.shape[-2:]) < SMALLEST:
+        return {}
+    scores = ntire_lpips(lpips, torch.stack(samples).clamp(0, 1), hr)
+    figures = {"LPIPS": scores.spatial.mean().item()}
+    if len(samples) > 1:
+        figures["diversity"] = diversity(scores.maps).item()
     return figures
 
 
