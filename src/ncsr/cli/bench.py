@@ -35,13 +35,12 @@ def bench(
     print(machine(network.device))
     print(f"{model or 'x4-small'}: {side} x {side} to {large} x {large}; precision auto is {automatic} here")
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
-    rates: list[float] = []
-    for precision in precisions:
-        rates.append(convolution_rate(getattr(torch, precision), device=network.device))
-        print(f"{precision}, 3x3 convolutions at {rates[-1]:.0f} GFLOP/s")
+    rates = [convolution_rate(getattr(torch, precision), device=network.device) for precision in precisions]
+    for precision, rate in zip(precisions, rates, strict=True):
+        print(f"{precision}, 3x3 convolutions at {rate:.0f} GFLOP/s")
         network.precision = precision
         with torch.no_grad():
-            _bench(network, samples if rates[-1] >= rates[0] else 1, side, rates[-1])
+            _bench(network, samples if rate >= rates[0] else 1, side, rate)
 
 
 def _bench(network: NCSR, samples: int, side: int, rate: float) -> None:

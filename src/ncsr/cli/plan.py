@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,9 +22,6 @@ from ncsr.cli.options import (
     parse_tile,
 )
 from ncsr.errors import InputError
-
-if TYPE_CHECKING:
-    from ncsr.upscaling.estimate import Estimate
 
 
 def plan(
@@ -69,7 +66,15 @@ def plan(
             failures.append(error_message(path, path, error))
             continue
         seconds.append(expected.seconds)
-        print("\n".join(_lines(path, source.size, network.config.scale, samples, expected)))
+        (height, width), times = source.size, network.config.scale
+        images = "1 image" if samples == 1 else f"{samples} images"
+        print(f"{path}: {width} x {height} -> {times * width} x {times * height}, {images}")
+        tiles = f"{expected.tiles} of {expected.side} x {expected.side} input pixels"
+        print(f"  tiles   {'in one piece' if expected.tiles == 1 else tiles}")
+        print(f"  memory  {_size(expected.memory)}")
+        if expected.scratch:
+            print(f"  scratch {_size(expected.scratch)}")
+        print(f"  time    {duration(expected.seconds)}")
         free = available(network.device)
         if expected.memory > free:
             print(f"  that is more than the {_size(free)} that are free")
@@ -79,22 +84,6 @@ def plan(
         print(f"ncsr: {failure}", file=sys.stderr)
     if failures:
         raise typer.Exit(1 if seconds else 2)
-
-
-def _lines(path: Path, size: tuple[int, int], scale: int, samples: int, expected: Estimate) -> list[str]:
-    """What is printed about one photograph of `size` (H, W)."""
-    from ncsr.runtime.timing import duration
-
-    height, width = size
-    images = "1 image" if samples == 1 else f"{samples} images"
-    side = expected.side
-    lines = [
-        f"{path}: {width} x {height} -> {scale * width} x {scale * height}, {images}",
-        f"  tiles   {'in one piece' if expected.tiles == 1 else f'{expected.tiles} of {side} x {side} input pixels'}",
-        f"  memory  {_size(expected.memory)}",
-    ]
-    lines += [f"  scratch {_size(expected.scratch)}"] if expected.scratch else []
-    return [*lines, f"  time    {duration(expected.seconds)}"]
 
 
 def _size(size: int) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +59,9 @@ def train(
     with needs_extra("train", "training needs more packages", "lightning_fabric", "lmdb", "tensorboard"):
         from ncsr.training.dry_run import dry_run as describe
         from ncsr.training.launch import launch
+        from ncsr.training.run import Diverged
         from ncsr.training.run import train as run
+        from ncsr.training.signals import Interrupted
     resolved = load_recipe(recipe, dict(map(_override, changes or [])))
     if dry_run:
         print(describe(resolved, launch(device)))
@@ -73,7 +73,7 @@ def train(
     if start_step >= resolved.steps:
         raise InputError(f"--start-step {start_step} is not before the recipe's end, step {resolved.steps}")
     start = None if init is None or resume else find_model(init)
-    with _explained_early_end(resume):
+    try:
         print(
             run(
                 resolved,
@@ -88,19 +88,9 @@ def train(
                 cache=cache,
             )
         )
-
-
-@contextmanager
-def _explained_early_end(resumed: bool) -> Iterator[None]:
-    """Print how to go on with a run that a signal ended, or the report of one that diverged (exit code 1)."""
-    from ncsr.training.run import Diverged
-    from ncsr.training.signals import Interrupted
-
-    try:
-        yield
     except Interrupted:
         if os.environ.get("RANK", "0") == "0":
-            again = [*sys.argv[1:], *([] if resumed else ["--resume"])]
+            again = [*sys.argv[1:], *([] if resume else ["--resume"])]
             print(f"saved; go on with: {shlex.join(['ncsr', *again])}", file=sys.stderr)
         raise
     except Diverged as report:

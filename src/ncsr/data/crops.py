@@ -85,7 +85,9 @@ def random_crop(photos: CropSources, settings: CropSettings, stream: np.random.G
     """
     for _ in range(_DRAWS):
         try:
-            crop = _cut(photos[int(stream.integers(len(photos)))], settings.size, stream)
+            photo = photos[int(stream.integers(len(photos)))]
+            top, left = (int(stream.integers(side - settings.size + 1)) for side in photo.shape[1:])
+            crop = photo[:, top : top + settings.size, left : left + settings.size]
             break
         except InputError as error:
             reason = error
@@ -116,9 +118,3 @@ def mix_noise(crop: Tensor, stream: np.random.Generator) -> Tensor:
     cells = stream.integers(0, 256, (3, -(-size // grain), -(-size // grain)), np.uint8)
     noise = torch.from_numpy(cells).repeat_interleave(grain, 1).repeat_interleave(grain, 2)
     return torch.lerp(crop.float(), noise[:, :size, :size].float(), strength).round().to(torch.uint8)
-
-
-def _cut(photo: CropSource, size: int, stream: np.random.Generator) -> Tensor:
-    top = int(stream.integers(photo.shape[1] - size + 1))
-    left = int(stream.integers(photo.shape[2] - size + 1))
-    return photo[:, top : top + size, left : left + size]

@@ -45,7 +45,10 @@ def make_batch(photos: CropSources, settings: CropSettings, step: int, indices: 
     hr, lr = hr.float() / 255, imresize(hr, 1 / settings.scale).float() / 255
     streams = [random_stream(settings.seed, step, i, NOISE) for i in indices]
     v, std = draw_noise(streams, size, size, settings.noise) if settings.noise else (None, None)
-    return Batch(hr + _uniform(streams, size) if settings.dequantise else hr, lr, v, std)
+    if settings.dequantise:
+        unit = np.stack([stream.random((3, size, size), dtype=np.float32) for stream in streams])
+        hr = hr + _QUANTUM * (torch.from_numpy(unit) - 0.5)
+    return Batch(hr, lr, v, std)
 
 
 def batches(
@@ -83,8 +86,3 @@ def batches(
         )
     indices = range(rank * share, (rank + 1) * share)
     return prefetch_map(lambda step: make_batch(photos, settings, step, indices), range(start, stop), workers)
-
-
-def _uniform(streams: list[np.random.Generator], size: int) -> Tensor:
-    unit = np.stack([stream.random((3, size, size), dtype=np.float32) for stream in streams])
-    return _QUANTUM * (torch.from_numpy(unit) - 0.5)

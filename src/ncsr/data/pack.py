@@ -48,16 +48,6 @@ def encode_tile(pixels: NDArray[np.uint8]) -> bytes:
     return bytes(imagecodecs.webp_encode(np.ascontiguousarray(pixels), level=0, lossless=True, method=0))
 
 
-def decode_tile(value: bytes) -> NDArray[np.uint8]:
-    """The (h, w, 3) pixels of a tile's value.
-
-    Raises:
-        imagecodecs.WebpError: it is damaged.
-    """
-    pixels: NDArray[np.uint8] = imagecodecs.webp_decode(value)
-    return pixels
-
-
 @dataclass(frozen=True)
 class PackedPhoto:
     """A packed photograph, decoded where it is cut: `photo[:, top:bottom, left:right]` is a uint8 tensor."""
@@ -132,7 +122,8 @@ class Pack:
                 for column in range(left // side, -(-(left + width) // side)):
                     y, x = row * side - top, column * side - left  # the tile's corner in the window
                     try:
-                        tile = decode_tile(reading.get(tile_key(photo.number, row, column), b""))
+                        value = reading.get(tile_key(photo.number, row, column), b"")
+                        tile = imagecodecs.webp_decode(value)
                         part = tile[max(-y, 0) : height - y, max(-x, 0) : width - x]
                         pixels[max(y, 0) : y + side, max(x, 0) : x + side] = part
                     except Exception:  # what decoders raise, and NumPy for a tile of another size

@@ -106,7 +106,16 @@ def export(model: NCSR, path: str | os.PathLike[str]) -> float:
         raise InputError(f"no folder {path.parent} to write {path.name} into: make it, or name another")
     _runtime()
     program = _program(model)
-    program.model.metadata_props.update(_metadata(model))
+    flow = model.flow
+    cells = [] if flow is None else [*(2 ** (i + 1) for i in range(len(flow.splits))), 2 ** len(flow.levels)]
+    metadata = {
+        "scale": str(model.config.scale),
+        "temperature": str(model.config.temperature),
+        "cells": json.dumps(cells),
+        "model": fingerprint(model.config, model.state_dict()),
+        "version": version("ncsr"),
+    }
+    program.model.metadata_props.update(metadata)
     with explain_write_errors(path, "choose another place"), atomic_path(path) as temporary:
         program.save(temporary)
         difference = check(model, temporary)
@@ -168,19 +177,6 @@ def _program(model: NCSR) -> Any:
     )
     names = ["lr", *(f"latent_{i}" for i in range(len(latents)))]
     return torch.onnx.export(traced, dynamo=True, input_names=names, output_names=["hr"], verbose=False)
-
-
-def _metadata(model: NCSR) -> dict[str, str]:
-    """The file's metadata, as `export` describes them."""
-    flow = model.flow
-    cells = [] if flow is None else [*(2 ** (i + 1) for i in range(len(flow.splits))), 2 ** len(flow.levels)]
-    return {
-        "scale": str(model.config.scale),
-        "temperature": str(model.config.temperature),
-        "cells": json.dumps(cells),
-        "model": fingerprint(model.config, model.state_dict()),
-        "version": version("ncsr"),
-    }
 
 
 def _reflected(length: int, size: int) -> Tensor:

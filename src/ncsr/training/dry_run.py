@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 import yaml
 from lightning_fabric import Fabric
 
 from ncsr.data.loader import make_batch
-from ncsr.runtime.timing import duration
+from ncsr.runtime.timing import duration, seconds_of
 from ncsr.training.log import peak_memory_gib
 from ncsr.training.recipe import Recipe
 from ncsr.training.run import crop_settings
 from ncsr.training.trainer import Trainer
-
-_STEPS = 3  # timed, after one to warm up
 
 
 def dry_run(recipe: Recipe, fabric: Fabric) -> str:
@@ -30,13 +26,8 @@ def dry_run(recipe: Recipe, fabric: Fabric) -> str:
     photo = torch.randint(256, (3, recipe.crop, recipe.crop), generator=generator, dtype=torch.uint8)
     batch = make_batch([photo], crop_settings(recipe), 0, range(recipe.batch // fabric.world_size))
     trainer.start(batch)
-    trainer.advance(batch)
-    seconds = []
-    for _ in range(_STEPS):
-        began = time.perf_counter()
-        trainer.advance(batch)
-        seconds.append(time.perf_counter() - began)
-    step = sorted(seconds)[_STEPS // 2]
+    trainer.advance(batch)  # to warm up
+    step = seconds_of(lambda: trainer.advance(batch), fabric.device)
     encoder = sum(p.numel() for p in trainer.model.encoder.parameters())
     whole = sum(p.numel() for p in trainer.model.parameters())
     where = f"{fabric.world_size} x {fabric.device.type}, {trainer.model.precision}"

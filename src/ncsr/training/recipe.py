@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from ncsr.config import ModelConfig
+from ncsr.config import FrozenModel, ModelConfig
 from ncsr.errors import InputError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -24,10 +24,8 @@ _RENAMED_KEYS = {"strange": "noise_mix_probability", "returns": "max_rollbacks"}
 """Keys of recipes that were written before they had their present names."""
 
 
-class Recipe(BaseModel):
+class Recipe(FrozenModel):
     """A training run. Lengths are in steps, rates per step, noise in units of the image range [0, 1]."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     objective: Literal["l1", "likelihood"]
     """`l1`: the encoder's own super-resolution (RRDB); `likelihood`: the flow and its encoder."""

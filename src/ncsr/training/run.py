@@ -22,7 +22,7 @@ import yaml
 from pydantic import ValidationError
 
 from ncsr.data.crops import CropSettings, CropSources
-from ncsr.data.loader import Batch, batches
+from ncsr.data.loader import Batch, batches, make_batch
 from ncsr.data.photos import open_photos
 from ncsr.errors import InputError
 from ncsr.runtime.files import atomic_path, make_folder
@@ -74,9 +74,8 @@ class Run:
         Raises:
             InputError: the folder cannot be made or written.
         """
-        settings, start = crop_settings(self.recipe), self.trainer.step
-        count = min(self.recipe.batch, _START_CROPS)
-        self.trainer.start(next(batches(self.photos, settings, count=count, start=start, stop=start + 1)))
+        indices = range(min(self.recipe.batch, _START_CROPS))
+        self.trainer.start(make_batch(self.photos, crop_settings(self.recipe), self.trainer.step, indices))
         if self.fabric.is_global_zero:
             with self._writing("choose another -o"), atomic_path(make_folder(self.folder) / RECIPE) as path:
                 text = yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False)
