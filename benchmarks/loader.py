@@ -32,7 +32,7 @@ from ncsr.training.recipe import Recipe, load_recipe
 def loader(photos: Photos, recipe: Recipe, workers: int) -> Iterator[Batch]:
     """A recipe's batches without end."""
     settings = CropSettings(recipe.crop, recipe.model.scale, noise=recipe.noise)
-    return batches(photos, settings, count=recipe.batch, start=0, stop=1 << 40, workers=workers)
+    return batches(photos, settings, range(1 << 40), range(recipe.batch), workers)
 
 
 def training_step(recipe: Recipe, first: Batch, crops: int, device: str) -> Callable[[Batch], None]:

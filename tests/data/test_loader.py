@@ -14,7 +14,6 @@ from ncsr.data.crops import CropSettings, CropSources, random_stream
 from ncsr.data.loader import Batch, batches, make_batch
 from ncsr.data.noise import draw_noise
 from ncsr.data.photos import open_photos
-from ncsr.errors import InputError
 from ncsr.ops.resize import imresize
 from tests.conftest import scene8
 from tests.data.conftest import photo_folder, place_photos
@@ -79,10 +78,11 @@ def test_every_run_so_far_can_be_repeated(seed: int, step: int, digests: tuple[s
     assert tuple(_digest(values) for values in batch if values is not None) == digests
 
 
-def _batches(photos: CropSources, *, start: int = 0, stop: int = 5, count: int = 4, **how: Any) -> list[Batch]:
-    places = {key: how.pop(key) for key in ("rank", "world", "workers") if key in how}
+def _batches(
+    photos: CropSources, *, start: int = 0, stop: int = 5, indices: range = range(4), workers: int = 0, **how: Any
+) -> list[Batch]:
     settings = CropSettings(16, 4, **({"seed": 1, "noise": 0.05} | how))
-    return list(batches(photos, settings, count=count, start=start, stop=stop, **places))
+    return list(batches(photos, settings, range(start, stop), indices, workers))
 
 
 def _assert_equal(one: Batch, other: Batch) -> None:
@@ -95,7 +95,8 @@ def _assert_equal(one: Batch, other: Batch) -> None:
 def test_batches_do_not_depend_on_workers_and_processes(tmp_path: Path, workers: int, world: int) -> None:
     photos, _ = open_photos([photo_folder(tmp_path)], 16)
     expected = _batches(photos, dequantise=True)
-    shares = [_batches(photos, dequantise=True, rank=r, world=world, workers=workers) for r in range(world)]
+    indices = [range(4 // world * rank, 4 // world * (rank + 1)) for rank in range(world)]
+    shares = [_batches(photos, dequantise=True, indices=share, workers=workers) for share in indices]
     for whole, *parts in zip(expected, *shares, strict=True):
         assert {len(part.hr) for part in parts} == {4 // world}
         _assert_equal(whole, Batch(*(torch.cat(columns) for columns in zip(*parts, strict=True))))  # type: ignore[arg-type]
@@ -133,10 +134,3 @@ def test_flips_alone_in_batches() -> None:
     hr = torch.cat([batch.hr for batch in _batches(place_photos(), rotations=False)])
     place = hr[:, 0] * 255 * 256 + hr[:, 1] * 255
     assert (place.diff(dim=1) > 20).all()
-
-
-def test_a_batch_that_cannot_be_shared() -> None:
-    with pytest.raises(InputError, match="a batch of 4 crops cannot be shared equally by 3 processes"):
-        _batches(place_photos(), world=3)
-    with pytest.raises(InputError, match="cannot be shared"):
-        _batches(place_photos(), count=0)

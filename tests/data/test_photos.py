@@ -80,7 +80,7 @@ def test_nothing_but_broken_photographs_ends_the_run(tmp_path: Path, capsys: pyt
     photos, _ = open_photos([tmp_path], 16)
     for workers in (0, 1):
         with pytest.raises(InputError, match=r"100 photographs in a row cannot be read.*the last: .*png"):
-            next(batches(photos, CropSettings(16, 4), count=1, start=0, stop=5, workers=workers))
+            next(batches(photos, CropSettings(16, 4), range(5), [0], workers))
     assert len(capsys.readouterr().err.splitlines()) == 3  # each is named once, by default on the terminal
 
 

@@ -59,7 +59,7 @@ def make_photos(side: int = 24) -> list[Tensor]:
 
 
 def make_batches(recipe: Recipe, start: int = 0) -> Iterator[Batch]:
-    return batches(make_photos(), crop_settings(recipe), count=recipe.batch, start=start, stop=start + 100)
+    return batches(make_photos(), crop_settings(recipe), range(start, start + 100), range(recipe.batch))
 
 
 def started_trainer(recipe: Recipe, fabric: Fabric, init: Path | None = None) -> Trainer:

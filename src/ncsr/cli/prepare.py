@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ncsr.data.known_sets import KnownSet, deviations
 from ncsr.errors import InputError
-
-if TYPE_CHECKING:
-    from ncsr.data.listing import PhotoFile
 
 
 def prepare(
@@ -41,13 +38,8 @@ def prepare(
 
     if output is None and check is None:
         raise InputError("nothing to do: give -o FILE.lmdb to pack the photographs, --check SET to check them, or both")
-    files: list[PhotoFile] = []
-    problems: list[str] = []
-    for folder in data:
-        found, broken = list_photos(folder)
-        files += found
-        problems += broken
-    files, problems = large_enough(files, smallest, data, problems)
+    listed, broken = list_photos(*data)
+    files, problems = large_enough(listed, smallest, data, broken)
     names = [path.name for folder in data for path in find_photos(folder, recursive=True)]
     deviates = [] if check is None else deviations(check, names)
     with ProgressBar(len(files), MofNCompleteColumn()) as bar:

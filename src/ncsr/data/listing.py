@@ -43,17 +43,17 @@ _Entry = TypeVar("_Entry", bound=PhotoFile | PackedPhoto)
 _Result = TypeVar("_Result")
 
 
-def list_photos(folder: Path) -> tuple[list[PhotoFile], list[str]]:
-    """The photographs in a folder and the folders inside it, sorted by path, and a message for each broken one.
+def list_photos(*folders: Path) -> tuple[list[PhotoFile], list[str]]:
+    """The photographs in folders and the folders inside these, each sorted by path, and a message for each broken one.
 
     Sizes are read from headers. Files without the last bytes of a PNG, JPEG or WebP file are decoded, to see whether
     they were cut short; this is so for every TIFF and BMP file.
 
     Raises:
-        InputError: `folder` is not a folder, or holds no photograph.
+        InputError: one is not a folder, or holds no photograph.
     """
     files, broken = [], []
-    for path in find_photos(folder, recursive=True):
+    for path in [path for folder in folders for path in find_photos(folder, recursive=True)]:
         try:
             height, width = photo_size(path)
             if height * width > MAX_PIXELS or not _is_whole(path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ncsr.data.crops import NOISE, CropSettings, CropSources, random_crop, random_stream
 from ncsr.data.noise import draw_noise
-from ncsr.errors import InputError
 from ncsr.ops.resize import imresize
 from ncsr.runtime.threads import prefetch_map
 
@@ -52,37 +51,18 @@ def make_batch(photos: CropSources, settings: CropSettings, step: int, indices: 
 
 
 def batches(
-    photos: CropSources,
-    settings: CropSettings,
-    *,
-    count: int,
-    start: int,
-    stop: int,
-    rank: int = 0,
-    world: int = 1,
-    workers: int = 0,
+    photos: CropSources, settings: CropSettings, steps: Iterable[int], indices: Sequence[int], workers: int = 0
 ) -> Iterator[Batch]:
-    """The batches of the steps `start` to `stop - 1`.
-
-    Example i of step t depends on (seed, t, i) alone, for any number of processes and workers.
+    """The batch of every step; example i of step t depends on (seed, t, i) alone, for any number of workers.
 
     Args:
         photos: with sides of at least the crop's.
         settings: of the examples.
-        count: examples per step in all processes together, B times `world`.
-        start: the first step.
-        stop: the step after the last.
-        rank: number of this process, which gets the examples rank B to (rank + 1) B - 1.
-        world: number of processes.
+        steps: their numbers.
+        indices: numbers of the examples in every step: each of several processes takes its share of them.
         workers: threads that make batches ahead; 0 makes each when it is asked for.
 
     Raises:
-        InputError: if `count` cannot be shared equally; on the way, if a hundred photographs in a row are broken.
+        InputError: on the way, if a hundred photographs in a row are broken.
     """
-    share, rest = divmod(count, world)
-    if rest or not share:
-        raise InputError(
-            f"a batch of {count} crops cannot be shared equally by {world} processes: make it a multiple of {world}"
-        )
-    indices = range(rank * share, (rank + 1) * share)
-    return prefetch_map(lambda step: make_batch(photos, settings, step, indices), range(start, stop), workers)
+    return prefetch_map(lambda step: make_batch(photos, settings, step, indices), steps, workers)

@@ -124,16 +124,9 @@ class Run:
 
     def _take_steps(self, stop: Stop, log: TrainingLog | None) -> None:
         """Take steps until the run ends, a signal comes, or the run is rolled back."""
-        for batch in batches(
-            self.photos,
-            crop_settings(self.recipe),
-            count=self.recipe.batch,
-            start=self.trainer.step,
-            stop=self.recipe.steps,
-            rank=self.fabric.global_rank,
-            world=self.fabric.world_size,
-            workers=self.workers,
-        ):
+        share, rank = self.recipe.batch // self.fabric.world_size, self.fabric.global_rank
+        indices, steps = range(rank * share, (rank + 1) * share), range(self.trainer.step, self.recipe.steps)
+        for batch in batches(self.photos, crop_settings(self.recipe), steps, indices, self.workers):
             result = self.trainer.advance(batch)
             if log:
                 log.step(self.trainer.step, result)
