@@ -14,9 +14,6 @@ from ncsr.data.listing import PhotoFile, large_enough, list_photos
 from ncsr.data.pack import Pack, PackedPhoto
 from ncsr.errors import InputError
 
-BUDGET = 2 << 30
-"""Bytes of decoded photographs that are kept in memory unless something else is asked for."""
-
 
 class Photos:
     """Photographs by number, in an order that depends on nothing but what their folders hold.
@@ -69,7 +66,7 @@ def warn_on_stderr(message: str) -> None:
 
 
 def open_photos(
-    sources: Sequence[Path], smallest: int, *, budget: int = BUDGET, warn: Callable[[str], None] = warn_on_stderr
+    sources: Sequence[Path], smallest: int, *, budget: int = 2 << 30, warn: Callable[[str], None] = warn_on_stderr
 ) -> tuple[Photos, list[str]]:
     """Find the photographs of a training run; hardly more than their headers is read.
 

@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
 
 from ncsr.config import Condition, EncoderConfig, FlowConfig, ModelConfig
 from ncsr.errors import InputError
@@ -256,14 +255,10 @@ def _check_keys(expected: Weights, given: Weights) -> None:
         "misshapen": [
             f"{key} {tuple(given[key].shape)} instead of {tuple(value.shape)}"
             for key, value in expected.items()
-            if key in given and _trimmed(given[key]) != _trimmed(value)
+            # The reference keeps vectors as (1, C, 1, 1) or (C, 1, 1).
+            if key in given and given[key].squeeze().shape != value.squeeze().shape
         ],
     }
     found = [f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys]
     if found:
         raise InputError("the checkpoint does not fit the architecture that its keys tell; " + "; ".join(found))
-
-
-def _trimmed(value: Tensor) -> tuple[int, ...]:
-    """The shape without ones: the reference keeps vectors as (1, C, 1, 1) or (C, 1, 1)."""
-    return tuple(side for side in value.shape if side != 1)

@@ -126,8 +126,8 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
         InputError: unknown recipe; not YAML; an unknown key (named with the nearest known one); a contradictory value.
     """
     values = _read(name)
-    for key, value in (overrides or {}).items():
-        _set(values, _RENAMED_KEYS.get(key, key).split("."), value)
+    for key, value in with_current_keys(overrides or {}).items():
+        _set(values, key.split("."), value)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:

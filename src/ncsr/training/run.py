@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -91,7 +90,9 @@ class Run:
             InputError: there is none, it belongs to another recipe, or the model cannot be written.
         """
         state, damaged = read_newest(self.folder)
-        stored, asked = _with_current_defaults(state["recipe"]), self.recipe.model_dump(mode="json")
+        stored, asked = state["recipe"], self.recipe.model_dump(mode="json")
+        with suppress(ValidationError):  # one that this version cannot read is compared as it was written
+            stored = Recipe.model_validate(stored).model_dump(mode="json")
         changed = [f"{key}: {old} -> {new}" for key, old, new in changed_values(stored, asked)]
         if changed:
             raise InputError(
@@ -279,11 +280,3 @@ def crop_settings(recipe: Recipe) -> CropSettings:
         noise=recipe.noise,
         dequantise=recipe.dequantise,
     )
-
-
-def _with_current_defaults(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A stored recipe with the keys and defaults of this version; unchanged where this version cannot read it."""
-    try:
-        return Recipe.model_validate(recipe).model_dump(mode="json")
-    except ValidationError:
-        return recipe
