@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ from ncsr.data.crops import CropSettings, CropSources
 from ncsr.data.loader import Batch, batches, make_batch
 from ncsr.data.photos import open_photos
 from ncsr.errors import InputError
-from ncsr.runtime.files import atomic_path, make_folder
+from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
 from ncsr.training.checkpoints import checkpoints, read_newest, write_checkpoint
 from ncsr.training.diagnostics import diagnose
 from ncsr.training.launch import launch
@@ -173,14 +173,9 @@ class Run:
     def _save_model(self) -> None:
         self.trainer.result().save(self.folder / "model")
 
-    @contextmanager
-    def _writing(self, remedy: str) -> Iterator[None]:
+    def _writing(self, remedy: str) -> AbstractContextManager[None]:
         """Turn the system's errors on the run's files into messages."""
-        try:
-            yield
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise InputError(f"cannot write to the run folder {self.folder}: {reason}; {remedy}") from None
+        return explain_write_errors(f"to the run folder {self.folder}", remedy)
 
     def _validate(self, log: TrainingLog) -> bool:
         """Measure on the held-out photographs; returns whether this is the best model so far."""
