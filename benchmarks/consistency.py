@@ -34,9 +34,9 @@ def measure(
     """Print a line on one photograph; returns each sample's LR-PSNR (dB) and mean change (grey levels)."""
     lr = read_pair(files, model.config.scale).lr
     source = source_of(photo_from_array(lr.permute(1, 2, 0).numpy()))
-    request, side = SampleRequest(n, temperature, 0), choose_side(model, *source.size, None)
+    request, side = SampleRequest(n, temperature, 0, consistent=True), choose_side(model, *source.size, None)
     start = time.perf_counter()
-    (made,) = enlarge([source], model, request, side, [np.uint8], consistent=True)
+    (made,) = enlarge([source], model, request, side, [np.uint8])
     shape, before, after, changes = made.canvas.shape[1:], [], [], []
     assert made.projection is not None
     for k in range(n):

@@ -24,6 +24,7 @@ from ncsr.cli.options import load_model
 from ncsr.cli.upscale import upscale
 from ncsr.images import find_photos, read_photo, write_photo
 from ncsr.upscaling.api import upscale_photo
+from ncsr.upscaling.tiling import SampleRequest
 
 PHOTOGRAPH = Path(__file__).parent.parent / "examples" / "cat.png"
 _SIZES = ((32, 32), (48, 32), (32, 48), (48, 48), (64, 48), (64, 64))  # width, height
@@ -42,9 +43,10 @@ def make_photos(folder: Path, count: int) -> None:
 def plain(photos: Path, out: Path, model: str, samples: int, precision: str) -> None:
     """What one writes first."""
     network = load_model(model, None, "cpu", precision)
+    request = SampleRequest(samples, network.config.temperature, 0)
     out.mkdir()
     for path in find_photos(photos):
-        for k, photo in enumerate(upscale_photo(read_photo(path), network, samples, seed=0)):
+        for k, photo in enumerate(upscale_photo(read_photo(path), network, request)):
             write_photo(out / f"{path.stem}_s{k}.png", photo)
 
 

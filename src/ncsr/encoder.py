@@ -166,11 +166,8 @@ class Encoder(nn.Module):
             ups[2 ** (i + 1)] = up
         return Features([kept[i] for i in stacked], ups)
 
-    def super_resolve(self, features: Features) -> Tensor:
-        """Features to the encoder's own super-resolution, (B, 3, s h, s w), not clamped."""
-        image: Tensor = self.last(self.hr(features.ups[max(features.ups)]))
-        return image
-
     def forward(self, lr: Tensor, noise: Noise | None = None) -> Tensor:
-        """(B, 3, h, w) in [0, 1] to (B, 3, s h, s w), not clamped."""
-        return self.super_resolve(self.features(lr, noise=noise))
+        """The encoder's own super-resolution: (B, 3, h, w) in [0, 1] to (B, 3, s h, s w), not clamped."""
+        ups = self.features(lr, noise=noise).ups
+        image: Tensor = self.last(self.hr(ups[max(ups)]))
+        return image

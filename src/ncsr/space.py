@@ -30,7 +30,7 @@ ATTEMPTS = 3  # draws of a sample before it is given up as not finite
 
 
 class Space:
-    """What every model's space can do: sample.
+    """What every model's space can do: sample and project; and a flow's, densities and latents.
 
     Attributes:
         lr: (B, 3, h, w), the LR images.
@@ -71,16 +71,15 @@ class Space:
         temperature = self.model.config.temperature if temperature is None else temperature
         self.seed = check_sampling(n, temperature, seed)
         images = self.draw(range(n), temperature, self.seed)
-        for attempt in range(1, ATTEMPTS):
+        for attempt in range(1, ATTEMPTS + 1):
             bad = ~images.flatten(2).isfinite().all(-1)  # (n, B)
-            if not bad.any():
-                break
             again = bad.any(1).nonzero().flatten().tolist()
-            redrawn = self.draw(again, temperature, self.seed, attempt)
-            images[again] = torch.where(bad[again][:, :, None, None, None], redrawn, images[again])
-        else:
-            check_finite(images, temperature)
-        return images.clamp_(0, 1)
+            if not again:
+                return images.clamp_(0, 1)
+            if attempt < ATTEMPTS:
+                redrawn = self.draw(again, temperature, self.seed, attempt)
+                images[again] = torch.where(bad[again][:, :, None, None, None], redrawn, images[again])
+        raise never_finite(again[0], temperature)
 
     @torch.no_grad()
     def project(self, sr: Tensor, bits: Literal[8, 16] | None = None) -> Tensor:
@@ -107,23 +106,44 @@ class Space:
         return project(sr.to(self.lr), self.lr, bits)
 
     def log_prob(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
-        """log p(hr | lr, noise) in nats, (B,); a flow's."""
-        raise _no_likelihood()
+        """log p(hr | lr, noise) in nats, (B,); of a flow.
+
+        Args:
+            hr: (B, 3, s h, s w), taken as it is: nothing is added, rounded or clamped.
+            noise: the noise image v (B, 3, s h, s w), or (B,) standard deviations for the std variant; None is zero.
+
+        Raises:
+            InputError: a shape that does not fit these LR images or this variant; weights that have changed; a model
+                without a flow.
+        """
+        density, log_det = self.log_prob_parts(hr, noise)
+        return density + log_det
 
     def log_prob_parts(self, hr: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The two terms of `log_prob`: the latents' log-density and the log-determinant, (B,) each; a flow's."""
-        raise _no_likelihood()
+        """The two terms of `log_prob`, (B,) each: the standard normal log-density of the latents, log|det df/dhr|."""
+        latents, log_det = self._encode(hr, noise)
+        normal = [sum_pixels(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)) for z in latents]
+        return torch.stack(normal).sum(0), log_det
 
     def bits_per_dim(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
-        """-log2 p(hr | lr, noise) per dimension, (B,); a flow's."""
-        raise _no_likelihood()
+        """-log2 p(hr | lr, noise) / (3 H W), (B,), of data in [0, 1]; see `log_prob`. 8-bit figures are 8 higher."""
+        height, width = (self.scale * (side + side % 2) for side in self.lr.shape[-2:])
+        return -self.log_prob(hr, noise) / (math.log(2) * (3 * height * width))
 
     def encode(self, hr: Tensor, noise: Tensor | None = None) -> list[Tensor]:
-        """The latents of an HR image; a flow's."""
-        raise _no_likelihood()
+        """The latents of HR images, fine to coarse, each (B, C, H, W); see `log_prob` for the arguments."""
+        return self._encode(hr, noise)[0]
 
     def decode(self, latents: Sequence[Tensor], noise: Tensor | None = None) -> Tensor:
-        """The HR image of latents; a flow's."""
+        """The HR images (n B, 3, s h, s w) of latents (n B, C, H, W): the exact inverse of `encode`, not clamped.
+
+        Raises:
+            InputError: latents that do not fit these LR images; weights that have changed; a model without a flow.
+        """
+        raise _no_likelihood()
+
+    def _encode(self, hr: Tensor, noise: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """The latents of HR images, fine to coarse, and the log-determinant (B,)."""
         raise _no_likelihood()
 
 
@@ -199,40 +219,7 @@ class FlowSpace(Space):
         (folded, conditions), (h, w) = self._sampler, self.lr.shape[-2:]
         return folded.decode(latents, conditions)[..., : self.scale * h, : self.scale * w]
 
-    def log_prob(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
-        """log p(hr | lr, noise) in nats, (B,).
-
-        Args:
-            hr: (B, 3, s h, s w), taken as it is: nothing is added, rounded or clamped.
-            noise: the noise image v (B, 3, s h, s w), or (B,) standard deviations for the std variant; None is zero.
-
-        Raises:
-            InputError: a shape that does not fit these LR images or this variant; weights that have changed.
-        """
-        density, log_det = self.log_prob_parts(hr, noise)
-        return density + log_det
-
-    def log_prob_parts(self, hr: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The two terms of `log_prob`, (B,) each: the standard normal log-density of the latents, log|det df/dhr|."""
-        latents, log_det = self._encode(hr, noise)
-        normal = [sum_pixels(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)) for z in latents]
-        return torch.stack(normal).sum(0), log_det
-
-    def bits_per_dim(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
-        """-log2 p(hr | lr, noise) / (3 H W), (B,), of data in [0, 1]; see `log_prob`. 8-bit figures are 8 higher."""
-        dimensions = self._padded[0].numel() * self.scale**2
-        return -self.log_prob(hr, noise) / (math.log(2) * dimensions)
-
-    def encode(self, hr: Tensor, noise: Tensor | None = None) -> list[Tensor]:
-        """The latents of HR images, fine to coarse, each (B, C, H, W); see `log_prob` for the arguments."""
-        return self._encode(hr, noise)[0]
-
     def decode(self, latents: Sequence[Tensor], noise: Tensor | None = None) -> Tensor:
-        """The HR images (n B, 3, s h, s w) of latents (n B, C, H, W): the exact inverse of `encode`, not clamped.
-
-        Raises:
-            InputError: latents that do not fit these LR images; weights that have changed.
-        """
         shapes = self.flow.latent_shapes(*(self.scale * side for side in self._padded.shape[-2:]))
         given = [tuple(z.shape) for z in latents]
         n = given[0][0] if given and given[0] else 0
@@ -312,13 +299,6 @@ def check_sampling(n: int, temperature: float, seed: int | None) -> int:
     if seed is not None and seed < 0:
         raise InputError(f"the seed must be at least 0, got {seed}")
     return secrets.randbelow(2**31) if seed is None else seed
-
-
-def check_finite(images: Tensor, temperature: float) -> None:
-    """SamplingError if one of (n, B, 3, H, W) images holds a value that is not finite."""
-    bad = (~images.flatten(1).isfinite().all(-1)).nonzero().flatten().tolist()
-    if bad:
-        raise never_finite(bad[0], temperature)
 
 
 def never_finite(sample: int, temperature: float) -> SamplingError:

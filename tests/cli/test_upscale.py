@@ -620,7 +620,7 @@ def test_the_side_of_the_tiles_is_chosen_once(
 ) -> None:
     """Whenever free memory shrinks: several tiles are gathered in a scratch folder, one piece is not."""
     space, scratched = ncsr.NCSR.space, []
-    free = itertools.chain(itertools.repeat(2**33, readings), itertools.repeat(48 * 2**20))
+    free = itertools.chain(itertools.repeat(2**33, readings), itertools.repeat(58 * 2**20))
 
     def noted(self: ncsr.NCSR, lr: torch.Tensor, *, origin: tuple[int, int] = (0, 0)) -> object:
         scratched.append((tmp_path / "out" / ".large.png.scratch").exists())

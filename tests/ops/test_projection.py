@@ -119,11 +119,16 @@ def test_strips_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(last - first)
         return x0[:, first:last]
 
-    assert list(strips(lr, 4)) == [(0, 8), (8, 16), (16, 23)]
+    assert list(strips(23, 4**2 * 32)) == [(0, 8), (8, 16), (16, 23)]
     image = apply_dual(rows, solve_dual(rows, lr, 4, 8), 4)
-    parts = [image(4 * first, 4 * last) for first, last in strips(lr, 4)]
+    parts = [image(4 * first, 4 * last) for first, last in strips(23, 4**2 * 32)]
     assert max(asked) == 4 * (8 + 2 * 2)
     assert torch.equal((torch.cat(parts, 1) * 255).round() / 255, whole)
+
+
+def test_strips_begin_where_scales_divide() -> None:
+    assert list(strips(10, 6, 8)) == [(0, 10)]
+    assert list(strips(40, 2**19, 8)) == [(0, 8), (8, 16), (16, 24), (24, 32), (32, 40)]
 
 
 def test_reduction_of_levels_is_the_protocols() -> None:

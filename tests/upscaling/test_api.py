@@ -16,9 +16,11 @@ import ncsr
 from ncsr.images import photo_from_array, premultiplied
 from ncsr.ops.resize import imresize
 from ncsr.upscaling.api import upscale_photo
-from tests.conftest import scene, scene8
+from ncsr.upscaling.tiling import SampleRequest
+from tests.conftest import TINY, scene, scene8
 
 _H, _W = 6, 8
+_TWO = SampleRequest(2, TINY.temperature, 0)
 
 
 def _array(dtype: str, channels: int | None) -> NDArray[np.generic]:
@@ -54,7 +56,7 @@ def test_gray_stays_gray_and_is_enlarged_as_colour(tiny_model: ncsr.NCSR) -> Non
     enlarged = ncsr.upscale(gray, tiny_model, 1, seed=1)[0]
     in_colour = ncsr.upscale(colour, tiny_model, 1, seed=1)[0]
     np.testing.assert_allclose(enlarged, in_colour.astype(float).mean(2), atol=1)
-    photo = upscale_photo(photo_from_array(gray), tiny_model, 1, seed=1)[0]
+    photo = upscale_photo(photo_from_array(gray), tiny_model, SampleRequest(1, TINY.temperature, 1))[0]
     assert photo.gray
     assert torch.equal(photo.rgb[0], photo.rgb[2])
 
@@ -92,7 +94,7 @@ def test_path_gives_pil_images_with_metadata(tiny_model_folder: Path, tmp_path: 
 def test_what_a_photo_carries_is_kept(tiny_model: ncsr.NCSR) -> None:
     photo = photo_from_array((scene(_H, _W, 4) * 65535).astype(np.uint16))
     photo = replace(photo, icc=b"profile", exif=b"II*\0")
-    for result in upscale_photo(photo, tiny_model, 2, seed=0):
+    for result in upscale_photo(photo, tiny_model, _TWO):
         assert (result.icc, result.exif, result.bits) == (b"profile", b"II*\0", 16)
         assert not result.gray
         assert result.size == (4 * _H, 4 * _W)
@@ -103,12 +105,12 @@ def test_alpha_is_enlarged_by_bicubic_and_hidden_colours_do_not_bleed(tiny_model
     array[:, :6, 3] = 0
     photo = photo_from_array(array)
     assert photo.alpha is not None
-    results = upscale_photo(photo, tiny_model, 2, seed=0)
+    results = upscale_photo(photo, tiny_model, _TWO)
     for result in results:
         assert result.alpha is not None
         torch.testing.assert_close(result.alpha, imresize(photo.alpha, 4).clamp(0, 1))
     disguised = replace(photo, rgb=torch.where(photo.alpha > 0, photo.rgb, 1))
-    for result, same in zip(results, upscale_photo(disguised, tiny_model, 2, seed=0), strict=True):
+    for result, same in zip(results, upscale_photo(disguised, tiny_model, _TWO), strict=True):
         assert torch.equal(result.rgb, same.rgb)
     drawn = tiny_model.space(premultiplied(photo)[None]).sample(1, seed=0)[0, 0]
     opaque = imresize(photo.alpha, 4) > 0.5

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ncsr import InputError
-from ncsr.upscaling.canvas import Canvas, canvas_from_rows, strips
+from ncsr.upscaling.canvas import Canvas, canvas_from_rows
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -40,15 +40,9 @@ def test_pixels_of_another_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     canvas = Canvas((1, 600, 1, 3), np.uint16, tmp_path / "pixels")
     canvas.put(0, 0, 0, torch.from_numpy(levels / 65535).permute(2, 0, 1))
     np.testing.assert_array_equal(canvas.pixels(0), levels)
-    monkeypatch.setattr("ncsr.upscaling.canvas._STRIP", 64)
+    monkeypatch.setattr("ncsr.ops.projection._STRIP", 64)
     copied = canvas_from_rows(partial(canvas.rows, 0), (600, 1, 3), np.uint8)
     np.testing.assert_array_equal(copied.pixels(0), (levels / 257).round())
-
-
-def test_strips_begin_where_scales_divide() -> None:
-    assert list(strips((10, 2, 3))) == [(0, 10)]
-    wide = list(strips((40, 2**19, 1)))
-    assert wide == [(0, 8), (8, 16), (16, 24), (24, 32), (32, 40)]
 
 
 def test_a_full_disk_is_said_before_anything_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,8 @@ from tests.conftest import scene8
 
 
 def test_consistency_is_measured(tiny_model: ncsr.NCSR) -> None:
-    array, request = scene8(10, 12), SampleRequest(2, 0.8, 3)
-    (made,) = enlarge([source_of(photo_from_array(array))], tiny_model, request, 16, [np.uint8], consistent=True)
+    array, request = scene8(10, 12), SampleRequest(2, 0.8, 3, consistent=True)
+    (made,) = enlarge([source_of(photo_from_array(array))], tiny_model, request, 16, [np.uint8])
     assert made.projection is not None
     for k in range(2):
         drawn = partial(made.canvas.rows, k)

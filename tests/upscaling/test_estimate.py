@@ -61,7 +61,7 @@ def test_parts_of_a_plan(tiny_model: ncsr.NCSR) -> None:
     assert 0 < whole.memory - resident() < tile_bytes(TINY, 40 * 200, False) + 2**27
     tiled = estimate(source, tiny_model, SampleRequest(3, 0.8, 0, 16), ".png")
     assert (tiled.tiles, tiled.side, tiled.scratch) == (3 * 13, 16, 3 * 160 * 800 * 3)
-    consistent = estimate(source, tiny_model, SampleRequest(3, 0.8, 0, 16), ".png", consistent=True)
+    consistent = estimate(source, tiny_model, SampleRequest(3, 0.8, 0, 16, consistent=True), ".png")
     assert consistent.scratch == 3 * 160 * 800 * 3 * 2
     deep = source_of(photo_from_array(scene8(40, 200, 4).astype(np.uint16) * 257))
     assert estimate(deep, tiny_model, SampleRequest(1, 0.8, 0, 16), ".tif").scratch == 160 * 800 * 4 * 2

@@ -54,10 +54,10 @@ def test_a_batch_of_unlike_photographs(tiny_model: ncsr.NCSR, consistent: bool) 
     ]
     sources = [source_of(photo_from_array(array)) for array in arrays]
     dtypes = [np.uint16 if source.bits == 16 else np.uint8 for source in sources]
-    request = SampleRequest(2, 0.8, 5)
-    made = enlarge(sources, tiny_model, request, 16, dtypes, consistent=consistent)
+    request = SampleRequest(2, 0.8, 5, consistent=consistent)
+    made = enlarge(sources, tiny_model, request, 16, dtypes)
     for source, dtype, in_batch in zip(sources, dtypes, made, strict=True):
-        (alone,) = enlarge([source], tiny_model, request, 16, [dtype], consistent=consistent)
+        (alone,) = enlarge([source], tiny_model, request, 16, [dtype])
         assert in_batch.canvas.shape == alone.canvas.shape
         for k in range(2):
             a, b = (result.rows(k)(0, 28) for result in (in_batch, alone))
@@ -78,7 +78,7 @@ def test_scratch_file_holds_what_memory_would(tiny_model: ncsr.NCSR, tmp_path: P
     scratch = Scratch(tmp_path / "scratch", "photo")
     (in_memory,) = enlarge([source], tiny_model, _request(), 16, [dtype])
     (in_file,) = enlarge([source], tiny_model, _request(), 16, [dtype], scratch=scratch)
-    photos = upscale_photo(source.window(0, 0, 20, 36), tiny_model, 2, temperature=0.8, seed=3)
+    photos = upscale_photo(source.window(0, 0, 20, 36), tiny_model, SampleRequest(2, 0.8, 3))
     for k, photo in enumerate(photos):
         np.testing.assert_array_equal(in_file.canvas.pixels(k), in_memory.canvas.pixels(k))
         whole = to_array(photo, dtype, flat_gray=False).astype(int)
@@ -119,7 +119,7 @@ def test_an_interrupted_enlargement_goes_on(
     tiny_model: ncsr.NCSR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Six tiles; the run stops in the fourth, then while a sample is projected, and the tiles are drawn once each."""
-    monkeypatch.setattr("ncsr.upscaling.canvas._STRIP", 1)  # ten strips of 8 rows to project
+    monkeypatch.setattr("ncsr.ops.projection._STRIP", 1)  # ten strips of 8 rows to project
     source, scratch = source_of(photo_from_array(scene8(20, 36))), Scratch(tmp_path / "scratch", "photo")
     drawn: list[tuple[int, int]] = []  # origins
     space, put = ncsr.NCSR.space, Canvas.put
@@ -131,10 +131,9 @@ def test_an_interrupted_enlargement_goes_on(
         (made,) = enlarge(
             [source],
             tiny_model,
-            _request(),
+            _request()._replace(consistent=True),
             16,
             [np.uint8],
-            consistent=True,
             progress=lambda done, total: seen.append((done, total)),
             warn=warnings.append,
             **how,

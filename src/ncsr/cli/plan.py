@@ -50,7 +50,7 @@ def plan(
 
     check_sampling(samples, 0.0, 0)
     network = load_model(model, scale, device, precision)
-    request = SampleRequest(samples, network.config.temperature, 0, parse_tile(tile))
+    request = SampleRequest(samples, network.config.temperature, 0, parse_tile(tile), consistent)
     photos: list[Path] = []
     for given in map(parse_location, inputs):
         if isinstance(given, Remote):
@@ -61,7 +61,7 @@ def plan(
         try:
             source = open_photo(path, max_pixels=max_pixels)
             suffix = result_suffix(path.suffix, consistent)
-            expected = estimate(source, network, request, suffix, consistent=consistent)
+            expected = estimate(source, network, request, suffix)
         except (InputError, MemoryError) as error:
             failures.append(error_message(path, path, error))
             continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,7 +79,6 @@ def upscale(
     """
     from ncsr.runtime.files import make_folder
     from ncsr.runtime.ray_pool import workers_at
-    from ncsr.runtime.remote import Remote, parse_location
     from ncsr.space import check_sampling
     from ncsr.upscaling.job import Job
     from ncsr.upscaling.manifest import manifest_settings
@@ -90,10 +88,7 @@ def upscale(
     from ncsr.upscaling.tile_size import check_tile
     from ncsr.upscaling.tiling import SampleRequest
 
-    sources, results = [parse_location(text) for text in inputs], parse_location(output)
-    for given in [*sources, results]:
-        if isinstance(given, Remote) and ray is None:
-            raise InputError(f"{given} is a URL: add --ray, whose workers fetch and store files there")
+    *sources, results = _locations([*inputs, output], urls=ray is not None)
     plan, failures = plan_results(sources, results, consistent=consistent, recursive=recursive)
     fresh = seed is None
     if fresh:
@@ -109,23 +104,22 @@ def upscale(
         samples = 1 if temperature == 0 else samples
         if std and samples == 1:
             raise InputError("--std needs samples that differ: at least 2 (-n) at a temperature above 0 (-t)")
-        request = SampleRequest(samples, temperature, seed, side)
-        job = Job(network, request, consistent, sheet, std, strip, max_pixels)
-        if skip_existing:
-            kind = network.device.type if workers is None else workers.device
-            job = replace(job, settings=manifest_settings(job, kind))
+        request = SampleRequest(samples, temperature, seed, side, consistent)
+        kind = network.device.type if workers is None else workers.device
+        settings = manifest_settings(network, request, strip, kind) if skip_existing else None
+        job = Job(network, request, sheet, std, strip, max_pixels, settings)
         check_results(plan, job.names)
         if plan and isinstance(results, Path):
             make_folder(results.parent if plan[0][1] == results else results)
         failed: dict[Path | Remote, str] = {}
-        left_out = 0
+        skipped = 0
         with ProgressBar(len(plan)) as bar:
             if workers is None:
                 made = enlarge_all(map(partial(queue_photo, job), plan), job, bar.update_part, bar.warn)
             else:
                 made = enlarge_by(workers, plan, job, bar.update_part)
             for result in made:
-                left_out += result.skipped
+                skipped += result.skipped
                 if result.failure is not None:
                     failed[result.path] = result.failure
                 elif result.paths:
@@ -136,12 +130,23 @@ def upscale(
     failures += [failed[path] for path, _ in plan if path in failed]
     if fresh and temperature > 0 and done:
         print(f"seed {seed}", file=sys.stderr)
-    if left_out:
-        print(f"left out {left_out} of {len(plan)}: made before with the same settings", file=sys.stderr)
+    if skipped:
+        print(f"left out {skipped} of {len(plan)}: made before with the same settings", file=sys.stderr)
     for failure in failures:
         print(f"ncsr: {failure}", file=sys.stderr)
     if failures:
         raise typer.Exit(1 if done else 2)
+
+
+def _locations(texts: Sequence[str], urls: bool) -> list[Path | Remote]:
+    """The paths and, if `urls` are right, URLs that arguments name."""
+    from ncsr.runtime.remote import Remote, parse_location
+
+    locations = [parse_location(text) for text in texts]
+    for location in locations:
+        if isinstance(location, Remote) and not urls:
+            raise InputError(f"{location} is a URL: add --ray, whose workers fetch and store files there")
+    return locations
 
 
 def _resumed_seed(targets: Sequence[Path | Remote], skip_existing: bool) -> int | None:

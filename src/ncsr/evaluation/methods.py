@@ -73,12 +73,13 @@ class ModelMethod(Method):
         if model.flow is None:  # its noise, if it has any, is on or off
             temperature, noisy = None, model.config.encoder.dense_block == "esrgan+"
             request = request._replace(temperature=1.0)
+        request = request if noisy else request._replace(samples=1)
         row = Row(
             name=name,
             model=argument,
             fingerprint=fingerprint(model.config, model.state_dict()),
             temperature=temperature,
-            samples=request.samples if noisy else 1,
+            samples=request.samples,
             deterministic=not noisy,
         )
         super().__init__(row)
@@ -87,10 +88,7 @@ class ModelMethod(Method):
     def samples(self, pair: Pair) -> Tensor:
         """Its images, clamped to [0, 1], float32."""
         photo = Photo(pair.lr.float() / 255)  # a gray photograph is enlarged as any other
-        _, temperature, seed, tile = self._request
-        n = self.row.samples or 1
-        photos = upscale_photo(photo, self._model, n, temperature=temperature, seed=seed, tile=tile)
-        return torch.stack([p.rgb for p in photos])
+        return torch.stack([p.rgb for p in upscale_photo(photo, self._model, self._request)])
 
     def bits_per_dim(self, pair: Pair) -> float | None:
         """Bits per dimension of a photograph that fits into a tile, whatever the temperature; None of larger ones."""

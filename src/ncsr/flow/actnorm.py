@@ -7,8 +7,7 @@ the weights and loading never starts it again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -68,28 +67,23 @@ def owned_actnorm(module: nn.Module) -> ActNorm | None:
     return folded if isinstance(folded, ActNorm) and getattr(module, "folds_actnorm", False) else None
 
 
-@contextmanager
-def starting(model: nn.Module) -> Iterator[None]:
-    """While open, a forward pass starts every actnorm that has not started, each on what the ones before it give."""
-    hooks = [m.register_forward_hook(_start_hook) for m in model.modules() if owned_actnorm(m) is not None]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 def start_actnorms(model: nn.Module, forward: Callable[[], object]) -> None:
     """Start every actnorm of `model` that has not started, from the data of one forward pass.
 
-    In several processes all take the start of process 0, whatever batches the others have.
+    Each is started on what the ones before it, just started, give. In several processes all take the start of process
+    0, whatever batches the others have.
 
     Args:
         model: the module that holds the actnorms.
         forward: runs the model on a batch.
     """
-    with starting(model), torch.no_grad():
-        forward()
+    hooks = [m.register_forward_hook(_start_hook) for m in model.modules() if owned_actnorm(m) is not None]
+    try:
+        with torch.no_grad():
+            forward()
+    finally:
+        for hook in hooks:
+            hook.remove()
     if dist.is_available() and dist.is_initialized():
         for module in model.modules():
             if isinstance(module, ActNorm):

@@ -34,22 +34,32 @@ Chain = Sequence[tuple[Bijection, Any]]
 """Layers with their conditions, in encoding order."""
 
 
-def encode_chain(chain: Chain, x: Tensor, recompute: bool = False) -> tuple[Tensor, Tensor]:
-    """Encode through all layers; log-determinants add up. With `recompute`, backward computes each layer again."""
-    log_det = x.new_zeros(x.shape[0])
-    for layer, condition in chain:
-        x, change = checkpointed(layer.encode, x, condition, enabled=recompute)
-        log_det = log_det + change
-    return x, log_det
+class Composite(Bijection):
+    """Layers one after the other; log-determinants add up.
 
+    Attributes:
+        recompute: whether backward computes the inside of every layer again instead of keeping it.
+    """
 
-def decode_chain(chain: Chain, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Decode through all layers, last to first; log-determinants add up."""
-    log_det = z.new_zeros(z.shape[0])
-    for layer, condition in reversed(chain):
-        z, change = layer.decode(z, condition)
-        log_det = log_det + change
-    return z, log_det
+    recompute = False
+
+    def chain(self, condition: Any) -> Chain:
+        """The layers with their conditions, which are parts of this one's."""
+        raise NotImplementedError
+
+    def encode(self, x: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
+        log_det = x.new_zeros(x.shape[0])
+        for layer, its_condition in self.chain(condition):
+            x, change = checkpointed(layer.encode, x, its_condition, enabled=self.recompute)
+            log_det = log_det + change
+        return x, log_det
+
+    def decode(self, z: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
+        log_det = z.new_zeros(z.shape[0])
+        for layer, its_condition in reversed(self.chain(condition)):
+            z, change = layer.decode(z, its_condition)
+            log_det = log_det + change
+        return z, log_det
 
 
 def sum_pixels(x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from ncsr.config import ModelConfig
 from ncsr.encoder import Features
 from ncsr.flow.level import Level, LevelCondition
 from ncsr.flow.split import Split
+from ncsr.flow.step import DeferredCondition
 from ncsr.ops.upsampled_conv import LevelFeatures
 
 Conditions = Sequence[LevelCondition]
@@ -62,15 +63,11 @@ class Flow(nn.Module):
         Args:
             features: of the encoder, with the stacked blocks and the enlargements up to s / 2.
         """
-        seen = zip(self.levels, self.level_features(features), strict=True)
-        return [level.condition_on_lr(level_features) for level, level_features in seen]
-
-    def level_features(self, features: Features) -> Iterator[LevelFeatures]:
-        """u of every level, finest first."""
-        return (LevelFeatures(up, stack) for up, stack in self.feature_pairs(features))
+        levels = zip(self.levels, self.feature_pairs(features), strict=True)
+        return [level.condition_on_lr(LevelFeatures(*pair)) for level, pair in levels]
 
     def feature_pairs(self, features: Features) -> Iterator[tuple[Tensor, Tensor]]:
-        """What u of every level is made of: enlarged features at its size, and stacked blocks there or smaller."""
+        """u of every level, finest first: enlarged features at its size, and stacked blocks there or smaller."""
         stack = torch.cat(features.blocks, 1)
         for index in range(len(self.levels)):
             factor = self.scale / 2 ** (index + 1)
@@ -89,7 +86,8 @@ class Flow(nn.Module):
         """
         noisy = []
         for level, condition in zip(self.levels, conditions, strict=True):
-            height, width = condition[0].size
+            first = condition[0]
+            height, width = (first.features.up if isinstance(first, DeferredCondition) else first.coupling).shape[-2:]
             if noise.dim() == 1:
                 n = noise[:, None, None, None].expand(-1, 1, height, width)
             else:

@@ -25,16 +25,15 @@ class AffineInjector(Bijection):
         self.subnet = subnet
 
     def encode(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        affine = self._affine(x, condition)
-        log_det = affine.log_det().repeat(len(x) // len(condition))
+        affine, log_det = self._affine(x, condition)
         return ((by_image(x, condition) + affine.shift) * affine.scale).flatten(0, 1), log_det
 
     def decode(self, z: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        affine = self._affine(z, condition)
-        log_det = affine.log_det().repeat(len(z) // len(condition))
+        affine, log_det = self._affine(z, condition)
         return (by_image(z, condition) / affine.scale - affine.shift).flatten(0, 1), -log_det
 
-    def _affine(self, x: Tensor, condition: Tensor) -> Affine:
+    def _affine(self, x: Tensor, condition: Tensor) -> tuple[Affine, Tensor]:
+        """Shift and scale of the B images, and the log-determinant of the n B samples x."""
         with torch.autocast(x.device.type, enabled=False):  # rounded shifts would move the image's local means
             affine: Affine = self.subnet(None, condition.to(x.dtype), x.dtype)
-            return affine
+        return affine, affine.log_det().repeat(len(x) // len(condition))

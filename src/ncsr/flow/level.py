@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncsr.config import FlowConfig
-from ncsr.flow.bijection import Bijection, Chain, decode_chain, encode_chain
+from ncsr.flow.bijection import Chain, Composite
 from ncsr.flow.squeeze import Squeeze
 from ncsr.flow.step import ConditionalStep, DeferredCondition, StepCondition, TransitionStep, step_conditions
 from ncsr.ops.upsampled_conv import LevelFeatures
@@ -20,10 +20,10 @@ _GROUP_STEPS, _GROUP_BYTES = 4, 16 * 2**20
 LevelCondition = Sequence[StepCondition | DeferredCondition]
 """A condition for each step."""
 
-NOISE_CHANNELS = {"noise": 3, "std": 1, "none": 0}
+_NOISE_CHANNELS = {"noise": 3, "std": 1, "none": 0}
 
 
-class Level(Bijection):
+class Level(Composite):
     """(N, C, H, W) to (N, 4 C, H / 2, W / 2) through all steps; the condition holds one for each step.
 
     Args:
@@ -35,35 +35,19 @@ class Level(Bijection):
 
     Attributes:
         up: channels of the enlarged features.
-        recompute: whether backward computes the inside of every step again instead of keeping it.
     """
 
     def __init__(self, channels: int, up: int, stack: int, noise_steps: int, config: FlowConfig) -> None:
         super().__init__()
-        self.recompute, self.up = False, up
+        self.up = up
         self.squeeze = Squeeze()
-        self.transitions: Sequence[TransitionStep] = torch.nn.ModuleList(  # type: ignore[assignment]
-            TransitionStep(4 * channels) for _ in range(2)
-        )
-        noise = NOISE_CHANNELS[config.condition]
-        self.steps: Sequence[ConditionalStep] = torch.nn.ModuleList(  # type: ignore[assignment]
-            ConditionalStep(
-                4 * channels,
-                up + stack,
-                noise if i >= config.steps - noise_steps else 0,
-                config.hidden,
-                config.scale_bound,
-            )
-            for i in range(config.steps)
-        )
+        transitions = [TransitionStep(4 * channels) for _ in range(2)]
+        noise = [0] * (config.steps - noise_steps) + [_NOISE_CHANNELS[config.condition]] * noise_steps
+        steps = [ConditionalStep(4 * channels, up + stack, n, config.hidden, config.scale_bound) for n in noise]
+        self.transitions: Sequence[TransitionStep] = torch.nn.ModuleList(transitions)  # type: ignore[assignment]
+        self.steps: Sequence[ConditionalStep] = torch.nn.ModuleList(steps)  # type: ignore[assignment]
 
-    def encode(self, x: Tensor, condition: LevelCondition) -> tuple[Tensor, Tensor]:
-        return encode_chain(self._chain(condition), x, self.recompute)
-
-    def decode(self, z: Tensor, condition: LevelCondition) -> tuple[Tensor, Tensor]:
-        return decode_chain(self._chain(condition), z)
-
-    def _chain(self, condition: LevelCondition) -> Chain:
+    def chain(self, condition: LevelCondition) -> Chain:
         return [
             (self.squeeze, None),
             *((transition, None) for transition in self.transitions),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ncsr.config import ScaleBound
 from ncsr.flow.actnorm import ActNorm
-from ncsr.flow.bijection import Bijection, Chain, decode_chain, encode_chain
+from ncsr.flow.bijection import Chain, Composite
 from ncsr.flow.conv1x1 import Conv1x1
 from ncsr.flow.coupling import AffineCoupling
 from ncsr.flow.injector import AffineInjector
@@ -32,11 +32,6 @@ class StepCondition(NamedTuple):
     coupling: Tensor
     noise: Tensor | None = None
 
-    @property
-    def size(self) -> torch.Size:
-        """(H, W)."""
-        return self.coupling.shape[-2:]
-
 
 class DeferredCondition(NamedTuple):
     """A condition that the step computes from the features itself, and forgets (activation checkpointing).
@@ -49,13 +44,8 @@ class DeferredCondition(NamedTuple):
     features: LevelFeatures
     noise: Tensor | None = None
 
-    @property
-    def size(self) -> torch.Size:
-        """(H, W)."""
-        return self.features.up.shape[-2:]
 
-
-class TransitionStep(Bijection):
+class TransitionStep(Composite):
     """Actnorm and 1x1 convolution, which mix the channels that a squeeze just made."""
 
     def __init__(self, channels: int) -> None:
@@ -63,17 +53,11 @@ class TransitionStep(Bijection):
         self.actnorm = ActNorm(channels)
         self.conv1x1 = Conv1x1(channels)
 
-    def encode(self, x: Tensor, condition: object = None) -> tuple[Tensor, Tensor]:
-        return encode_chain(self._chain(), x)
-
-    def decode(self, z: Tensor, condition: object = None) -> tuple[Tensor, Tensor]:
-        return decode_chain(self._chain(), z)
-
-    def _chain(self) -> Chain:
+    def chain(self, condition: None) -> Chain:
         return [(self.actnorm, None), (self.conv1x1, None)]
 
 
-class ConditionalStep(Bijection):
+class ConditionalStep(Composite):
     """One conditional flow step.
 
     Args:
@@ -93,13 +77,7 @@ class ConditionalStep(Bijection):
         self.noise_layer = AffineCoupling(Subnet(half, noise, half, hidden, bound)) if noise else None
         self.coupling = AffineCoupling(Subnet(half, features, half, hidden, bound))
 
-    def encode(self, x: Tensor, condition: StepCondition | DeferredCondition) -> tuple[Tensor, Tensor]:
-        return encode_chain(self._chain(condition), x)
-
-    def decode(self, z: Tensor, condition: StepCondition | DeferredCondition) -> tuple[Tensor, Tensor]:
-        return decode_chain(self._chain(condition), z)
-
-    def _chain(self, condition: StepCondition | DeferredCondition) -> Chain:
+    def chain(self, condition: StepCondition | DeferredCondition) -> Chain:
         if isinstance(condition, DeferredCondition):
             condition = step_conditions([self], condition.features)[0]._replace(noise=condition.noise)
         noise_layer = [] if self.noise_layer is None else [(self.noise_layer, condition.noise)]

@@ -117,10 +117,15 @@ def reduce_levels(rows: Rows, lr: Tensor, scale: int, top: int) -> Tensor:
     return _reduced(levels, lr, scale, top, rounds=top == 255) / top
 
 
-def strips(lr: Tensor, scale: int) -> Iterator[tuple[int, int]]:
-    """Ranges of LR rows, first to last (exclusive), whose enlargements fit into one strip."""
-    height = lr.shape[-2]
-    step = max(8, _STRIP // (scale**2 * max(1, lr.numel() // height)))
+def strips(height: int, row: int, unit: int = 1) -> Iterator[tuple[int, int]]:
+    """Ranges of rows, first to last (exclusive), that fit into one strip, but for the least of 8 rows.
+
+    Args:
+        height: of the image.
+        row: HR values in a row.
+        unit: 1 or 8; each strip begins at a multiple of it.
+    """
+    step = max(8, _STRIP // max(1, row) // unit * unit)
     for first in range(0, height, step):
         yield first, min(first + step, height)
 
@@ -129,7 +134,7 @@ def _reduced(rows: Rows, lr: Tensor, scale: int, top: float | None, *, rounds: b
     """R of the image that has these rows, of the shape of `lr`; each pass clips to 0 to `top`, if there is one."""
     height, width = lr.shape[-2:]
     parts = []
-    for first, last in strips(lr, scale):
+    for first, last in strips(height, scale**2 * lr.numel() // height):
         begin, end = max(first - _HALO, 0), min(last + _HALO, height)
         image = rows(scale * begin, scale * end)
         image = _mirrored(image, scale * (first - _HALO - begin), scale * (last + _HALO - begin), -2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import timeit
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -38,12 +39,14 @@ def machine(device: torch.device | str = "cpu") -> str:
 
 def seconds_of(job: Callable[[], object], device: torch.device | str = "cpu", repeats: int = 3) -> float:
     """The seconds that the fastest of some runs takes until the device is done; run the job once before, to warm up."""
+    return min(timeit.repeat(job, timer=partial(now, device), number=1, repeat=repeats))
 
-    def run() -> None:
-        job()
-        _wait(device)
 
-    return min(timeit.repeat(run, partial(_wait, device), number=1, repeat=repeats))
+def now(device: torch.device | str) -> float:
+    """Seconds of a clock, read when the device has done what it was told."""
+    if torch.device(device).type != "cpu":
+        torch.accelerator.synchronize(device)
+    return time.perf_counter()
 
 
 def duration(seconds: float) -> str:
@@ -81,8 +84,3 @@ def convolution_rate(
     with torch.inference_mode():
         seconds = seconds_of(lambda: F.conv2d(images, weight, padding=1), device, repeats=20)
     return 2 * 9 * in_channels * 64 * side**2 / seconds / 1e9
-
-
-def _wait(device: torch.device | str) -> None:
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)

@@ -61,7 +61,7 @@ class FoldedFlow:
 
     @torch.no_grad()
     def __init__(self, flow: Flow, dtype: torch.dtype) -> None:
-        self.level_features, self.splits = flow.level_features, [copy_without_hooks(split) for split in flow.splits]
+        self.feature_pairs, self.splits = flow.feature_pairs, [copy_without_hooks(split) for split in flow.splits]
         self.levels = [
             FoldedLevel(level, flow.scale >> (i + 1) > 1, dtype)  # the stack has the LR size, or half of it
             for i, level in enumerate(flow.levels)
@@ -70,10 +70,8 @@ class FoldedFlow:
     @torch.no_grad()
     def condition_on_lr(self, features: Features) -> FoldedConditions:
         """As `Flow.condition_on_lr`, with the injectors' shifts and scales."""
-        return [
-            [step.condition_on_lr(level_features) for step in level.steps]
-            for level, level_features in zip(self.levels, self.level_features(features), strict=True)
-        ]
+        levels = zip(self.levels, self.feature_pairs(features), strict=True)
+        return [level.condition_on_lr(LevelFeatures(*pair)) for level, pair in levels]
 
     @torch.no_grad()
     def decode(self, latents: Sequence[Tensor], conditions: FoldedConditions) -> Tensor:
@@ -88,19 +86,17 @@ class FoldedFlow:
 
 
 class FoldedLevel:
-    """All steps of a level, transitions and squeeze included.
-
-    Args:
-        level: as it is now.
-        enlarged: whether the stacked blocks are smaller than the level.
-        dtype: of the convolutions.
-    """
+    """All steps of a level as it is now, transitions and squeeze included; for the arguments see `FoldedStep`."""
 
     def __init__(self, level: Level, enlarged: bool, dtype: torch.dtype) -> None:
         self.steps = [
             FoldedStep(step, () if i else level.transitions, level.up, enlarged, dtype)
             for i, step in enumerate(level.steps)
         ]
+
+    def condition_on_lr(self, features: LevelFeatures) -> Sequence[FoldedCondition]:
+        """The conditions of all steps from the level's features."""
+        return [step.condition_on_lr(features) for step in self.steps]
 
     def decode(self, z: Tensor, conditions: Sequence[FoldedCondition]) -> Tensor:
         """(n B, 4 C, H / 2, W / 2) to (n B, C, H, W)."""

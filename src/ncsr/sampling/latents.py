@@ -19,10 +19,6 @@ from torch import Tensor
 BLOCK = 256  # HR pixels; a multiple of every level's cell
 
 
-Key = tuple[int, int, int, int]
-"""(seed, sample, attempt, latent), all at least 0."""
-
-
 class Window(NamedTuple):
     """A part of the infinite plane of one latent.
 
@@ -38,16 +34,9 @@ class Window(NamedTuple):
 
 
 def draw_latents(windows: Sequence[Window], samples: Sequence[int], seed: int, attempt: int) -> list[Tensor]:
-    """`draw_latent` for every latent and sample, as many at a time as there are threads.
+    """`draw_latent` for every latent and sample, as many at a time as there are threads: (n, C, H, W) per window.
 
-    Args:
-        windows: of the latents 0, 1, ...
-        samples: their numbers, n.
-        seed: of all.
-        attempt: of all.
-
-    Returns:
-        (n, C, H, W) for each window.
+    `windows` are those of the latents 0, 1, ..., `samples` the numbers of the n samples.
     """
     tasks = [(window, (seed, k, attempt, i)) for i, window in enumerate(windows) for k in samples]
     # All at once: at the start, PyTorch's own threads still wait on the cores for more work.
@@ -56,8 +45,8 @@ def draw_latents(windows: Sequence[Window], samples: Sequence[int], seed: int, a
     return [torch.stack(drawn[i : i + len(samples)]) for i in range(0, len(drawn), len(samples))]
 
 
-def draw_latent(window: Window, key: Key) -> Tensor:
-    """(C, H, W) float32, standard normal: a window of the plane with this key."""
+def draw_latent(window: Window, key: tuple[int, int, int, int]) -> Tensor:
+    """(C, H, W) float32, standard normal: a window of the plane of (seed, sample, attempt, latent), all at least 0."""
     (channels, height, width), (top, left), cell = window
     side = BLOCK // cell
     latent = np.empty(window.shape, dtype=np.float32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar, overload
 
@@ -14,12 +13,12 @@ from PIL import Image
 
 from ncsr.images import Photo, photo_from_array, photo_from_pil, read_photo, source_of, to_array, to_pil
 from ncsr.model import NCSR
+from ncsr.ops.projection import strips
 from ncsr.pretrained.load import load
 from ncsr.space import check_sampling
-from ncsr.upscaling.canvas import strips
 from ncsr.upscaling.image import enlarge
 from ncsr.upscaling.tile_size import choose_side
-from ncsr.upscaling.tiling import SampleRequest, check_size
+from ncsr.upscaling.tiling import SampleRequest
 
 _Level = TypeVar("_Level", bound=np.generic)
 
@@ -82,41 +81,23 @@ def upscale(
     else:
         source = photo_from_pil(photo) if isinstance(photo, Image.Image) else read_photo(photo)
     network = model if isinstance(model, NCSR) else load(model, device)
-    photos = upscale_photo(
-        source, network, samples, temperature=temperature, seed=seed, tile=tile, consistent=consistent
-    )
+    temperature = network.config.temperature if temperature is None else temperature
+    seed = check_sampling(samples, temperature, seed)
+    photos = upscale_photo(source, network, SampleRequest(samples, temperature, seed, tile, consistent))
     if isinstance(photo, np.ndarray):
         return [to_array(p, photo.dtype, flat_gray=photo.ndim == 2) for p in photos]
     return [to_pil(p) for p in photos]
 
 
-def upscale_photo(
-    photo: Photo,
-    model: NCSR,
-    samples: int,
-    *,
-    temperature: float | None = None,
-    seed: int | None = None,
-    tile: int | None = None,
-    consistent: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Photo]:
-    """`upscale` for a `Photo`: gray, bit depth, profile and EXIF are kept; alpha is enlarged by bicubic interpolation.
-
-    `progress` is called with the work done and all of it, in samples of tiles.
-    """
-    temperature = model.config.temperature if temperature is None else temperature
-    request = SampleRequest(samples, temperature, check_sampling(samples, temperature, seed), tile)
-    check_size(*photo.size)
-    side = choose_side(model, *photo.size, tile)
-    (enlargement,) = enlarge(
-        [source_of(photo)], model, request, side, [np.float32], consistent=consistent, progress=progress
-    )
+def upscale_photo(photo: Photo, model: NCSR, request: SampleRequest) -> list[Photo]:
+    """`upscale` for a `Photo`: gray, bit depth, profile and EXIF are kept, alpha is enlarged by bicubic."""
+    side = choose_side(model, *photo.size, request.tile)
+    (enlargement,) = enlarge([source_of(photo)], model, request, side, [np.float32])
     shape = enlargement.canvas.shape[1:]
     photos = []
-    for k in range(samples):
+    for k in range(request.samples):
         rows, image = enlargement.rows(k), torch.empty(shape[2], *shape[:2])
-        for first, last in strips(shape):
+        for first, last in strips(shape[0], shape[1] * shape[2], 8):
             image[:, first:last] = rows(first, last)
         rgb = image[:3] if len(image) > 2 else image[:1].expand(3, -1, -1).contiguous()
         photos.append(replace(photo, rgb=rgb, alpha=None if photo.alpha is None else image[-1:]))

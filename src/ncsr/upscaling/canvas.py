@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.ops.projection import Rows
-
-_STRIP = 2**22  # values of an image that are looked at together
+from ncsr.ops.projection import Rows, strips
 
 
 class Canvas:
@@ -79,17 +76,9 @@ class Canvas:
 def canvas_from_rows(rows: Rows, shape: tuple[int, int, int], dtype: DTypeLike) -> Canvas:
     """A canvas in memory with one image of `shape` (H, W, C), made from its rows strip by strip."""
     canvas = Canvas((1, *shape), dtype)
-    for first, last in strips(shape):
+    for first, last in strips(shape[0], shape[1] * shape[2], 8):
         canvas.put(0, first, 0, rows(first, last))
     return canvas
-
-
-def strips(shape: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
-    """Ranges of the rows of an (H, W, C) image that are looked at together; each begins at a multiple of 8 rows."""
-    height, width, channels = shape
-    step = max(8, _STRIP // (width * channels) // 8 * 8)
-    for first in range(0, height, step):
-        yield first, min(first + step, height)
 
 
 def _allocate(path: Path, size: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,19 +34,19 @@ class Projection:
     Args:
         source: the photograph.
         scale: s.
-        bits: of the pixels that are written: the projected values are levels of so many bits.
+        bits: 8 or 16, of the pixels that are written: the projected values are levels of so many bits.
     """
 
-    def __init__(self, source: Source, scale: int, bits: Literal[8, 16]) -> None:
-        self._source, self._scale, self._bits = source, scale, bits
+    def __init__(self, source: Source, scale: int, bits: int) -> None:
+        self._source, self._scale, self.bits = source, scale, bits
 
     def project(self, drawn: Rows) -> Rows:
         """The rows of the projected sample, first and last multiples of s, from those of the drawn one.
 
         The problem is solved at once; what is kept has the size of the photograph, and rows are made when asked for.
         """
-        planes, top = self._planes(drawn), (1 << self._bits) - 1
-        projected = apply_dual(planes, solve_dual(planes, self._lr, self._scale, self._bits), self._scale)
+        planes, top = self._planes(drawn), (1 << self.bits) - 1
+        projected = apply_dual(planes, solve_dual(planes, self._lr, self._scale, self.bits), self._scale)
 
         def rows(first: int, last: int) -> Tensor:
             image = projected(first, last)
@@ -58,10 +58,10 @@ class Projection:
 
     def measure(self, drawn: Rows, written: Rows) -> Consistency:
         """How consistent the pixels of a file are, and how much they differ from the drawn sample."""
-        lr, scale, top = self._lr, self._scale, (1 << self._bits) - 1
+        lr, scale, top = self._lr, self._scale, (1 << self.bits) - 1
         colours = len(lr) - self._source.transparent
         total = 0.0
-        for first, last in strips(lr, scale):
+        for first, last in strips(lr.shape[1], scale**2 * lr.numel() // lr.shape[1]):
             change = written(scale * first, scale * last) - drawn(scale * first, scale * last)
             total += change.abs().sum(dtype=torch.float64).item()
         wrong = reduce_levels(self._planes(written), lr, scale, top)[:colours] - lr[:colours]

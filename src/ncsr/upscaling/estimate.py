@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,8 +15,10 @@ from ncsr.images import Source, source_of, write_pixels
 from ncsr.model import NCSR
 from ncsr.ops.projection import STRIP_BYTES
 from ncsr.runtime.memory import resident
-from ncsr.upscaling.canvas import Canvas, canvas_from_rows
+from ncsr.runtime.timing import now
+from ncsr.upscaling.canvas import Canvas
 from ncsr.upscaling.consistency import Projection
+from ncsr.upscaling.image import Enlargement
 from ncsr.upscaling.tile_size import choose_side, tiles_bytes
 from ncsr.upscaling.tiling import SampleRequest, check_size, tiles
 
@@ -43,7 +43,7 @@ class Estimate(NamedTuple):
     seconds: float
 
 
-def estimate(source: Source, model: NCSR, request: SampleRequest, suffix: str, *, consistent: bool = False) -> Estimate:
+def estimate(source: Source, model: NCSR, request: SampleRequest, suffix: str) -> Estimate:
     """Estimate what `ncsr upscale` takes for a photograph, by doing it to a part of at most 128 x 128 pixels.
 
     Args:
@@ -51,7 +51,6 @@ def estimate(source: Source, model: NCSR, request: SampleRequest, suffix: str, *
         model: in eval mode.
         request: which samples.
         suffix: of the files to be written.
-        consistent: whether samples are made consistent with the photograph.
 
     Raises:
         InputError: a photograph that is too small; a tile below 16 LR pixels asked for; no memory even for that.
@@ -62,15 +61,15 @@ def estimate(source: Source, model: NCSR, request: SampleRequest, suffix: str, *
     parts = list(tiles(height, width, side))
     dtype = np.dtype(np.uint16 if source.bits == 16 else np.uint8)
     image = scale**2 * height * width * source.channels
-    canvas = n * image * (2 if consistent else dtype.itemsize)
+    canvas = n * image * (2 if request.consistent else dtype.itemsize)
     in_scratch = len(parts) > 1
     photograph = 12 * height * width
     tile = tiles_bytes(model, height, width, side)
     finishing = image * dtype.itemsize * 3  # a sample, its file, and a copy of either
-    finishing += STRIP_BYTES + 28 * height * width * source.channels if consistent else 0
+    finishing += STRIP_BYTES + 28 * height * width * source.channels if request.consistent else 0
     host = resident() + photograph + (0 if in_scratch else canvas)
     host += max(finishing, tile if model.device.type == "cpu" else 0)
-    space, draw, finish = _trial(source, model, request, dtype, suffix, consistent)
+    space, draw, finish = _trial(source, model, request, dtype, suffix)
     computed = sum(part.pixels for part in parts)
     return Estimate(
         tiles=len(parts),
@@ -83,7 +82,7 @@ def estimate(source: Source, model: NCSR, request: SampleRequest, suffix: str, *
 
 @torch.no_grad()
 def _trial(
-    source: Source, model: NCSR, request: SampleRequest, dtype: DTypeLike, suffix: str, consistent: bool
+    source: Source, model: NCSR, request: SampleRequest, dtype: DTypeLike, suffix: str
 ) -> tuple[float, float, float]:
     """Seconds for each LR pixel: of the space, of drawing a sample, of projecting it and writing its file."""
     (height, width), scale = source.size, model.config.scale
@@ -91,27 +90,19 @@ def _trial(
     top, left = (height - rows) // 2, (width - columns) // 2
     photo = source.window(top, left, top + rows, left + columns)
     model.space(photo.rgb[None, :, :16, :16]).draw([0], request.temperature, 0)  # warm-up
-    clock = [_now(model)]
+    clock = [now(model.device)]
     space = model.space(photo.rgb[None])
-    clock.append(_now(model))
+    clock.append(now(model.device))
     image = space.draw([0], request.temperature, 0)[0, 0].nan_to_num()
-    clock.append(_now(model))
+    clock.append(now(model.device))
     part = source_of(photo)
-    canvas = Canvas((1, scale * rows, scale * columns, part.channels), np.uint16 if consistent else dtype)
+    canvas = Canvas((1, scale * rows, scale * columns, part.channels), np.uint16 if request.consistent else dtype)
     canvas.put(0, 0, 0, image.clamp(0, 1).repeat(2, 1, 1)[: part.channels])
-    if consistent:
-        drawn, projection = partial(canvas.rows, 0), Projection(part, scale, 8 if dtype == np.uint8 else 16)
-        canvas = canvas_from_rows(projection.project(drawn), canvas.shape[1:], dtype)
-        projection.measure(drawn, partial(canvas.rows, 0))
+    projection = Projection(part, scale, 8 if dtype == np.uint8 else 16) if request.consistent else None
+    made = Enlargement(part, canvas, projection)
+    pixels, _ = made.pixels(0, made.rows(0))
     with TemporaryDirectory() as folder:
-        write_pixels(Path(folder) / f"trial{suffix}", canvas.pixels(0), None, None)
-    clock.append(_now(model))
+        write_pixels(Path(folder) / f"trial{suffix}", pixels, None, None)
+    clock.append(now(model.device))
     of_space, of_drawing, of_finishing = ((b - a) / (rows * columns) for a, b in pairwise(clock))
     return of_space, of_drawing, of_finishing
-
-
-def _now(model: NCSR) -> float:
-    """Seconds, when the device has done what it was told."""
-    if model.device.type != "cpu":
-        torch.accelerator.synchronize(model.device)
-    return time.perf_counter()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from itertools import islice
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
@@ -22,18 +21,16 @@ def group_by_key(
         most: the size of the group that this item may be in.
         window: of how many items in a row.
     """
-    items = iter(items)
-    count = window
-    while count == window:
-        groups: dict[Hashable, list[_Item]] = {}
-        count = 0
-        for item in islice(items, window):
-            count += 1
-            name = key(item)
-            if name is None:
-                yield [item]
-                continue
+    groups: dict[Hashable, list[_Item]] = {}
+    for count, item in enumerate(items, 1):
+        name = key(item)
+        if name is None:
+            yield [item]
+        else:
             groups.setdefault(name, []).append(item)
             if len(groups[name]) >= most(item):
                 yield groups.pop(name)
-        yield from groups.values()
+        if count % window == 0:
+            yield from groups.values()
+            groups.clear()
+    yield from groups.values()

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from ncsr.images import Photo, Source, premultiplied, straight
 from ncsr.model import NCSR
-from ncsr.ops.projection import Rows
+from ncsr.ops.projection import Rows, strips
 from ncsr.ops.resize import imresize
 from ncsr.serialization import fingerprint
-from ncsr.upscaling.canvas import Canvas, strips
-from ncsr.upscaling.consistency import Projection
+from ncsr.upscaling.canvas import Canvas, canvas_from_rows
+from ncsr.upscaling.consistency import Consistency, Projection
 from ncsr.upscaling.resume_log import ResumeLog, Scratch
 from ncsr.upscaling.tiling import SampleRequest, Tile, check_size, draw_tiles, tiles
 
@@ -28,10 +28,12 @@ class Enlargement(NamedTuple):
     """The samples of a photograph.
 
     Attributes:
+        source: the photograph.
         canvas: has them as they were drawn.
         projection: makes them consistent as they are read; None leaves them as they are.
     """
 
+    source: Source
     canvas: Canvas
     projection: Projection | None
 
@@ -39,6 +41,13 @@ class Enlargement(NamedTuple):
         """The rows of sample k as it is to be written. To project one takes most of its time here."""
         drawn = partial(self.canvas.rows, k)
         return drawn if self.projection is None else self.projection.project(drawn)
+
+    def pixels(self, k: int, rows: Rows) -> tuple[NDArray[Any], Consistency | None]:
+        """The (H, W, C) pixels of sample k, which has these `rows`, and how consistent they were made, if they were."""
+        if self.projection is None:
+            return self.canvas.pixels(k), None
+        written = canvas_from_rows(rows, self.canvas.shape[1:], np.uint8 if self.projection.bits == 8 else np.uint16)
+        return written.pixels(0), self.projection.measure(partial(self.canvas.rows, k), partial(written.rows, 0))
 
 
 def enlarge(
@@ -48,7 +57,6 @@ def enlarge(
     side: int,
     dtypes: Sequence[DTypeLike],
     *,
-    consistent: bool = False,
     scratch: Scratch | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     warn: Callable[[str], None] = lambda message: None,
@@ -64,7 +72,6 @@ def enlarge(
         request: which samples.
         side: of the tiles, from `choose_side`; of a batch, of the whole photographs.
         dtypes: of the pixels of each photograph: uint8, uint16 or float32.
-        consistent: change each sample as little as it takes for its reduction to be the photograph.
         scratch: where to gather the pixels of a single photograph, and to go on from if it holds the same enlargement
             half done; None gathers them in memory.
         progress: called with the work done and all of it, in samples of tiles.
@@ -79,17 +86,18 @@ def enlarge(
     enlargements: list[Enlargement] = []
     log = ResumeLog()
     for source, dtype in zip(sources, dtypes, strict=True):
-        bits: Literal[8, 16] = {1: 8, 2: 16}.get(np.dtype(dtype).itemsize, source.bits)  # type: ignore[assignment]
+        bits = {1: 8, 2: 16}.get(np.dtype(dtype).itemsize, source.bits)
         # what is rounded to 8 bits before it is projected changes more
-        drawn = np.dtype(np.uint16 if consistent and dtype == np.uint8 else dtype)
+        drawn = np.dtype(np.uint16 if request.consistent and dtype == np.uint8 else dtype)
         shape = (request.samples, scale * height, scale * width, source.channels)
         if scratch is None:
             canvas = Canvas(shape, drawn)
         else:
-            canvas, log = scratch.open(shape, drawn, sample_settings(model, request, consistent))
+            canvas, log = scratch.open(shape, drawn, sample_settings(model, request))
             if log.resumed:
                 warn(f"going on with what {scratch.folder} holds")
-        enlargements.append(Enlargement(canvas, Projection(source, scale, bits) if consistent else None))
+        projection = Projection(source, scale, bits) if request.consistent else None
+        enlargements.append(Enlargement(source, canvas, projection))
     alphas: list[Tensor | None] = []
 
     def read(tile: Tile) -> Tensor:
@@ -99,12 +107,12 @@ def enlarge(
 
     shape_lr = (len(sources), height, width)
     for tile, k, images in draw_tiles(model, shape_lr, side, read, request, log, progress, warn):
-        for source, image, alpha, (canvas, _) in zip(sources, images, alphas, enlargements, strict=True):
+        for image, alpha, (source, canvas, _) in zip(images, alphas, enlargements, strict=True):
             canvas.put(k, scale * tile.top, scale * tile.left, _channels(source, image.clamp(0, 1), alpha))
     return enlargements
 
 
-def sample_settings(model: NCSR, request: SampleRequest, consistent: bool) -> dict[str, Any]:
+def sample_settings(model: NCSR, request: SampleRequest) -> dict[str, Any]:
     """All that decides samples, but for the photograph; the size of the tiles does not."""
     return {
         "model": fingerprint(model.config, model.state_dict()),
@@ -112,7 +120,7 @@ def sample_settings(model: NCSR, request: SampleRequest, consistent: bool) -> di
         "precision": "bfloat16" if model.low_precision(sampling=True) else "float32",
         "temperature": request.temperature,
         "seed": request.seed,
-        "consistent": consistent,
+        "consistent": request.consistent,
     }
 
 
@@ -131,7 +139,7 @@ def deviation(samples: Sequence[Rows], shape: tuple[int, int, int]) -> Tensor:
     """The standard deviation over samples of `shape` (H, W, C), averaged over colours, (H, W), in [0, 1]."""
     colours = 1 if shape[2] < 3 else 3
     parts = []
-    for first, last in strips(shape):
+    for first, last in strips(shape[0], shape[1] * shape[2], 8):
         rows = torch.stack([sample(first, last)[:colours] for sample in samples])
         parts.append(rows.std(0, correction=0).mean(0))
     return torch.cat(parts)

@@ -24,7 +24,6 @@ class Job:
     Attributes:
         model: in eval mode.
         request: which samples are wanted.
-        consistent: whether each sample is changed so that its reduction is the photograph.
         sheet: whether a contact sheet is written.
         std: whether a map of the samples' standard deviation is written.
         strip: whether EXIF and colour profile are left out.
@@ -34,7 +33,6 @@ class Job:
 
     model: NCSR
     request: SampleRequest
-    consistent: bool
     sheet: bool
     std: bool
     strip: bool

@@ -11,30 +11,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ncsr.errors import InputError
+from ncsr.model import NCSR
 from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
 from ncsr.runtime.remote import Remote
 from ncsr.upscaling.image import sample_settings
 from ncsr.upscaling.job import Job
 from ncsr.upscaling.paths import Location
+from ncsr.upscaling.tiling import SampleRequest
 
 _FOLDER = ".ncsr"
 
 
-def manifest_settings(job: Job, device: str) -> dict[str, Any]:
+def manifest_settings(model: NCSR, request: SampleRequest, strip: bool, device: str) -> dict[str, Any]:
     """All that decides the results on this kind of device, but for the photograph."""
-    settings = sample_settings(job.model, job.request, job.consistent)
-    seed = settings["seed"] if job.request.temperature else None
-    own = {"scale": job.model.config.scale, "samples": job.request.samples, "strip": job.strip}
-    return settings | own | {"device": device, "seed": seed}
+    seed = request.seed if request.temperature else None
+    own = {"scale": model.config.scale, "samples": request.samples, "strip": strip, "device": device, "seed": seed}
+    return sample_settings(model, request) | own
 
 
 def manifest_state(path: Path | Remote, target: Path | Remote, job: Job) -> tuple[Mapping[str, Any] | None, bool]:
     """The settings for a photograph's manifest (None: it gets none), and whether it has one that says the same."""
-    if job.settings is None:
-        return None, False
-    about = _about(path)
-    if about is None:
+    if job.settings is None or (about := _about(path)) is None:
         return None, False
     settings = {**job.settings, "photograph": f"{about[0]} {about[1]}"}
     return settings, is_up_to_date(target, settings, job.names(target))
@@ -61,10 +58,8 @@ def write_manifest(target: Path, settings: Mapping[str, Any], results: Sequence[
 def remove_manifest(target: Path | Remote) -> None:
     """Take the manifest away, if there is one: the results are about to change."""
     path = manifest_path(target)
-    try:
+    with explain_write_errors(path, "choose another -o"):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot replace {path}: {error.strerror or error}; choose another -o") from None
 
 
 def is_up_to_date(target: Path | Remote, settings: Mapping[str, Any], results: Sequence[Path | Remote]) -> bool:

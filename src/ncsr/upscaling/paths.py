@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TypeVar
 
 from ncsr.errors import InputError
@@ -46,16 +46,14 @@ def plan_results(
     problems = []
     for given in inputs:
         try:
-            if given.is_dir():
-                found = _without_results(photos_in(given, recursive), given, output)
-            else:
-                found = [(given, PurePath(given.name))]
+            folder = given if given.is_dir() else None
+            found = [given] if folder is None else _without_results(photos_in(folder, recursive), folder, output)
         except InputError as error:
             problems.append(str(error))
             continue
-        for source, inside in found:
-            suffix = result_suffix(inside.suffix, consistent)
-            targets.setdefault(source, output / inside.with_suffix(suffix))
+        for source in found:
+            inside = source.relative_to(folder or given.parent)
+            targets.setdefault(source, output / inside.with_suffix(result_suffix(inside.suffix, consistent)))
     return list(targets.items()), problems
 
 
@@ -82,25 +80,24 @@ def check_results(plan: Plan, names: Callable[[Path | Remote], list[Path | Remot
                 raise InputError(f"{owner} and {source} would both become {name}: enlarge them into different folders")
 
 
-def photos_in(folder: Path | Remote, recursive: bool = False) -> list[tuple[Path | Remote, PurePath]]:
-    """The photographs in a folder, here or behind a URL, each with its path inside it; see `images.find_photos`."""
+def photos_in(folder: Path | Remote, recursive: bool = False) -> Sequence[Path | Remote]:
+    """The photographs in a folder, here or behind a URL; see `images.find_photos`."""
     if isinstance(folder, Path):
-        return [(photo, photo.relative_to(folder)) for photo in find_photos(folder, recursive)]
-    files = [(file, file.relative_to(folder)) for file in folder.files(recursive)]
-    photos: list[tuple[Path | Remote, PurePath]] = [(file, inside) for file, inside in files if is_photo_path(inside)]
+        return find_photos(folder, recursive)
+    photos = [file for file in folder.files(recursive) if is_photo_path(file.relative_to(folder))]
     if not photos:
         raise InputError(f"the folder {folder} holds no photographs ({' '.join(sorted(SUFFIXES))})")
     return photos
 
 
 def _without_results(
-    photos: list[tuple[Path | Remote, PurePath]], folder: Path | Remote, output: Path | Remote
-) -> list[tuple[Path | Remote, PurePath]]:
+    photos: Sequence[Path | Remote], folder: Path | Remote, output: Path | Remote
+) -> Sequence[Path | Remote]:
     """The photographs that are no results of earlier runs: those outside an output folder inside the folder."""
     results = output.resolve()
     if results == folder.resolve() or folder.resolve() not in results.parents:
         return photos
-    photos = [(photo, inside) for photo, inside in photos if results not in photo.resolve().parents]
+    photos = [photo for photo in photos if results not in photo.resolve().parents]
     if not photos:
         raise InputError(f"the folder {folder} holds no photographs outside {output}")
     return photos

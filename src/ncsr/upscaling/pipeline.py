@@ -25,7 +25,6 @@ from ncsr.ops.projection import Rows
 from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
 from ncsr.runtime.memory import available
 from ncsr.runtime.threads import BackgroundWriter, prefetch_map
-from ncsr.upscaling.canvas import canvas_from_rows
 from ncsr.upscaling.grouping import group_by_key
 from ncsr.upscaling.image import Enlargement, bicubic, deviation, enlarge
 from ncsr.upscaling.job import Job, QueuedPhoto, UpscaleResult, error_message
@@ -57,11 +56,7 @@ def enlarge_all(
 ) -> Iterator[UpscaleResult]:
     """Enlarge photographs; yields what became of each when all is written, not always in their order.
 
-    Args:
-        photos: taken one by one, a few ahead of their turn.
-        job: what is done to each.
-        progress: told how far it is.
-        warn: told what is noteworthy.
+    The photographs are taken one by one, a few ahead of their turn.
     """
     opened = prefetch_map(partial(prefetch_photo, job), photos, 1)
     index = 0
@@ -132,7 +127,8 @@ def _enlarge_group(
 
     What cannot be computed as one batch is computed one by one.
     """
-    first = group[0]
+    first, failure = group[0], None
+    writes: list[_Write] = []
     if first.done or first.failure is not None:
         yield partial(UpscaleResult, first.path, skipped=first.done, failure=first.failure)
         return
@@ -142,32 +138,19 @@ def _enlarge_group(
         side = max(size) if len(group) > 1 else choose_side(job.model, *size, job.request.tile)
         dtypes = [_dtype(source, photo.target) for source, photo in zip(sources, group, strict=True)]
         with scratch_for(first.path, first.target, size, side, warn) as scratch:
-            enlargements = enlarge(
-                sources,
-                job.model,
-                job.request,
-                side,
-                dtypes,
-                consistent=job.consistent,
-                scratch=scratch,
-                progress=progress,
-                warn=warn,
-            )
-            entries = zip(group, sources, enlargements, strict=True)
-            writes: list[_Write] = [partial(_write, *entry, job, side, warn) for entry in entries]
-            if scratch is not None or job.sheet or enlargements[0].canvas.size > _BACKGROUND_BYTES:
+            made = enlarge(sources, job.model, job.request, side, dtypes, scratch=scratch, progress=progress, warn=warn)
+            writes += [partial(_write, *pair, job, side, warn) for pair in zip(group, made, strict=True)]
+            if scratch is not None or job.sheet or made[0].canvas.size > _BACKGROUND_BYTES:
                 writes = [partial(UpscaleResult, *write()) for write in writes]
     except _FAILURES as error:
         failure = error_message(first.path, first.target, error)
-    else:
-        for photo, write in zip(group, writes, strict=True):
-            yield partial(_result, photo, write)
-        return
-    if len(group) == 1:
+    if failure is None:
+        yield from (partial(_result, photo, write) for photo, write in zip(group, writes, strict=True))
+    elif len(group) == 1:
         yield partial(UpscaleResult, first.path, failure=failure)
-        return
-    for photo in group:
-        yield from _enlarge_group([photo], job, progress, warn)
+    else:
+        for photo in group:
+            yield from _enlarge_group([photo], job, progress, warn)
 
 
 def _result(photo: QueuedPhoto, write: _Write) -> UpscaleResult:
@@ -178,48 +161,35 @@ def _result(photo: QueuedPhoto, write: _Write) -> UpscaleResult:
         return UpscaleResult(photo.path, failure=error_message(photo.path, photo.target, error))
 
 
-def _write(photo: QueuedPhoto, source: Source, made: Enlargement, job: Job, side: int, warn: Warn) -> UpscaleResult:
+def _write(photo: QueuedPhoto, made: Enlargement, job: Job, side: int, warn: Warn) -> UpscaleResult:
     """Write everything that was asked for of one photograph."""
-    target, shape, n = photo.target, made.canvas.shape[1:], job.request.samples
-    names = job.names(target)
+    source, names, n, t = made.source, job.names(photo.target), job.request.samples, job.request.temperature
+    panels: list[tuple[str, Image.Image]] = []
     notes: list[str] = []
-    panels: list[Image.Image] = []
     kept: list[Rows] = []
-    remove_manifest(target)
+    remove_manifest(photo.target)
     for k, name in enumerate(names[:n]):
         rows = made.rows(k)
-        _write_sample(name, k, rows, made, source, notes, panels if job.sheet else None)
+        pixels, consistency = made.pixels(k, rows)
+        if consistency is not None:
+            lr_psnr, change = consistency
+            notes.append(f"{name}: LR-PSNR {lr_psnr:.1f} dB, changed by {change:.2f} grey levels on average")
+        write_pixels(name, pixels, source.icc, source.exif)
+        if job.sheet:
+            panels.append((f"sample {k}, temperature {t:g}" if t else "temperature 0", panel_of(pixels)))
         if job.std or job.sheet:
             kept.append(rows)
-    spread = deviation_map(deviation(kept, shape)) if len(kept) > 1 else None
-    if job.std and spread is not None:
-        _save(spread, names[n])
+        del pixels  # before the next sample's are made
+    if len(kept) > 1:
+        spread = deviation_map(deviation(kept, made.canvas.shape[1:]))
+        panels.append(("standard deviation", thumbnail(spread)))
+        if job.std:
+            _save(spread, names[n])
     if job.sheet:
-        _save(_sheet(photo, source, job, side, panels, spread, warn), names[-1])
+        _save(contact_sheet([*_comparisons(photo, source, job, side, warn), *panels]), names[-1])
     if photo.settings is not None:
-        write_manifest(target, photo.settings, names)
+        write_manifest(photo.target, photo.settings, names)
     return UpscaleResult(photo.path, paths=names, notes=notes)
-
-
-def _write_sample(
-    name: Path,
-    k: int,
-    rows: Rows,
-    made: Enlargement,
-    source: Source,
-    notes: list[str],
-    panels: list[Image.Image] | None,
-) -> None:
-    """Write sample k, with these rows, and add what is to be said of it, and its panel if there are any."""
-    pixels = made.canvas.pixels(k)
-    if made.projection is not None:
-        written = canvas_from_rows(rows, made.canvas.shape[1:], _dtype(source, name))
-        pixels = written.pixels(0)
-        lr_psnr, change = made.projection.measure(partial(made.canvas.rows, k), partial(written.rows, 0))
-        notes.append(f"{name}: LR-PSNR {lr_psnr:.1f} dB, changed by {change:.2f} grey levels on average")
-    write_pixels(name, pixels, source.icc, source.exif)
-    if panels is not None:
-        panels.append(panel_of(pixels))
 
 
 def _dtype(source: Source, target: Path) -> type[np.uint8 | np.uint16]:
@@ -227,31 +197,19 @@ def _dtype(source: Source, target: Path) -> type[np.uint8 | np.uint16]:
     return np.uint16 if source.bits == 16 and target.suffix.lower() in _DEEP else np.uint8
 
 
-def _sheet(
-    photo: QueuedPhoto,
-    source: Source,
-    job: Job,
-    side: int,
-    samples: list[Image.Image],
-    spread: Image.Image | None,
-    warn: Warn,
-) -> Image.Image:
-    """A contact sheet: the input, its bicubic enlargement, temperature 0, the samples and where they differ."""
-    whole, t = source.window(0, 0, *source.size), job.request.temperature
+def _comparisons(photo: QueuedPhoto, source: Source, job: Job, side: int, warn: Warn) -> list[tuple[str, Image.Image]]:
+    """The panels of a sheet before its samples: the input, bicubic and, if they have another, temperature 0."""
+    whole = source.window(0, 0, *source.size)
     panels = [
         ("input", panel_of(to_array(whole, np.uint8, flat_gray=False))),
         ("bicubic", panel_of(bicubic(source, job.model.config.scale).pixels(0))),
     ]
-    if t == 0:
-        panels.append(("temperature 0", samples[0]))
-    else:
+    if job.request.temperature > 0:
         zero = job.request._replace(samples=1, temperature=0.0)
         with scratch_for(photo.path, tagged(photo.target, "zero"), source.size, side, warn) as scratch:
-            (made,) = enlarge([source], job.model, zero, side, [np.uint8], consistent=job.consistent, scratch=scratch)
-            smooth = canvas_from_rows(made.rows(0), made.canvas.shape[1:], np.uint8)
-            panels.append(("temperature 0", panel_of(smooth.pixels(0))))
-        panels += [(f"sample {k}, temperature {t:g}", panel) for k, panel in enumerate(samples)]
-    return contact_sheet(panels if spread is None else [*panels, ("standard deviation", thumbnail(spread))])
+            (smooth,) = enlarge([source], job.model, zero, side, [np.uint8], scratch=scratch)
+            panels.append(("temperature 0", panel_of(smooth.pixels(0, smooth.rows(0))[0])))
+    return panels
 
 
 def _save(picture: Image.Image, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,8 +42,8 @@ class ResumeLog:
         self, folder: Path | None = None, settings: Mapping[str, Any] | None = None, canvas: Canvas | None = None
     ) -> None:
         self._path, self._canvas = None if folder is None else folder / _LOG, canvas
-        self._done: dict[int, set[Rectangle]] = {}
-        self._bad: dict[int, set[int]] = {}
+        self._done: dict[int, set[Rectangle]] = defaultdict(set)
+        self._bad: dict[int, set[int]] = defaultdict(set)
         before, *lines = _lines(self._path) or [{}]
         self.resumed = before == settings and bool(lines) and not (canvas and canvas.fresh)
         for line in lines if self.resumed else []:
@@ -64,17 +65,17 @@ class ResumeLog:
 
     def has_tile(self, attempt: int, tile: Rectangle) -> bool:
         """Whether a tile is done, as such or as a part of a larger one."""
-        done = self._done.get(attempt, set())
+        done = self._done[attempt]
         top, left, bottom, right = tile
         return tile in done or any(t <= top and l <= left and bottom <= b and right <= r for t, l, b, r in done)
 
     def bad(self, attempt: int) -> list[int]:
         """The samples that were not finite in some tile."""
-        return sorted(self._bad.get(attempt, ()))
+        return sorted(self._bad[attempt])
 
     def _note(self, line: dict[str, Any]) -> None:
-        self._done.setdefault(line["attempt"], set()).add(tuple(line["tile"]))
-        self._bad.setdefault(line["attempt"], set()).update(line["bad"])
+        self._done[line["attempt"]].add(tuple(line["tile"]))
+        self._bad[line["attempt"]].update(line["bad"])
 
 
 def scratch_folder(target: Path) -> Path:
@@ -148,12 +149,8 @@ def _lines(path: Path | None) -> list[dict[str, Any]]:
     """All lines but a last one that was cut short."""
     if path is None or not path.is_file():
         return []
-    lines = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
-        try:
+    text, lines = path.read_text(encoding="utf-8", errors="replace"), []
+    with suppress(ValueError):
+        for line in text[: text.rfind("\n") + 1].splitlines():
             lines.append(json.loads(line))
-        except ValueError:
-            break
-        if not line.endswith("\n"):
-            lines.pop()
     return lines

@@ -73,13 +73,11 @@ def choose_side(model: NCSR, height: int, width: int, tile: int | None) -> int:
         return tile + tile % 2
     free, longer = available(model.device), max(height, width)
 
-    def taken(side: int) -> int:
-        return tiles_bytes(model, height, width, side)
-
     for parts in range(-(-longer // LARGEST), longer // SMALLEST + 1):
-        if taken(_side(longer, parts)) <= _SHARE * free:
-            return _side(longer, parts)
-    if taken(SMALLEST) > free:
+        side = max(SMALLEST, -(-longer // (4 * parts)) * 4)  # a multiple of 4, so that half of it nests in it
+        if tiles_bytes(model, height, width, side) <= _SHARE * free:
+            return side
+    if tiles_bytes(model, height, width, SMALLEST) > free:
         raise out_of_memory(model, SMALLEST)
     return SMALLEST
 
@@ -91,8 +89,8 @@ def out_of_memory(model: NCSR, side: int) -> InputError:
         f"choose a smaller --tile than {side}" if side > SMALLEST else "close other programs or take a smaller model"
     )
     return InputError(
-        f"not enough memory for tiles of {side} LR pixels: about {_mebibytes(needed)} are needed, "
-        f"{_mebibytes(available(model.device))} are free; {remedy}"
+        f"not enough memory for tiles of {side} LR pixels: about {needed / 2**20:.0f} MiB are needed, "
+        f"{available(model.device) / 2**20:.0f} MiB are free; {remedy}"
     )
 
 
@@ -101,12 +99,3 @@ def _longest(length: int, side: int) -> int:
     if length <= side:
         return length
     return min(length, side + OVERLAP * (1 if length <= 2 * side else 2))
-
-
-def _side(longer: int, parts: int) -> int:
-    """The side of tiles that cut a length into so many parts: a multiple of 4, so that half of it nests in it."""
-    return max(SMALLEST, -(-longer // (4 * parts)) * 4)
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:.0f} MiB"

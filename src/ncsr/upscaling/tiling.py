@@ -51,12 +51,14 @@ class SampleRequest(NamedTuple):
         temperature: standard deviation of the latents.
         seed: at least 0.
         tile: side of the tiles in LR pixels without overlap; None chooses by memory, and again when that runs out.
+        consistent: whether each sample is changed as little as it takes for its reduction to be the photograph.
     """
 
     samples: int
     temperature: float
     seed: int
     tile: int | None = None
+    consistent: bool = False
 
 
 def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
@@ -109,11 +111,33 @@ def draw_tiles(
         InputError: no memory for a tile that cannot become smaller.
         SamplingError: a sample was not finite in every draw.
     """
-    batch, pending = shape[0], list(range(request.samples))
+    batch, height, width = shape
+    pending = list(range(request.samples))
+
+    def draw(attempt: int) -> Iterator[tuple[Tile, int, Tensor]]:
+        """Draw the samples `pending` in the tiles that are still missing of this attempt."""
+        parts = list(tiles(height, width, side))
+        missing = [tile for tile in parts if not log.has_tile(attempt, tile[:4])]
+        done, total = (len(parts) - len(missing)) * len(pending), len(parts) * len(pending)
+        progress(done, total)
+        for tile in missing:
+            space = model.space(read(tile), origin=tile.window[:2])
+            group, bad = max(1, AT_A_TIME // (batch * tile.pixels)), []
+            for first in range(0, len(pending), group):
+                some = pending[first : first + group]
+                for k, images in zip(some, space.draw(some, request.temperature, request.seed, attempt), strict=True):
+                    inner = tile.crop(images, model.config.scale)
+                    bad += [] if bool(inner.isfinite().all()) else [k]
+                    yield tile, k, inner.cpu()
+                done += len(some)
+                progress(done, total)
+            del space  # before the next one is built
+            log.add_tile(attempt, tile[:4], bad)
+
     for attempt in range(ATTEMPTS if batch == 1 else 1):
         while True:
             try:
-                yield from _draw_attempt(model, shape, side, read, request, attempt, pending, log, progress)
+                yield from draw(attempt)
                 break
             except (MemoryError, RuntimeError) as error:
                 if not is_exhaustion(error):
@@ -127,35 +151,3 @@ def draw_tiles(
         if not pending:
             return
     raise never_finite(pending[0], request.temperature)
-
-
-def _draw_attempt(
-    model: NCSR,
-    shape: tuple[int, int, int],
-    side: int,
-    read: Callable[[Tile], Tensor],
-    request: SampleRequest,
-    attempt: int,
-    pending: list[int],
-    log: ResumeLog,
-    progress: Callable[[int, int], None],
-) -> Iterator[tuple[Tile, int, Tensor]]:
-    """Draw the samples `pending` in the tiles that are still missing of this attempt."""
-    batch, height, width = shape
-    parts = list(tiles(height, width, side))
-    missing = [tile for tile in parts if not log.has_tile(attempt, tile[:4])]
-    done, total = (len(parts) - len(missing)) * len(pending), len(parts) * len(pending)
-    progress(done, total)
-    for tile in missing:
-        space = model.space(read(tile), origin=tile.window[:2])
-        group, bad = max(1, AT_A_TIME // (batch * tile.pixels)), []
-        for first in range(0, len(pending), group):
-            some = pending[first : first + group]
-            for k, images in zip(some, space.draw(some, request.temperature, request.seed, attempt), strict=True):
-                inner = tile.crop(images, model.config.scale)
-                bad += [] if bool(inner.isfinite().all()) else [k]
-                yield tile, k, inner.cpu()
-            done += len(some)
-            progress(done, total)
-        del space  # before the next one is built
-        log.add_tile(attempt, tile[:4], bad)
