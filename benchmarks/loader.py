@@ -31,8 +31,8 @@ from ncsr.training.recipe import Recipe, load_recipe
 
 def loader(photos: Photos, recipe: Recipe, workers: int) -> Iterator[Batch]:
     """A recipe's batches without end."""
-    settings = CropSettings(recipe.crop, recipe.model.scale, noise=recipe.noise)
-    return batches(photos, settings, range(1 << 40), range(recipe.batch), workers)
+    settings = CropSettings(crop=recipe.crop, noise=recipe.noise)
+    return batches(photos, settings, recipe.model.scale, range(1 << 40), range(recipe.batch), workers)
 
 
 def training_step(recipe: Recipe, first: Batch, crops: int, device: str) -> Callable[[Batch], None]:

@@ -74,7 +74,7 @@ def open_all(path: Path, **options: object) -> Photos:
 
 
 def packed_crops(photos: Photos, count: int = 40) -> list[Tensor]:
-    return [random_crop(photos, CropSettings(25, 1), random_stream(0, step, 0)) for step in range(count)]
+    return [random_crop(photos, CropSettings(crop=25), random_stream(0, step, 0)) for step in range(count)]
 
 
 def assert_equal_crops(one: Sequence[Tensor], other: Sequence[Tensor]) -> None:

@@ -21,7 +21,7 @@ from tests.data.conftest import photo_folder, place_photos
 
 def test_batch_is_on_the_8_bit_grid_and_lr_is_the_protocols() -> None:
     photos = [torch.from_numpy(scene8(40, 48)).permute(2, 0, 1)]
-    hr, lr, v, std = make_batch(photos, CropSettings(16, 4, seed=1), 2, range(3))
+    hr, lr, v, std = make_batch(photos, CropSettings(crop=16, seed=1), 4, 2, range(3))
     assert v is std is None
     assert hr.shape == (3, 3, 16, 16)
     assert lr.shape == (3, 3, 4, 4)
@@ -33,16 +33,16 @@ def test_batch_is_on_the_8_bit_grid_and_lr_is_the_protocols() -> None:
 
 def test_crop_does_not_depend_on_the_batch() -> None:
     photos = [torch.from_numpy(scene8(40, 48)).permute(2, 0, 1)]
-    one = make_batch(photos, CropSettings(16, 4, seed=1), 2, [0])
-    four = make_batch(photos, CropSettings(16, 4, seed=1), 2, range(4))
+    one = make_batch(photos, CropSettings(crop=16, seed=1), 4, 2, [0])
+    four = make_batch(photos, CropSettings(crop=16, seed=1), 4, 2, range(4))
     assert torch.equal(one.hr[0], four.hr[0])
     for seed, step in ((1, 3), (2, 2)):
-        assert not torch.equal(make_batch(photos, CropSettings(16, 4, seed=seed), step, [0]).hr, one.hr)
+        assert not torch.equal(make_batch(photos, CropSettings(crop=16, seed=seed), 4, step, [0]).hr, one.hr)
 
 
 def test_a_photograph_as_small_as_the_crop() -> None:
     photo = torch.from_numpy(scene8(16, 16)).permute(2, 0, 1)
-    hr = make_batch([photo], CropSettings(16, 4), 0, range(2)).hr
+    hr = make_batch([photo], CropSettings(crop=16), 4, 0, range(2)).hr
     for crop in hr:
         assert torch.equal((crop * 255).flatten().sort()[0], photo.flatten().sort()[0].float())
 
@@ -50,7 +50,8 @@ def test_a_photograph_as_small_as_the_crop() -> None:
 def test_a_share_of_the_crops_is_mixed_with_noise() -> None:
     photos = [torch.from_numpy(scene8(40, 48)).permute(2, 0, 1)]
     plain, some, every = (
-        make_batch(photos, CropSettings(16, 4, seed=1, noise_mix_probability=p), 2, range(200)) for p in (0, 0.25, 1)
+        make_batch(photos, CropSettings(crop=16, seed=1, noise_mix_probability=p), 4, 2, range(200))
+        for p in (0, 0.25, 1)
     )
     changed = (some.hr != plain.hr).flatten(1).any(1)
     assert 30 < int(changed.sum()) < 70
@@ -74,15 +75,15 @@ def _digest(values: Tensor) -> str:
 )
 def test_every_run_so_far_can_be_repeated(seed: int, step: int, digests: tuple[str, ...]) -> None:
     """Digests: the crops are those of the version that trained the first bundled model, the noise has other streams."""
-    batch = make_batch(place_photos(), CropSettings(16, 4, seed, noise=0.05), step, range(6))
+    batch = make_batch(place_photos(), CropSettings(crop=16, seed=seed, noise=0.05), 4, step, range(6))
     assert tuple(_digest(values) for values in batch if values is not None) == digests
 
 
 def _batches(
     photos: CropSources, *, start: int = 0, stop: int = 5, indices: range = range(4), workers: int = 0, **how: Any
 ) -> list[Batch]:
-    settings = CropSettings(16, 4, **({"seed": 1, "noise": 0.05} | how))
-    return list(batches(photos, settings, range(start, stop), indices, workers))
+    settings = CropSettings(crop=16, **({"seed": 1, "noise": 0.05} | how))
+    return list(batches(photos, settings, 4, range(start, stop), indices, workers))
 
 
 def _assert_equal(one: Batch, other: Batch) -> None:
@@ -125,7 +126,7 @@ def test_noise_and_dequantisation_change_nothing_else() -> None:
 
 def test_noise_is_drawn_from_no_stream_of_crops() -> None:
     """Not from those of another seed either: the noise of seed s was once drawn from the crops' streams of s + 1."""
-    batch = make_batch(place_photos(), CropSettings(16, 4, seed=1, noise=0.05), 2, [3])
+    batch = make_batch(place_photos(), CropSettings(crop=16, seed=1, noise=0.05), 4, 2, [3])
     for seed in range(4):
         assert not torch.equal(draw_noise([random_stream(seed, 2, 3)], 16, 16, 0.05)[0], batch.v)
 

@@ -43,7 +43,7 @@ def test_packed_photographs_are_the_folders(folder: Path, pack: Path) -> None:
 
 def test_packed_photographs_give_the_folders_batches(folder: Path, pack: Path) -> None:
     def first(photos: Photos, workers: int) -> list[Tensor]:
-        made = batches(photos, CropSettings(28, 4), range(10), range(6), workers)
+        made = batches(photos, CropSettings(crop=28), 4, range(10), range(6), workers)
         return [batch.hr for batch in made]
 
     assert_equal_crops(first(open_all(folder), 0), first(open_all(pack), 0))

@@ -71,7 +71,7 @@ def test_a_photograph_that_turns_out_broken_ends_no_run(tmp_path: Path) -> None:
 
 
 def _crops(photos: Photos) -> list[Tensor]:
-    return [random_crop(photos, CropSettings(16, 1), random_stream(0, step, 0)) for step in range(100)]
+    return [random_crop(photos, CropSettings(crop=16), random_stream(0, step, 0)) for step in range(100)]
 
 
 def test_nothing_but_broken_photographs_ends_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +80,7 @@ def test_nothing_but_broken_photographs_ends_the_run(tmp_path: Path, capsys: pyt
     photos, _ = open_photos([tmp_path], 16)
     for workers in (0, 1):
         with pytest.raises(InputError, match=r"100 photographs in a row cannot be read.*the last: .*png"):
-            next(batches(photos, CropSettings(16, 4), range(5), [0], workers))
+            next(batches(photos, CropSettings(crop=16), 4, range(5), [0], workers))
     assert len(capsys.readouterr().err.splitlines()) == 3  # each is named once, by default on the terminal
 
 

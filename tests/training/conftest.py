@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ncsr.data.loader import Batch, batches
 from ncsr.training.recipe import Recipe
-from ncsr.training.run import Run, crop_settings
+from ncsr.training.run import Run
 from ncsr.training.trainer import Trainer
 from tests.conftest import TINY, scene8
 
@@ -59,7 +59,7 @@ def make_photos(side: int = 24) -> list[Tensor]:
 
 
 def make_batches(recipe: Recipe, start: int = 0) -> Iterator[Batch]:
-    return batches(make_photos(), crop_settings(recipe), range(start, start + 100), range(recipe.batch))
+    return batches(make_photos(), recipe, recipe.model.scale, range(start, start + 100), range(recipe.batch))
 
 
 def started_trainer(recipe: Recipe, fabric: Fabric, init: Path | None = None) -> Trainer:

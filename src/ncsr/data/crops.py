@@ -5,13 +5,14 @@ Crop i of step t depends on (seed, t, i) alone, so a resumed run, or one with ot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from ncsr.config import FrozenModel
 from ncsr.errors import InputError
 
 CROP, NOISE = (), (1,)
@@ -38,24 +39,24 @@ class CropSources(Protocol):
     def __getitem__(self, index: int, /) -> CropSource: ...
 
 
-@dataclass(frozen=True)
-class CropSettings:
-    """What a training example is made of; with its step and index in the step, this decides every bit of it."""
+class CropSettings(FrozenModel):
+    """What a training example is made of; with its step, its index in the step and the scale, this decides all of it.
 
-    size: int
-    """P: the side of HR crops in pixels, a multiple of the scale."""
-    scale: int
-    """s: how much smaller LR crops are."""
-    seed: int = 0
+    Noise is in units of the image range [0, 1].
+    """
+
+    seed: int = Field(0, ge=0, lt=2**63)
     """The seed of all random streams."""
+    crop: int = Field(160, ge=8)
+    """P: the side of the square HR crops, in pixels."""
     rotations: bool = True
-    """Rotate crops by multiples of 90 degrees (paper); without, they are only flipped (published code)."""
-    noise_mix_probability: float = 0.0
-    """The probability that a crop is mixed with noise (`mix_noise`)."""
-    noise: float = 0.0
-    """M: the largest standard deviation of v, in units of the image range [0, 1]; 0 is without v."""
+    """Rotate crops by multiples of 90 degrees (paper, section 4.2); without, they are only flipped (published code)."""
+    noise_mix_probability: float = Field(0.0, ge=0, le=1)
+    """Probability that a crop is mixed with coarse or fine noise, which keeps images unlike photographs in bounds."""
+    noise: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """M: the largest standard deviation of the training noise v (paper, section 3.3); 0 trains without."""
     dequantise: bool = False
-    """Add uniform noise of width 1/32 and mean 0 to HR crops."""
+    """Add uniform noise of width 1/32 and mean 0 to HR crops, as SRFlow's paper asks for."""
 
 
 def random_stream(seed: int, step: int, index: int, purpose: tuple[int, ...] = CROP) -> np.random.Generator:
@@ -86,8 +87,8 @@ def random_crop(photos: CropSources, settings: CropSettings, stream: np.random.G
     for _ in range(_DRAWS):
         try:
             photo = photos[int(stream.integers(len(photos)))]
-            top, left = (int(stream.integers(side - settings.size + 1)) for side in photo.shape[1:])
-            crop = photo[:, top : top + settings.size, left : left + settings.size]
+            top, left = (int(stream.integers(side - settings.crop + 1)) for side in photo.shape[1:])
+            crop = photo[:, top : top + settings.crop, left : left + settings.crop]
             break
         except InputError as error:
             reason = error

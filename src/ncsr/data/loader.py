@@ -33,15 +33,15 @@ class Batch(NamedTuple):
     std: Tensor | None
 
 
-def make_batch(photos: CropSources, settings: CropSettings, step: int, indices: Sequence[int]) -> Batch:
-    """The examples of these numbers of training step `step`.
+def make_batch(photos: CropSources, settings: CropSettings, scale: int, step: int, indices: Sequence[int]) -> Batch:
+    """The examples of these numbers of training step `step`, their LR crops `scale` times smaller.
 
     Raises:
         InputError: a hundred photographs in a row are broken.
     """
-    size = settings.size
+    size = settings.crop
     hr = torch.stack([random_crop(photos, settings, random_stream(settings.seed, step, i)) for i in indices])
-    hr, lr = hr.float() / 255, imresize(hr, 1 / settings.scale).float() / 255
+    hr, lr = hr.float() / 255, imresize(hr, 1 / scale).float() / 255
     streams = [random_stream(settings.seed, step, i, NOISE) for i in indices]
     v, std = draw_noise(streams, size, size, settings.noise) if settings.noise else (None, None)
     if settings.dequantise:
@@ -51,13 +51,19 @@ def make_batch(photos: CropSources, settings: CropSettings, step: int, indices: 
 
 
 def batches(
-    photos: CropSources, settings: CropSettings, steps: Iterable[int], indices: Sequence[int], workers: int = 0
+    photos: CropSources,
+    settings: CropSettings,
+    scale: int,
+    steps: Iterable[int],
+    indices: Sequence[int],
+    workers: int = 0,
 ) -> Iterator[Batch]:
     """The batch of every step; example i of step t depends on (seed, t, i) alone, for any number of workers.
 
     Args:
         photos: with sides of at least the crop's.
         settings: of the examples.
+        scale: s, which divides the crop's side.
         steps: their numbers.
         indices: numbers of the examples in every step: each of several processes takes its share of them.
         workers: threads that make batches ahead; 0 makes each when it is asked for.
@@ -65,4 +71,4 @@ def batches(
     Raises:
         InputError: on the way, if a hundred photographs in a row are broken.
     """
-    return prefetch_map(lambda step: make_batch(photos, settings, step, indices), steps, workers)
+    return prefetch_map(lambda step: make_batch(photos, settings, scale, step, indices), steps, workers)

@@ -148,12 +148,7 @@ _STYLES = (
 
 
 def _encoder_modules(keys: Iterable[str], prefix: str) -> dict[str, str]:
-    """The published names of an encoder's modules, in the style that a file's keys have, by our names.
-
-    Args:
-        keys: the file's keys.
-        prefix: what the encoder's keys begin with.
-    """
+    """The published names of an encoder's modules, by our names, in the style of a file's keys behind `prefix`."""
     found = {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
     style = next((style for style in _STYLES if style.sign in found), None)
     if style is None:

@@ -10,7 +10,6 @@ from ncsr.data.loader import make_batch
 from ncsr.runtime.timing import duration, seconds_of
 from ncsr.training.log import peak_memory_gib
 from ncsr.training.recipe import Recipe
-from ncsr.training.run import crop_settings
 from ncsr.training.trainer import Trainer
 
 
@@ -24,7 +23,7 @@ def dry_run(recipe: Recipe, fabric: Fabric) -> str:
     trainer = Trainer(recipe, fabric)
     generator = torch.Generator().manual_seed(recipe.seed)
     photo = torch.randint(256, (3, recipe.crop, recipe.crop), generator=generator, dtype=torch.uint8)
-    batch = make_batch([photo], crop_settings(recipe), 0, range(recipe.batch // fabric.world_size))
+    batch = make_batch([photo], recipe, recipe.model.scale, 0, range(recipe.batch // fabric.world_size))
     trainer.start(batch)
     trainer.advance(batch)  # to warm up
     step = seconds_of(lambda: trainer.advance(batch), fabric.device)

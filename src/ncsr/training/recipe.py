@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from ncsr.config import FrozenModel, ModelConfig
+from ncsr.config import ModelConfig
+from ncsr.data.crops import CropSettings
 from ncsr.errors import InputError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -24,14 +25,13 @@ _RENAMED_KEYS = {"strange": "noise_mix_probability", "returns": "max_rollbacks"}
 """Keys of recipes that were written before they had their present names."""
 
 
-class Recipe(FrozenModel):
-    """A training run. Lengths are in steps, rates per step, noise in units of the image range [0, 1]."""
+class Recipe(CropSettings):
+    """A training run: how its examples are made, and all else. Lengths are in steps, rates per step."""
 
     objective: Literal["l1", "likelihood"]
     """`l1`: the encoder's own super-resolution (RRDB); `likelihood`: the flow and its encoder."""
     model: ModelConfig
     steps: int = Field(ge=1)
-    seed: int = Field(0, ge=0, lt=2**63)
 
     batch: int = Field(16, ge=1)
     """Crops per step, over all processes."""
@@ -39,18 +39,8 @@ class Recipe(FrozenModel):
     """Parts in which a process takes its share of the batch, one after another, to save memory."""
     folders: int = Field(1, ge=1)
     """How many sources of photographs (`--data`) the recipe wants at least; NCSR* trains on a second one."""
-    crop: int = Field(160, ge=8)
-    """Side of the square HR crops, in pixels."""
-    rotations: bool = True
-    """Rotate crops by multiples of 90 degrees (paper, section 4.2); without, they are only flipped (published code)."""
-    noise_mix_probability: float = Field(0.0, ge=0, le=1)
-    """Probability that a crop is mixed with coarse or fine noise, which keeps images unlike photographs in bounds."""
-    noise: float = Field(0.0, ge=0, allow_inf_nan=False)
-    """M: the largest standard deviation of the training noise (paper, section 3.3); 0 trains without."""
     noise_on: Literal["both", "hr"] = "both"
     """`both`: x+ and y+ (paper, section 3.3); `hr`: x+ alone, y stays clean (section 3.2)."""
-    dequantise: bool = False
-    """Add uniform noise of width 1/32 to HR crops, as SRFlow's paper asks for."""
 
     learning_rate: float = Field(2e-4, gt=0, allow_inf_nan=False)
     encoder_rate: float = Field(1.0, ge=0, allow_inf_nan=False)

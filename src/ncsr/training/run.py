@@ -20,7 +20,7 @@ import torch.distributed as dist
 import yaml
 from pydantic import ValidationError
 
-from ncsr.data.crops import CropSettings, CropSources
+from ncsr.data.crops import CropSources
 from ncsr.data.loader import Batch, batches, make_batch
 from ncsr.data.photos import open_photos
 from ncsr.errors import InputError
@@ -32,7 +32,7 @@ from ncsr.training.log import TrainingLog
 from ncsr.training.objective import noisy
 from ncsr.training.recipe import Recipe, changed_values
 from ncsr.training.signals import Interrupted, Stop, stoppable
-from ncsr.training.trainer import StepResult, Trainer
+from ncsr.training.trainer import Trainer
 from ncsr.training.validation import validate
 
 RECIPE = "recipe.yaml"
@@ -74,7 +74,7 @@ class Run:
             InputError: the folder cannot be made or written.
         """
         indices = range(min(self.recipe.batch, _START_CROPS))
-        self.trainer.start(make_batch(self.photos, crop_settings(self.recipe), self.trainer.step, indices))
+        self.trainer.start(make_batch(self.photos, self.recipe, self.recipe.model.scale, self.trainer.step, indices))
         if self.fabric.is_global_zero:
             with self._writing("choose another -o"), atomic_path(make_folder(self.folder) / RECIPE) as path:
                 text = yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False)
@@ -106,13 +106,7 @@ class Run:
         return damaged
 
     def train(self) -> Path:
-        """Go on to the recipe's last step; returns the model folder.
-
-        Raises:
-            Interrupted: by SIGTERM or Ctrl-C; everything is saved.
-            Diverged: steps were skipped after the last rollback as well.
-            InputError: the run's files cannot be written.
-        """
+        """Go on to the recipe's last step; returns the model folder, or raises as the function `train` does."""
         writes = self.fabric.is_global_zero
         with self._writing(_MAKE_ROOM), stoppable() as stop:
             with TrainingLog(self.folder, self.recipe, self.trainer.step) if writes else nullcontext() as log:
@@ -124,33 +118,29 @@ class Run:
         return self.folder / "model"
 
     def _take_steps(self, stop: Stop, log: TrainingLog | None) -> None:
-        """Take steps until the run ends, a signal comes, or the run is rolled back."""
+        """Take steps, and do what is due after each, until the run ends, a signal comes, or it is rolled back."""
         share, rank = self.recipe.batch // self.fabric.world_size, self.fabric.global_rank
         indices, steps = range(rank * share, (rank + 1) * share), range(self.trainer.step, self.recipe.steps)
-        for batch in batches(self.photos, crop_settings(self.recipe), steps, indices, self.workers):
+        for batch in batches(self.photos, self.recipe, self.recipe.model.scale, steps, indices, self.workers):
             result = self.trainer.advance(batch)
+            step = self.trainer.step
             if log:
-                log.step(self.trainer.step, result)
+                log.step(step, result)
             if self.trainer.too_many_skipped_steps():
                 self._roll_back(batch, log)
                 break
-            stopping = bool(self._agreed(stop.signal))
-            self._save_and_validate(result, stopping, log)
+            stopping, last = bool(self._agreed(stop.signal)), step == self.recipe.steps
+            # Not after a skipped step: if the weights are to blame, an earlier checkpoint is wanted.
+            saves = last or stopping or (step % self.recipe.checkpoint_every == 0 and result.taken)
+            validates = bool(self.held_out) and (last or step % self.recipe.validate_every == 0)
+            if saves:
+                self._save()
+            if validates and log and self._validate(log):
+                self._save()
+            if saves or validates:
+                self._wait_for_process_0()
             if stopping:
                 break
-
-    def _save_and_validate(self, result: StepResult, stopping: bool, log: TrainingLog | None) -> None:
-        """Do what is due after a step."""
-        step, last = self.trainer.step, self.trainer.step == self.recipe.steps
-        # Not after a skipped step: if the weights are to blame, an earlier checkpoint is wanted.
-        saves = last or stopping or (step % self.recipe.checkpoint_every == 0 and result.taken)
-        validates = bool(self.held_out) and (last or step % self.recipe.validate_every == 0)
-        if saves:
-            self._save()
-        if validates and log and self._validate(log):
-            self._save()
-        if saves or validates:
-            self._wait_for_process_0()
 
     def _wait_for_process_0(self) -> None:
         if self._waiting is not None:
@@ -262,16 +252,3 @@ def train(
         for note in notes:
             print(note, file=sys.stderr)
     return job.train()
-
-
-def crop_settings(recipe: Recipe) -> CropSettings:
-    """The recipe's part that says how training examples are made."""
-    return CropSettings(
-        size=recipe.crop,
-        scale=recipe.model.scale,
-        seed=recipe.seed,
-        rotations=recipe.rotations,
-        noise_mix_probability=recipe.noise_mix_probability,
-        noise=recipe.noise,
-        dequantise=recipe.dequantise,
-    )

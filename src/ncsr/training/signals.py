@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from types import FrameType
 
 
 class Stop:
@@ -26,7 +25,7 @@ def stoppable() -> Iterator[Stop]:
     """Record the first SIGTERM or SIGINT instead of ending the process; a second one acts as usual."""
     stop, previous_handlers = Stop(), ExitStack()
 
-    def record(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: object) -> None:
         stop.signal = number
         previous_handlers.close()
 
