@@ -75,8 +75,7 @@ def plan(
         if expected.scratch:
             print(f"  scratch {_size(expected.scratch)}")
         print(f"  time    {duration(expected.seconds)}")
-        free = available(network.device)
-        if expected.memory > free:
+        if expected.memory > (free := available(network.device)):
             print(f"  that is more than the {_size(free)} that are free")
     if len(seconds) > 1:
         print(f"all {len(seconds)}: {duration(sum(seconds))}")

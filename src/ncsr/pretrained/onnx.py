@@ -108,14 +108,13 @@ def export(model: NCSR, path: str | os.PathLike[str]) -> float:
     program = _program(model)
     flow = model.flow
     cells = [] if flow is None else [*(2 ** (i + 1) for i in range(len(flow.splits))), 2 ** len(flow.levels)]
-    metadata = {
-        "scale": str(model.config.scale),
-        "temperature": str(model.config.temperature),
-        "cells": json.dumps(cells),
-        "model": fingerprint(model.config, model.state_dict()),
-        "version": version("ncsr"),
-    }
-    program.model.metadata_props.update(metadata)
+    program.model.metadata_props.update(
+        scale=str(model.config.scale),
+        temperature=str(model.config.temperature),
+        cells=json.dumps(cells),
+        model=fingerprint(model.config, model.state_dict()),
+        version=version("ncsr"),
+    )
     with explain_write_errors(path, "choose another place"), atomic_path(path) as temporary:
         program.save(temporary)
         difference = check(model, temporary)

@@ -27,7 +27,7 @@ def write_checkpoint(run: Path, state: dict[str, Any], keep: int, best: int | No
         with atomic_path(path) as temporary:
             torch.save({"format": FORMAT, **state}, temporary)
     except (OSError, RuntimeError) as error:  # torch's own writer raises the latter when the disk is full
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "is the disk full?"
+        reason = getattr(error, "strerror", None) or "is the disk full?"
         raise InputError(
             f"cannot write the checkpoint {path}: {reason}; make room there, then resume the run"
         ) from None
