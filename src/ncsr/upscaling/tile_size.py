@@ -77,14 +77,14 @@ def choose_side(model: NCSR, height: int, width: int, tile: int | None) -> int:
         side = max(SMALLEST, -(-longer // (4 * parts)) * 4)  # a multiple of 4, so that half of it nests in it
         if tiles_bytes(model, height, width, side) <= _SHARE * free:
             return side
-    if tiles_bytes(model, height, width, SMALLEST) > free:
-        raise out_of_memory(model, SMALLEST)
+    needed = tiles_bytes(model, height, width, SMALLEST)
+    if needed > free:
+        raise out_of_memory(model, SMALLEST, needed)
     return SMALLEST
 
 
-def out_of_memory(model: NCSR, side: int) -> InputError:
-    """The error for a tile that there is no memory for."""
-    needed = tile_bytes(model.config, (side + 2 * OVERLAP) ** 2, model.low_precision(sampling=True))
+def out_of_memory(model: NCSR, side: int, needed: int) -> InputError:
+    """The error for tiles that need more bytes than there are."""
     remedy = (
         f"choose a smaller --tile than {side}" if side > SMALLEST else "close other programs or take a smaller model"
     )

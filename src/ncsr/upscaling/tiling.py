@@ -18,7 +18,7 @@ from ncsr.model import NCSR
 from ncsr.runtime.memory import is_exhaustion
 from ncsr.space import ATTEMPTS, never_finite
 from ncsr.upscaling.resume_log import ResumeLog
-from ncsr.upscaling.tile_size import AT_A_TIME, OVERLAP, SMALLEST, out_of_memory
+from ncsr.upscaling.tile_size import AT_A_TIME, OVERLAP, SMALLEST, out_of_memory, tiles_bytes
 
 
 class Tile(NamedTuple):
@@ -143,7 +143,7 @@ def draw_tiles(
                 if not is_exhaustion(error):
                     raise
                 if batch > 1 or request.tile is not None or side <= SMALLEST:
-                    raise out_of_memory(model, side) from None
+                    raise out_of_memory(model, side, tiles_bytes(model, *shape[1:], side)) from None
             torch.cuda.empty_cache()  # does nothing where the model is on a CPU
             side = max(SMALLEST, side // 4 * 2)
             warn(f"memory ran out: going on with tiles of {side} LR pixels")
