@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ncsr import NCSR
 from ncsr.config import FlowConfig, ScaleBound
 from ncsr.encoder import Features
-from ncsr.flow.actnorm import ActNorm, owned_actnorm, start_actnorms
+from ncsr.flow.actnorm import ActNorm, output_actnorm, start_actnorms
 from ncsr.flow.bijection import Bijection
 from ncsr.flow.conv1x1 import Conv1x1
 from ncsr.flow.coupling import AffineCoupling
@@ -408,7 +408,7 @@ def test_start_gives_every_actnorm_zero_mean_and_unit_variance() -> None:
     seen: set[ActNorm] = set()
 
     def check(module: nn.Module, inputs: object, output: Tensor) -> None:
-        actnorm = owned_actnorm(module)
+        actnorm = output_actnorm(module)
         assert actnorm is not None
         seen.add(actnorm)
         width = output.shape[1]
@@ -416,7 +416,7 @@ def test_start_gives_every_actnorm_zero_mean_and_unit_variance() -> None:
         torch.testing.assert_close(output.var((0, 2, 3), correction=0), torch.ones(width).double(), rtol=0, atol=1e-6)
 
     for module in model.modules():
-        if owned_actnorm(module) is not None:
+        if output_actnorm(module) is not None:
             module.register_forward_hook(check)
     with torch.no_grad():
         model(*data)

@@ -42,17 +42,17 @@ def test_files_are_listed_sorted(folder: Remote) -> None:
 
 def test_files_come_and_go(folder: Remote, tmp_path: Path) -> None:
     file = folder / "a.png"
-    before = file.about()
+    before = file.size_and_version()
     assert before is not None
     assert before[0] == 5
-    assert (folder.is_dir(), file.is_dir(), folder.about()) == (True, False, None)
+    assert (folder.is_dir(), file.is_dir(), folder.size_and_version()) == (True, False, None)
     (tmp_path / "new").write_bytes(b"123")
     file.store(tmp_path / "new")
-    assert file.about() not in (None, before)
+    assert file.size_and_version() not in (None, before)
     file.fetch(tmp_path / "back")
     assert (tmp_path / "back").read_text() == file.read_text() == "123"
     file.unlink()
-    assert file.about() is None
+    assert file.size_and_version() is None
     file.unlink(missing_ok=True)
     with pytest.raises(InputError, match=r"^cannot read dir://in/a\.png: "):
         file.read_text()

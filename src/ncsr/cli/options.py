@@ -46,7 +46,7 @@ SkipExisting: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--skip-existing",
-        help="Keep a record of what is done, and leave out what a record says was done with the same settings.",
+        help="Keep a manifest of what is done, and leave out what it says was done with the same settings.",
     ),
 ]
 MaxPixels: TypeAlias = Annotated[

@@ -37,7 +37,7 @@ def plan(
     precision: PrecisionName = "auto",
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
-    """Warn what `ncsr upscale` would take: tiles, memory, room on disk, and time, by trying it on a small part."""
+    """Estimate what `ncsr upscale` would take: tiles, memory, room on disk, and time, by trying it on a small part."""
     from ncsr.images import find_photos, open_photo
     from ncsr.runtime.memory import available
     from ncsr.runtime.remote import Remote, parse_location

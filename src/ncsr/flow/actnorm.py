@@ -49,7 +49,7 @@ class ActNorm(Bijection):
     def start(self, output: Tensor) -> Tensor:
         """Change b and a so that `output`, which they made, gets zero mean and unit variance; returns it so changed.
 
-        Worded on the output, it serves a layer that folds its normalisation into a convolution as well.
+        It takes the output and not the input, so that it also serves a convolution with the actnorm folded in.
         """
         mean = output.mean((0, 2, 3))
         std = output.std((0, 2, 3), correction=0).clamp(min=1e-6)
@@ -59,7 +59,7 @@ class ActNorm(Bijection):
         return (output - mean[:, None, None]) / std[:, None, None]
 
 
-def owned_actnorm(module: nn.Module) -> ActNorm | None:
+def output_actnorm(module: nn.Module) -> ActNorm | None:
     """The actnorm whose result is this module's output: the module itself, or the one that it folds into itself."""
     if isinstance(module, ActNorm):
         return module
@@ -77,7 +77,7 @@ def start_actnorms(model: nn.Module, forward: Callable[[], object]) -> None:
         model: the module that holds the actnorms.
         forward: runs the model on a batch.
     """
-    hooks = [m.register_forward_hook(_start_hook) for m in model.modules() if owned_actnorm(m) is not None]
+    hooks = [m.register_forward_hook(_start_hook) for m in model.modules() if output_actnorm(m) is not None]
     try:
         with torch.no_grad():
             forward()
@@ -92,5 +92,5 @@ def start_actnorms(model: nn.Module, forward: Callable[[], object]) -> None:
 
 
 def _start_hook(module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
-    actnorm = owned_actnorm(module)
+    actnorm = output_actnorm(module)
     return None if actnorm is None or bool(actnorm.started) else actnorm.start(output)

@@ -20,12 +20,12 @@ from ncsr.ops.upsampled_conv import LevelFeatures
 
 
 class StepCondition(NamedTuple):
-    """The condition of one step: the shares of the context in the first convolutions of its subnets.
+    """The condition of one step: the context's share of the first convolution of each of its subnets, conv_u(u).
 
     Attributes:
-        injector: of the features in the injector's, (B, hidden, H, W).
-        coupling: of the features in the LR coupling's, (B, hidden, H, W).
-        noise: of the noise image in the noise layer's, (B, hidden, H, W); None for no noise.
+        injector: conv_u(u) of the injector's first convolution, (B, hidden, H, W).
+        coupling: conv_u(u) of the LR coupling's first convolution, (B, hidden, H, W).
+        noise: conv_n(n) of the noise layer's first convolution, (B, hidden, H, W); None for no noise.
     """
 
     injector: Tensor

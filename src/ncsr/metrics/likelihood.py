@@ -2,7 +2,8 @@
 
 A density could grow without bound on the 256 values of 8-bit images, so every value k gets uniform noise of one grey
 level's width: x = (k + u) / 255 with u in [-1/2, 1/2). The noise condition is zero, as in sampling. For data in [0, 1]
-the figure is 8 lower than in the convention of papers, which count grey levels.
+the figure is 8 lower than in the convention of papers, which count grey levels. The likelihood itself, by the change of
+variables, is that of `ncsr.space`.
 """
 
 from __future__ import annotations

@@ -96,8 +96,8 @@ class _Measure(Metric):
 class ImageMeans(_Measure):
     """Means over images of per-image figures, every image counting the same.
 
-    A subclass names its figures and measures them. Every figure has a state of its own name: a collection takes metrics
-    for one whose states agree in name and value.
+    A subclass names its figures and measures them. State names differ from class to class, because a MetricCollection
+    merges metrics whose states have equal names and values.
     """
 
     figures: tuple[str, ...]

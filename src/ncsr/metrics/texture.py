@@ -57,7 +57,10 @@ class TexturePatches:
 
 
 def empty_table() -> Tensor:
-    """A table of patches by rank, (16384, 2 + 147) float32: every row is j, u and a patch; here j = 16384, nobody's."""
+    """A table of patches by rank, (16384, 2 + 147) float32: every row is j, u and a patch.
+
+    A rank of j = 16384 marks an unused row, as all are here.
+    """
     table = torch.zeros(PATCHES, 2 + 3 * SIDE * SIDE)
     table[:, 0] = PATCHES
     return table

@@ -34,7 +34,7 @@ class Remote(PurePosixPath):
         with self._system("read") as (system, path):
             return bool(system.isdir(path))
 
-    def about(self) -> tuple[int, str] | None:
+    def size_and_version(self) -> tuple[int, str] | None:
         """The size in bytes and a token that changes when the file does; None if there is no such file."""
         with self._system("read") as (system, path):
             try:

@@ -4,10 +4,11 @@ Nothing new is computed here: without gradients, noise and log-determinants it i
 of the layers' laws hold both to the same numbers. Of one conditional step,
 
     layer                   folded here into
-    coupling, noise layer   h2 / scale + (-shift): actnorms and gains folded, -shift and raw + 2 each in one piece
+    coupling, noise layer   h2 / scale + (-shift); the last convolution gives -shift and raw + 2, its actnorms, gains,
+                            the minus sign and the 2 folded in
     injector                z / scale - shift, computed as -(shift - z / scale), in one pass
-    actnorm, 1x1            M h + v, one affine map of the channels: both inverses and the injector's minus sign; a
-                            level's first step and its two transition steps share one
+    actnorm, 1x1            M h + offset, one affine map of the channels with both inverses and the injector's minus
+                            sign; a level's first step and its two transition steps share one
 
 The flow variable changes in place. Each level decodes only so many samples at a time that what lies between its
 convolutions stays in the processor's cache.

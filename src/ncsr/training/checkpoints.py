@@ -1,4 +1,8 @@
-"""Checkpoints of a run: each is written whole or not at all, the last few are kept, the newest whole one is read."""
+"""Checkpoints of a run: each is written whole or not at all, the last few are kept, the newest whole one is read.
+
+A checkpoint is a file of `torch.save`: format (here), recipe and best (`run.py`), and step, model, average, optimiser,
+skipped, returns (how often the run was rolled back) and random, the generator's state (`trainer.py`).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from ncsr.runtime.files import atomic_path, make_folder
 
 FOLDER = "checkpoints"
 FORMAT = 1
-"""Raised when a checkpoint's content changes; older versions of the package refuse newer formats."""
+"""Increased when a checkpoint's content changes; older versions of the package refuse newer formats."""
 
 
 def write_checkpoint(run: Path, state: dict[str, Any], keep: int, best: int | None = None) -> None:

@@ -77,7 +77,7 @@ class Recipe(CropSettings):
     validate_images: int = Field(8, ge=1)
     """How many of the validation photographs are measured, the first by name."""
     validate_temperatures: tuple[Temperature, ...] = (0.0, 0.5, 0.8, 0.9, 1.0)
-    """Of the picture grid."""
+    """Temperatures of the samples in the validation picture."""
     patience: int = Field(10, ge=1)
     """Steps that may be skipped, of the last thousand, because loss or gradient is not finite."""
     max_rollbacks: int = Field(3, ge=0)

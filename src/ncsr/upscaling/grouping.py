@@ -1,4 +1,4 @@
-"""What many photographs allow: those of one size are gathered, and files are written while the next are computed."""
+"""Gather photographs of equal size into batches."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def enlarge(
         dtypes: of the pixels of each photograph: uint8, uint16 or float32.
         scratch: where to gather the pixels of a single photograph, and to go on from if it holds the same enlargement
             half done; None gathers them in memory.
-        progress: called with the work done and all of it, in samples of tiles.
+        progress: called with the work done and all of it, counted in (tile, sample) pairs.
         warn: called with a sentence when something is noteworthy.
 
     Raises:

@@ -31,7 +31,7 @@ def manifest_settings(model: NCSR, request: SampleRequest, strip: bool, device: 
 
 def manifest_state(path: Path | Remote, target: Path | Remote, job: Job) -> tuple[Mapping[str, Any] | None, bool]:
     """The settings for a photograph's manifest (None: it gets none), and whether it has one that says the same."""
-    if job.settings is None or (about := _about(path)) is None:
+    if job.settings is None or (about := _size_and_version(path)) is None:
         return None, False
     settings = {**job.settings, "photograph": f"{about[0]} {about[1]}"}
     return settings, is_up_to_date(target, settings, job.names(target))
@@ -67,7 +67,7 @@ def is_up_to_date(target: Path | Remote, settings: Mapping[str, Any], results: S
     manifest = _read(target)
     if manifest is None or manifest["settings"] != settings or list(manifest["files"]) != [r.name for r in results]:
         return False
-    return all((about := _about(r)) is not None and about[0] == manifest["files"][r.name] for r in results)
+    return all((about := _size_and_version(r)) is not None and about[0] == manifest["files"][r.name] for r in results)
 
 
 def manifest_seed(target: Path) -> int | None:
@@ -82,10 +82,10 @@ def manifest_path(target: Location) -> Location:
     return target.parent / _FOLDER / f"{target.name}.json"
 
 
-def _about(path: Path | Remote) -> tuple[int, str] | None:
+def _size_and_version(path: Path | Remote) -> tuple[int, str] | None:
     """The size of a file in bytes, and what changes when the file does; None if there is no such file."""
     if isinstance(path, Remote):
-        return path.about()
+        return path.size_and_version()
     about = path.stat() if path.is_file() else None
     return None if about is None else (about.st_size, str(about.st_mtime_ns))
 

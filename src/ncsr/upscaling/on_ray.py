@@ -21,7 +21,7 @@ from ncsr.runtime.remote import Remote
 from ncsr.upscaling.grouping import group_by_key
 from ncsr.upscaling.job import Job, QueuedPhoto, UpscaleResult
 from ncsr.upscaling.manifest import manifest_path, manifest_state, remove_manifest
-from ncsr.upscaling.pipeline import BATCH_PIXELS, WINDOW, PhotoProgress, batch_key, enlarge_all, prefetch_photo
+from ncsr.upscaling.pipeline import BATCH_PIXELS, GROUPING_SPAN, PhotoProgress, batch_key, enlarge_all, prefetch_photo
 
 _LOOK_INTO = 2**20  # bytes of a file behind a URL that may hold few enough pixels to be computed together with others
 
@@ -47,7 +47,7 @@ def enlarge_by(
         job: what is done to each; its model is on the CPU.
         progress: told how far it is.
     """
-    windows = [plan[first : first + WINDOW] for first in range(0, len(plan), WINDOW)]
+    windows = [plan[first : first + GROUPING_SPAN] for first in range(0, len(plan), GROUPING_SPAN)]
     groups = partial(_groups, replace(job, model=copy.deepcopy(job.model).to("meta")))  # without the weights
     missing = dict.fromkeys(source for source, _ in plan)
     for results in workers.run(windows, groups, partial(_Enlarger, job)):
@@ -60,10 +60,10 @@ def enlarge_by(
 
 
 def _groups(job: Job, window: Sequence[tuple[Path | Remote, Path | Remote]]) -> Iterator[list[_Entry]]:
-    """The photographs of a window as the groups that are computed together; those that need no more, as one group."""
+    """The photographs of a span as the groups that are computed as batches; those already done or failed come last."""
     looked = (_look(_Entry(source, target), job) for source, target in window)
     settled = []
-    for group in group_by_key(looked, lambda pair: batch_key(pair[1]), lambda pair: pair[1].batch_limit, WINDOW):
+    for group in group_by_key(looked, lambda pair: batch_key(pair[1]), lambda pair: pair[1].batch_limit, GROUPING_SPAN):
         entries = [entry for entry, _ in group]
         if entries[0].done or entries[0].failure is not None:
             settled += entries
@@ -79,7 +79,7 @@ def _look(entry: _Entry, job: Job) -> tuple[_Entry, QueuedPhoto]:
         photo = _on_this_machine(entry, Path(folder))
         try:
             settings, done = manifest_state(entry.source, entry.target, job)
-            about = entry.source.about() if isinstance(entry.source, Remote) and not done else None
+            about = entry.source.size_and_version() if isinstance(entry.source, Remote) and not done else None
         except InputError as error:
             return entry._replace(failure=str(error)), photo
         if not done and (about is None or about[0] <= _LOOK_INTO):

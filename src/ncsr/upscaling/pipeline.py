@@ -33,7 +33,7 @@ from ncsr.upscaling.paths import tagged
 from ncsr.upscaling.resume_log import scratch_folder, scratch_for
 from ncsr.upscaling.tile_size import LARGEST, choose_side, tile_bytes
 
-WINDOW = 64  # photographs, from a multiple of this on, among which those of one size are sought
+GROUPING_SPAN = 64  # photographs in a row among which those of one size are gathered into batches
 BATCH_PIXELS = 2**14  # LR pixels of photographs that are computed as one batch
 _BATCH_PHOTOS, _BATCH_SAMPLES = 16, 2**17  # photographs of one batch, LR pixels of all their samples
 _DEEP = {".png", ".tif", ".tiff"}  # formats that hold 16 bits
@@ -42,8 +42,8 @@ _BACKGROUND_BYTES = 2**26  # of results that are written while the next are comp
 _FAILURES = (InputError, SamplingError, MemoryError, RuntimeError)
 
 PhotoProgress = Callable[[str, int, int, int], None]
-"""Called with the name of a photograph whose turn it is, how many had theirs, its parts that are done, and all of them;
-of these, 0 before the first."""
+"""progress(name, index, parts_done, parts_total): the current photograph, how many came before it, and its parts; both
+counts of parts are 0 before the first is done."""
 Warn = Callable[[str], None]
 """Called with a sentence when something is noteworthy."""
 
@@ -61,7 +61,7 @@ def enlarge_all(
     opened = prefetch_map(partial(prefetch_photo, job), photos, 1)
     index = 0
     with BackgroundWriter[UpscaleResult]() as writer:
-        for group in group_by_key(opened, batch_key, lambda photo: photo.batch_limit, WINDOW):
+        for group in group_by_key(opened, batch_key, lambda photo: photo.batch_limit, GROUPING_SPAN):
             name = group[0].path.name
             progress(name, index, 0, 0)
             for write in _enlarge_group(group, job, partial(progress, name, index), warn):
@@ -123,7 +123,9 @@ def _batch_limit(source: Source, target: Path, job: Job) -> int:
 def _enlarge_group(
     group: Sequence[QueuedPhoto], job: Job, progress: Callable[[int, int], None], warn: Warn
 ) -> Iterator[_Write]:
-    """Compute photographs of one size; yields for each what is left to do, which is little where results are large.
+    """Compute photographs of one size; yields for each a function that writes its results.
+
+    Large results are already written; their function only tells what became of them.
 
     What cannot be computed as one batch is computed one by one.
     """

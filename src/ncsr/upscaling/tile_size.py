@@ -1,4 +1,4 @@
-"""How large the tiles are: as large as the memory allows."""
+"""The side of the tiles (`--tile`): as large as the memory allows, unless it is given."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OVERLAP = 16  # LR pixels around a tile
 SMALLEST = 16  # LR pixels
 LARGEST = 256  # LR pixels, of tiles that are chosen: larger ones are hardly faster
 _SHARE = 0.5  # of the available memory that a tile may take
-_SCATTERED = 1.9  # times more memory when tile follows tile: the C library keeps what one leaves in pieces too small
+_FRAGMENTATION = 1.9  # several tiles take this much more: glibc keeps freed blocks that later tensors do not fit into
 _FIXED_BYTES = 2**25  # of a tile, however small
 AT_A_TIME = 2**14  # LR pixels of samples that are decoded together; progress is told in between
 
@@ -47,7 +47,7 @@ def tiles_bytes(model: NCSR, height: int, width: int, side: int) -> int:
     """
     window = _longest(height, side) * _longest(width, side)
     one = tile_bytes(model.config, window, model.low_precision(sampling=True))
-    return one if side >= max(height, width) else int(_SCATTERED * one)
+    return one if side >= max(height, width) else int(_FRAGMENTATION * one)
 
 
 def check_tile(tile: int | None) -> None:

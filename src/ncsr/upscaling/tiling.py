@@ -44,7 +44,7 @@ class Tile(NamedTuple):
 
 
 class SampleRequest(NamedTuple):
-    """Which samples are wanted: all that decides the pixels, but for the image and the model.
+    """Which samples to draw, and how to tile.
 
     Attributes:
         samples: how many.
@@ -100,7 +100,7 @@ def draw_tiles(
         read: gives the window of a tile, (B, 3, h, w) in [0, 1].
         request: what to draw.
         log: tells which tiles are done, and is told.
-        progress: called with the work done and all of it, in samples of tiles.
+        progress: called with the work done and all of it, counted in (tile, sample) pairs.
         warn: called with a sentence when memory runs out and the tiles become smaller.
 
     Yields:
@@ -144,7 +144,8 @@ def draw_tiles(
                     raise
                 if batch > 1 or request.tile is not None or side <= SMALLEST:
                     raise out_of_memory(model, side, tiles_bytes(model, *shape[1:], side)) from None
-            torch.cuda.empty_cache()  # does nothing where the model is on a CPU
+            if torch.accelerator.is_available():
+                torch.accelerator.empty_cache()
             side = max(SMALLEST, side // 4 * 2)
             warn(f"memory ran out: going on with tiles of {side} LR pixels")
         pending = log.bad(attempt)
