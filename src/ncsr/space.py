@@ -36,7 +36,8 @@ class Space:
         lr: (B, 3, h, w), the LR images.
         origin: (top, left) of these LR pixels in the whole image.
         scale: s.
-        seed: of the last `sample`, also when it was drawn afresh; None before.
+        seed: of the last `sample`, also when it was drawn afresh; None before. Threads that share a space give seeds
+            of their own, since this is the last of any of them.
     """
 
     def __init__(self, model: Networks, lr: Tensor, origin: tuple[int, int]) -> None:
