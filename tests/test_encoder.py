@@ -30,6 +30,16 @@ def plain_dense_block(block: DenseBlock, x: Tensor) -> Tensor:
     return x + 0.2 * F.conv2d(features, block.convs[4].weight, block.convs[4].bias, padding=1)
 
 
+@pytest.fixture(params=["AVX2", "AVX512"])
+def _processors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weight gradients as both kinds of processors have them."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
+
+
+processors = pytest.mark.usefixtures("_processors")
+
+
+@processors
 def test_dense_block() -> None:
     block, x = lively_block().double(), drawn(2, 4, 5, 3).requires_grad_()
     expected, actual = plain_dense_block(block, x), block(x)
@@ -41,6 +51,7 @@ def test_dense_block() -> None:
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-11)
 
 
+@processors
 def test_dense_block_has_second_derivatives() -> None:
     """d |dL/dW|^2 / dx, as a penalty on gradients takes it."""
     block, x = lively_block().double(), drawn(1, 4, 5, 3).requires_grad_()
@@ -52,6 +63,7 @@ def test_dense_block_has_second_derivatives() -> None:
     torch.testing.assert_close(*penalties, rtol=1e-10, atol=0)
 
 
+@processors
 @pytest.mark.parametrize("kind", ["weight", "bias"])
 def test_dense_block_of_which_a_part_is_trained(kind: str) -> None:
     block, x = lively_block().double(), drawn(1, 4, 3, 3)
@@ -62,6 +74,7 @@ def test_dense_block_of_which_a_part_is_trained(kind: str) -> None:
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-11)
 
 
+@processors
 def test_dense_block_that_is_not_trained() -> None:
     block, x = DenseBlock(4, 2).requires_grad_(False), drawn(1, 4, 3, 3, dtype=torch.float32).requires_grad_()
     block(x).sum().backward()
@@ -69,6 +82,7 @@ def test_dense_block_that_is_not_trained() -> None:
     assert not block(x.detach()).requires_grad
 
 
+@processors
 def test_dense_block_in_bfloat16_is_near_float32() -> None:
     block, x = lively_block(8, 4), drawn(1, 8, 6, 6, dtype=torch.float32)
     gradients = []

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from ncsr.config import EncoderConfig
 from ncsr.ops.checkpointing import checkpointed
 from ncsr.ops.conv import conv2d
+from ncsr.ops.dense_block import RESIDUAL, SLOPE, dense_block
 
 Noise: TypeAlias = Iterator[Tensor]
 """Fields of standard normal numbers, each (nf, h, w)."""
-SLOPE = 0.2  # of the LeakyReLU
 
 
 class Conv3x3(nn.Conv2d):
@@ -75,6 +75,10 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """(B, features, h, w) to the same shape."""
+        on_cpu = x.device.type == "cpu" and not torch.compiler.is_compiling()
+        if on_cpu and torch.is_grad_enabled() and self.skip is None and noise is None:
+            parameters = list(self.convs.parameters())  # weight, bias, weight, ...
+            return dense_block(x, parameters[::2], parameters[1::2])
         features, second = x, x
         for i, conv in enumerate(self.convs[:4]):
             new = conv(features)
@@ -83,7 +87,7 @@ class DenseBlock(nn.Module):
             if self.skip is not None and i == 3:
                 new = new + second
             features = torch.cat((features.to(new.dtype), new), 1)  # of two: channels-last copies of more are slower
-        return perturb(torch.add(x, self.convs[4](features), alpha=0.2), noise)
+        return perturb(torch.add(x, self.convs[4](features), alpha=RESIDUAL), noise)
 
 
 class RRDB(nn.Module):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ncsr.ops import conv
 from ncsr.ops.conv import conv2d
 
 
@@ -14,6 +15,7 @@ from ncsr.ops.conv import conv2d
 def _processors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weight gradients as both kinds of processors have them."""
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
+    monkeypatch.setattr(conv, "WIDE", 1)
 
 
 processors = pytest.mark.usefixtures("_processors")
