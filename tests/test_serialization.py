@@ -54,6 +54,13 @@ def test_folder_and_single_file_open_as_what_was_saved(make: Callable[..., NCSR]
     torch.testing.assert_close(loaded.space(lr).sample(2, seed=0), expected, rtol=0, atol=1e-4)
 
 
+def test_equal_models_are_equal_files(model: NCSR, tmp_path: Path) -> None:
+    """Whatever the process: safetensors writes metadata of several keys in an order that is random."""
+    for number in range(16):
+        model.save(tmp_path / str(number))
+    assert len({(tmp_path / str(number) / "model.safetensors").read_bytes() for number in range(16)}) == 1
+
+
 def test_config_json_is_readable_and_counts(model: NCSR, tmp_path: Path) -> None:
     model.save(tmp_path)
     path = tmp_path / "config.json"

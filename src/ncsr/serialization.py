@@ -35,7 +35,8 @@ def write_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], *
     stored = {key: _stored(key, value, half) for key, value in weights.items()}
     text = config.model_dump_json(indent=2)
     with atomic_path(folder / CONFIG) as config_path, atomic_path(folder / WEIGHTS) as weights_path:
-        weights_path.write_bytes(save(stored, metadata={"format": "pt", "config": text}))
+        # One key alone: safetensors writes several in an order that is random, and equal models would differ.
+        weights_path.write_bytes(save(stored, metadata={"config": text}))
         config_path.write_text(text + "\n", encoding="utf-8")
         (folder / CONFIG).unlink(missing_ok=True)  # the weights, replaced first, hold a configuration of their own
 
