@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ncsr.errors import InputError
+from ncsr.runtime.locks import TEMPORARY, hold, release
 
 
 @contextmanager
@@ -17,14 +18,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Yields a hidden path in the folder of `path`, with the same suffix, for the body to write a file to. When the body
     ends, that file takes the place of `path` in one step; when the body raises, it is removed and `path` is as it was.
+    A process that is killed leaves it there, for `locks.remove_abandoned`.
     """
     path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{path.suffix}")
+    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:12]}{path.suffix}")
+    while (descriptor := hold(temporary)) is None:  # `remove_abandoned` was faster
+        pass
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        release(temporary, descriptor)
 
 
 @contextmanager
