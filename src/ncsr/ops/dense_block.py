@@ -54,7 +54,8 @@ class _DenseBlock(torch.autograd.Function):
     @staticmethod
     @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, features, weights = ctx.saved_tensors[:11], ctx.saved_tensors[11], ctx.saved_tensors[12:]
+        saved = ctx.saved_tensors  # once: checkpointing allows no more
+        inputs, features, weights = saved[:11], saved[11], saved[12:]
         if torch.is_grad_enabled():  # a second derivative may be asked for
             return _differentiable(inputs, ctx.needs_input_grad, grad)
         trained = any(ctx.needs_input_grad[1:])
