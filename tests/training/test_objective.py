@@ -27,7 +27,7 @@ def test_noise_is_added_and_conditions_the_model(fabric: Fabric, noise_on: str) 
     torch.testing.assert_close(noisy_hr - batch.hr, condition)
     expected = ncsr.ops.resize.imresize(condition, 0.25) if noise_on == "both" else torch.zeros_like(batch.lr)
     torch.testing.assert_close(noisy_lr - batch.lr, expected)
-    loss = Objective(trainer.model, recipe)(batch)
+    loss = Objective(trainer.model, recipe)(*noisy(batch, recipe))
     torch.testing.assert_close(loss[0], trainer.model(noisy_hr, noisy_lr, condition).mean())
     torch.testing.assert_close(loss[0], loss[1] + loss[2])
 
@@ -46,5 +46,6 @@ def test_l1_is_the_encoders(fabric: Fabric) -> None:
     batch = next(make_batches(trainer.recipe))
     expected = (trainer.model.encoder(batch.lr) - batch.hr).abs().mean()
     torch.testing.assert_close(
-        Objective(trainer.model, trainer.recipe)(batch), torch.stack((expected, *[torch.zeros(())] * 2))
+        Objective(trainer.model, trainer.recipe)(*noisy(batch, trainer.recipe)),
+        torch.stack((expected, *[torch.zeros(())] * 2)),
     )

@@ -117,5 +117,10 @@ def mix_noise(crop: Tensor, stream: np.random.Generator) -> Tensor:
     """
     size, grain, strength = crop.shape[-1], int(stream.choice(_GRAINS)), stream.random()
     cells = stream.integers(0, 256, (3, -(-size // grain), -(-size // grain)), np.uint8)
-    noise = torch.from_numpy(cells).repeat_interleave(grain, 1).repeat_interleave(grain, 2)
+    noise = (
+        torch.from_numpy(cells)
+        .to(crop.device, non_blocking=True)
+        .repeat_interleave(grain, 1)
+        .repeat_interleave(grain, 2)
+    )
     return torch.lerp(crop.float(), noise[:, :size, :size].float(), strength).round().to(torch.uint8)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ncsr.data.crops import NOISE, CropSettings, CropSources, random_crop, random_stream
-from ncsr.data.noise import draw_noise
+from ncsr.data.noise import draw_fields, draw_noise
 from ncsr.ops.resize import imresize
 from ncsr.runtime.threads import prefetch_map
 
@@ -36,6 +35,9 @@ class Batch(NamedTuple):
 def make_batch(photos: CropSources, settings: CropSettings, scale: int, step: int, indices: Sequence[int]) -> Batch:
     """The examples of these numbers of training step `step`, their LR crops `scale` times smaller.
 
+    They are made where the photographs lie. On every device the crops are the same, to the bit; noise is drawn by the
+    device, so it is the same on devices of one kind.
+
     Raises:
         InputError: a hundred photographs in a row are broken.
     """
@@ -43,10 +45,9 @@ def make_batch(photos: CropSources, settings: CropSettings, scale: int, step: in
     hr = torch.stack([random_crop(photos, settings, random_stream(settings.seed, step, i)) for i in indices])
     hr, lr = hr.float() / 255, imresize(hr, 1 / scale).float() / 255
     streams = [random_stream(settings.seed, step, i, NOISE) for i in indices]
-    v, std = draw_noise(streams, size, size, settings.noise) if settings.noise else (None, None)
+    v, std = draw_noise(streams, size, size, settings.noise, hr.device) if settings.noise else (None, None)
     if settings.dequantise:
-        unit = np.stack([stream.random((3, size, size), dtype=np.float32) for stream in streams])
-        hr = hr + _QUANTUM * (torch.from_numpy(unit) - 0.5)
+        hr = hr + _QUANTUM * (draw_fields("uniform", streams, size, size, hr.device) - 0.5)
     return Batch(hr, lr, v, std)
 
 

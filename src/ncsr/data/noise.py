@@ -10,13 +10,18 @@ The LR noise is the HR noise reduced as LR images are, never rounded. Sampling a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+CPU = torch.device("cpu")
 
-def draw_noise(streams: Sequence[np.random.Generator], height: int, width: int, most: float) -> tuple[Tensor, Tensor]:
+
+def draw_noise(
+    streams: Sequence[np.random.Generator], height: int, width: int, most: float, device: torch.device = CPU
+) -> tuple[Tensor, Tensor]:
     """One noise image per random stream, its standard deviation uniform in [0, most] (M: 0.05 at x4, 0.03 at x8).
 
     Args:
@@ -24,10 +29,37 @@ def draw_noise(streams: Sequence[np.random.Generator], height: int, width: int, 
         height: H of the HR image.
         width: W of the HR image.
         most: M, the largest standard deviation.
+        device: where v is drawn: on each kind of device other numbers, with the same standard deviations.
 
     Returns:
         v (B, 3, H, W) and its standard deviations c (B,), float32 in units of the image range [0, 1].
     """
     std = torch.tensor([most * stream.random() for stream in streams], dtype=torch.float32)
-    unit = np.stack([stream.standard_normal((3, height, width), dtype=np.float32) for stream in streams])
-    return std[:, None, None, None] * torch.from_numpy(unit), std
+    std = std.to(device, non_blocking=True)
+    return std[:, None, None, None] * draw_fields("normal", streams, height, width, device), std
+
+
+def draw_fields(
+    kind: Literal["normal", "uniform"],
+    streams: Sequence[np.random.Generator],
+    height: int,
+    width: int,
+    device: torch.device = CPU,
+) -> Tensor:
+    """Standard normal numbers, or uniform ones in [0, 1), (B, 3, H, W) in float32, one image per random stream."""
+    if device.type != "cpu":
+        return _draw_on_device(kind, streams, height, width, device)
+    names = {"normal": "standard_normal", "uniform": "random"}
+    draws = [getattr(stream, names[kind])((3, height, width), dtype=np.float32) for stream in streams]
+    return torch.from_numpy(np.stack(draws))
+
+
+def _draw_on_device(
+    kind: str, streams: Sequence[np.random.Generator], height: int, width: int, device: torch.device
+) -> Tensor:
+    """`draw_fields` by a generator of the device, whose seeds are drawn from the streams."""
+    draw = torch.randn if kind == "normal" else torch.rand
+    generator = torch.Generator(device)
+    seeds = [int(stream.integers(2**63)) for stream in streams]
+    fields = [draw(3, height, width, generator=generator.manual_seed(seed), device=device) for seed in seeds]
+    return torch.stack(fields)

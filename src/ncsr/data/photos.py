@@ -41,6 +41,11 @@ class Photos:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def decoded_bytes(self) -> int:
+        """What all of them take, decoded."""
+        return sum(3 * entry.height * entry.width for entry in self._entries)
+
     def __getitem__(self, index: int) -> CropSource:
         entry = self._entries[index]
         if isinstance(entry, PackedPhoto):

@@ -49,15 +49,15 @@ class TrainingLog(ExitStack):
         self._first, self._began, self._last_line = start, time.monotonic(), time.monotonic()
         self._smooth: float | None = None
 
-    def step(self, step: int, result: StepResult) -> None:
-        """Log one step; `step` counts from 1."""
-        figures = result._asdict()
-        self._write({"step": step, **figures})
+    def step(self, result: StepResult) -> None:
+        """Log one step."""
+        figures, step = result._asdict(), result.step
+        self._write(figures)
         for name in ("loss", "density", "log_det", "norm", "rate") if self._likelihood else ("loss", "norm", "rate"):
             self._board.add_scalar(f"training/{name}", figures[name], step)
         if result.taken:
             self._smooth = result.loss if self._smooth is None else 0.98 * self._smooth + 0.02 * result.loss
-        self._show_progress(step, result)
+        self._show_progress(result)
         if result.loss < 0 and self._explains:
             self._explains = False
             self.print(_NEGATIVE)
@@ -65,8 +65,8 @@ class TrainingLog(ExitStack):
             why = {"loss": result.loss, "gradient norm": result.norm}
             self.event(step, "skipped, loss or gradient not finite", why)
 
-    def _show_progress(self, step: int, result: StepResult) -> None:
-        now = time.monotonic()
+    def _show_progress(self, result: StepResult) -> None:
+        now, step = time.monotonic(), result.step
         rate = (step - self._first) / max(now - self._began, 1e-9)
         loss = "none" if self._smooth is None else f"{self._smooth:.4f}"
         parts = f"bits/dim (latents {result.density:.2f}, volume {result.log_det:.2f})" if self._likelihood else "L1"

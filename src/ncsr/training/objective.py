@@ -28,19 +28,19 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.recipe = model, recipe
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The batch's means, (3,): the loss and the two parts that add up to it.
+    def forward(self, hr: Tensor, lr: Tensor, condition: Tensor | None) -> Tensor:
+        """The means over a batch, as `noisy` gives it, (3,): the loss and the two parts that add up to it.
 
         They are the parts of the latents' density and of the log-determinant, in bits per dimension. L1 has no parts:
         both are zero.
         """
         if self.recipe.objective == "l1":
-            with torch.autocast(batch.lr.device.type, torch.bfloat16, enabled=self.model.low_precision(sampling=False)):
-                sr: Tensor = self.model.encoder(batch.lr)
-            loss = (sr.float() - batch.hr).abs().mean()
+            with torch.autocast(lr.device.type, torch.bfloat16, enabled=self.model.low_precision(sampling=False)):
+                sr: Tensor = self.model.encoder(lr)
+            loss = (sr.float() - hr).abs().mean()
             return torch.stack((loss, torch.zeros_like(loss), torch.zeros_like(loss)))
-        density, log_det = self.model.log_prob_parts(*noisy(batch, self.recipe))
-        bits = -torch.stack((density + log_det, density, log_det)) / (math.log(2) * batch.hr[0].numel())
+        density, log_det = self.model.log_prob_parts(hr, lr, condition)
+        bits = -torch.stack((density + log_det, density, log_det)) / (math.log(2) * hr[0].numel())
         return bits.mean(1)
 
 

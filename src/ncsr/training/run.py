@@ -21,6 +21,7 @@ import yaml
 from pydantic import ValidationError
 
 from ncsr.data.crops import CropSources
+from ncsr.data.device_photos import photos_on
 from ncsr.data.loader import Batch, batches, make_batch
 from ncsr.data.photos import open_photos
 from ncsr.errors import InputError
@@ -37,6 +38,7 @@ from ncsr.training.validation import validate
 
 RECIPE = "recipe.yaml"
 _START_CROPS = 16  # crops that actnorms start from
+_READ_EVERY = 20  # steps after which the figures of steps that a GPU takes on its own are read
 _PATIENCE = timedelta(days=7)  # of processes that wait for process 0
 _MAKE_ROOM = "make room there, then resume the run"
 
@@ -122,17 +124,22 @@ class Run:
         share, rank = self.recipe.batch // self.fabric.world_size, self.fabric.global_rank
         indices, steps = range(rank * share, (rank + 1) * share), range(self.trainer.step, self.recipe.steps)
         for batch in batches(self.photos, self.recipe, self.recipe.model.scale, steps, indices, self.workers):
-            result = self.trainer.advance(batch)
+            self.trainer.enqueue(batch)
             step = self.trainer.step
-            if log:
-                log.step(step, result)
+            stopping, last = bool(self._agreed(stop.signal)), step == self.recipe.steps
+            saves = last or stopping or step % self.recipe.checkpoint_every == 0
+            validates = bool(self.held_out) and (last or step % self.recipe.validate_every == 0)
+            if self.trainer.static and not (saves or validates or step % _READ_EVERY == 0):
+                continue  # the device works on while the host makes the next batch
+            results = self.trainer.results()
+            for result in results:
+                if log:
+                    log.step(result)
             if self.trainer.too_many_skipped_steps():
                 self._roll_back(batch, log)
                 break
-            stopping, last = bool(self._agreed(stop.signal)), step == self.recipe.steps
             # Not after a skipped step: if the weights are to blame, an earlier checkpoint is wanted.
-            saves = last or stopping or (step % self.recipe.checkpoint_every == 0 and result.taken)
-            validates = bool(self.held_out) and (last or step % self.recipe.validate_every == 0)
+            saves = last or stopping or (saves and results[-1].taken)
             if saves:
                 self._save()
             if validates and log and self._validate(log):
@@ -223,7 +230,7 @@ def train(
         resume: go on from the run's newest checkpoint.
         device: `auto` (the accelerators there are, else the CPU), `cpu`, `cuda`, `mps`.
         workers: threads that make crops beside the training.
-        cache: GiB of memory for decoded photographs.
+        cache: GiB of memory for decoded photographs. On a CUDA device, all of them lie in its memory if they fit in.
 
     Returns:
         The model folder.
@@ -243,7 +250,14 @@ def train(
     held, too_small = open_photos([held_out], 16 * recipe.model.scale, budget=0) if held_out else ((), [])
     notes = [f"left out: {reason}" for reason in [*left_out, *too_small]]
     fabric = launch(device)
-    job = Run(Trainer(recipe, fabric, init, start), run, photos, held, workers)
+    sources: CropSources = photos
+    if fabric.device.type == "cuda":
+        if photos.decoded_bytes <= cache * 2**30:
+            sources = photos_on(fabric.device, photos)
+        else:
+            size = photos.decoded_bytes / 2**30
+            notes.append(f"crops are made by the CPU: with --cache {size:.1f} the GPU would hold all photographs")
+    job = Run(Trainer(recipe, fabric, init, start), run, sources, held, workers)
     if resume:
         notes += job.resume()
     else:

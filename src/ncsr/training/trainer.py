@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -18,6 +19,7 @@ from ncsr.serialization import read_model
 from ncsr.training.objective import Objective, noisy
 from ncsr.training.recipe import Recipe
 from ncsr.training.schedule import encoder_trains, learning_rate
+from ncsr.training.static_step import StaticStep
 
 _WATCHED = 1000  # steps over which skipped ones are counted
 
@@ -26,6 +28,7 @@ class StepResult(NamedTuple):
     """The figures of one step.
 
     Attributes:
+        step: its number, from 1.
         loss: mean over the global batch: L1, or bits per dimension.
         density: the part of the loss that comes from the latents' density, in bits per dimension.
         log_det: the part that comes from the log-determinant.
@@ -34,6 +37,7 @@ class StepResult(NamedTuple):
         taken: whether the step was taken; it is skipped when the loss or the gradient is not finite.
     """
 
+    step: int
     loss: float
     density: float
     log_det: float
@@ -75,12 +79,19 @@ class Trainer:
         encoder = list(self.model.encoder.parameters())
         flow = [] if self.model.flow is None else list(self.model.flow.parameters())
         groups = [{"params": encoder, "rate": recipe.encoder_rate}, {"params": flow, "rate": 1.0}]
-        self.optimiser = torch.optim.Adam([g for g in groups if g["params"]], betas=recipe.betas, fused=True)
+        on_cuda = fabric.device.type == "cuda"
+        self.optimiser = torch.optim.Adam(
+            [g for g in groups if g["params"]], betas=recipe.betas, fused=True, capturable=on_cuda
+        )
         objective = Objective(self.model, recipe)
         self._objective, self._optimiser = fabric.setup(
             cast(nn.Module, torch.compile(objective)) if recipe.compile else objective, self.optimiser
         )
         self.average = None if not recipe.average else self._new_average()
+        # Several processes exchange gradients during backward, and recomputing asks for random states: both eager.
+        self.static = on_cuda and fabric.world_size == 1 and not (recipe.compile or recipe.recompute)
+        self._static_step: StaticStep | None = None
+        self._pending: list[tuple[int, float, Tensor]] = []
 
     def start(self, batch: Batch) -> None:
         """Start from one batch, the same in all processes, the actnorms that were not loaded with a model."""
@@ -90,28 +101,35 @@ class Trainer:
             self.average = self._new_average()
 
     def advance(self, batch: Batch) -> StepResult:
-        """One optimiser step on this process's share of the batch."""
+        """One optimiser step on this process's share of the batch, and its figures."""
+        self.enqueue(batch)
+        return self.results()[-1]
+
+    def enqueue(self, batch: Batch) -> None:
+        """One optimiser step on this process's share of the batch; on a GPU it may still be computing afterwards."""
         rate = learning_rate(self.recipe, self.step) * 0.5**self.rollbacks
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["rate"]
-        self.model.encoder.requires_grad_(encoder_trains(self.recipe, self.step))
-        self.optimiser.zero_grad()
-        means = self.fabric.all_reduce(self._backward(self.fabric.to_device(batch)), reduce_op="mean")
-        assert isinstance(means, Tensor)
-        norm = self.fabric.clip_gradients(
-            self._objective, self._optimiser, max_norm=self.recipe.clip, error_if_nonfinite=False
-        )
-        assert norm is not None
-        taken = bool(means.isfinite().all() & norm.isfinite())
-        if taken:
-            self._optimiser.step()
-            if self.average is not None:
-                self.average.update_parameters(self.model)
-        else:
-            self.skipped = [step for step in self.skipped if step > self.step - _WATCHED] + [self.step]
+        trains = encoder_trains(self.recipe, self.step)
+        if trains != self.model.encoder.first.weight.requires_grad:
+            self._static_step = None
+        self.model.encoder.requires_grad_(trains)
+        take = self._take_static_step if self.static else self._take_step
+        figures = take(self.fabric.to_device(batch), [rate * group["rate"] for group in self.optimiser.param_groups])
+        self._pending.append((self.step, rate, figures))
         self.step += 1
-        loss, density, log_det = means.tolist()
-        return StepResult(loss, density, log_det, norm.item(), rate, taken)
+
+    def results(self) -> list[StepResult]:
+        """The figures of the steps since the last call; waits until the device has taken them."""
+        if not self._pending:
+            return []
+        steps, rates, figures = zip(*self._pending, strict=True)
+        results = []
+        for step, rate, row in zip(steps, rates, torch.stack(figures).tolist(), strict=True):
+            loss, density, log_det, norm, taken = row
+            results.append(StepResult(step + 1, loss, density, log_det, norm, rate, bool(taken)))
+            if not taken:
+                self.skipped = [skipped for skipped in self.skipped if skipped > step - _WATCHED] + [step]
+        self._pending.clear()
+        return results
 
     def too_many_skipped_steps(self) -> bool:
         """Whether more of the last thousand steps were skipped than the recipe allows."""
@@ -137,12 +155,50 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Return to the state that `state` described, bit for bit."""
+        self._static_step, capturable = None, self.optimiser.param_groups[0]["capturable"]
+        self._pending.clear()
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
+        for group in self.optimiser.param_groups:  # the run may have been on another device
+            group["capturable"] = capturable
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.step, self.skipped, self.rollbacks = state["step"], list(state["skipped"]), state["returns"]
         torch.set_rng_state(state["random"])
+
+    def _take_step(self, batch: Batch, rates: Sequence[float]) -> Tensor:
+        """Take a step, or skip it; returns the figures that `StaticStep` returns."""
+        for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self.optimiser.zero_grad()
+        means = self.fabric.all_reduce(self._backward(batch), reduce_op="mean")
+        assert isinstance(means, Tensor)
+        norm = self.fabric.clip_gradients(
+            self._objective, self._optimiser, max_norm=self.recipe.clip, error_if_nonfinite=False
+        )
+        assert norm is not None
+        taken = means.isfinite().all() & norm.isfinite()
+        if taken:
+            self._optimiser.step()
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+        return torch.cat((means, norm[None], taken[None]))
+
+    def _take_static_step(self, batch: Batch, rates: Sequence[float]) -> Tensor:
+        """As `_take_step`, with nothing decided on the host."""
+        if self._static_step is None:
+            if self.average is not None and not self.average.n_averaged:  # it begins as a copy
+                return self._take_step(batch, rates)
+            self._static_step = StaticStep(
+                self._objective.module,
+                self.recipe.accumulate,
+                self.model,
+                self.optimiser,
+                self.recipe.clip,
+                self.average,
+                self.recipe.average,
+            )
+        return self._static_step(noisy(batch, self.recipe), rates)
 
     def _backward(self, batch: Batch) -> Tensor:
         """Add up the gradients of the batch's parts; returns the means of the objective's figures."""
@@ -150,7 +206,7 @@ class Trainer:
         figures = []
         for i, part in enumerate(parts):
             with self.fabric.no_backward_sync(self._objective, enabled=i + 1 < len(parts)):
-                means = self._objective(part)
+                means = self._objective(*noisy(part, self.recipe))
                 self.fabric.backward(means[0] / len(parts))
             figures.append(means.detach())
         return torch.stack(figures).mean(0)

@@ -1,0 +1,140 @@
+"""A training step on tensors at fixed places: captured once as a CUDA graph, then replayed.
+
+A step of this network is some twenty thousand kernels, and launching them one by one takes several times as long as a
+GPU computes. So everything from the forward pass to the average of the weights is one graph, and nothing in it is
+decided on the host: a step whose loss or gradient is not finite leaves weights, moments and average as they are, by a
+flag on the device. Where there are no graphs (CPUs), or capturing fails, the same operations run one by one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from ncsr.flow.conv1x1 import Conv1x1, LogAbsDets
+
+Example = tuple[Tensor, Tensor, Tensor | None]
+"""x+, y+ and the condition of the noise conditional layers, as `objective.noisy` gives them."""
+
+_EAGER_STEPS = 3  # before a capture, in which libraries choose their algorithms and take their workspaces
+
+
+class StaticStep:
+    """Takes optimiser steps; what `model`, `optimiser` and `average` hold changes in place.
+
+    Args:
+        objective: from an example to the means of the loss and its two parts, (3,).
+        parts: in how many parts a batch is taken, one after another.
+        model: whose gradients are clipped, and whose 1x1 convolutions' log-determinants come from batched calls.
+        optimiser: a fused Adam, on CUDA capturable.
+        clip: the largest norm of the gradient.
+        average: of the model's weights, which has been updated before; None for none.
+        decay: of the average.
+    """
+
+    def __init__(
+        self,
+        objective: Callable[..., Tensor],
+        parts: int,
+        model: nn.Module,
+        optimiser: torch.optim.Adam,
+        clip: float,
+        average: AveragedModel | None,
+        decay: float,
+    ) -> None:
+        self._objective, self._parts = objective, parts
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._averages = None if average is None else (list(average.module.parameters()), list(model.parameters()))
+        self._optimiser, self._clip, self._decay = optimiser, clip, decay
+        self._log_dets = LogAbsDets([module for module in model.modules() if isinstance(module, Conv1x1)])
+        device = self._parameters[0].device
+        self._rates = [torch.zeros((), device=device) for _ in optimiser.param_groups]
+        self._figures = torch.zeros(5, device=device)
+        self._example: Example | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._captures, self._calls = device.type == "cuda", 0
+
+    def __call__(self, example: Example, rates: Sequence[float]) -> Tensor:
+        """One step.
+
+        Args:
+            example: of the same shapes in every call.
+            rates: the learning rate of each of the optimiser's groups.
+
+        Returns:
+            (5,), on the device: loss, its two parts, the gradient's norm before clipping, and whether the step was
+            taken (1) or skipped (0).
+        """
+        if self._example is None:
+            x, y, condition = example
+            self._example = x.clone(), y.clone(), None if condition is None else condition.clone()
+        else:
+            for place, tensor in zip(self._example, example, strict=True):
+                if place is not None and tensor is not None:
+                    place.copy_(tensor)
+        for place, rate in zip(self._rates, rates, strict=True):
+            place.fill_(rate)
+        self._log_dets.update()
+        if self._captures and self._graph is None and self._calls >= _EAGER_STEPS:
+            self._capture()
+        self._calls += 1
+        if self._graph is not None:
+            self._graph.replay()
+        elif self._captures:
+            self._run_beside()
+        else:
+            self._compute()
+        return self._figures.clone()
+
+    def _compute(self) -> None:
+        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate
+        self._optimiser.zero_grad(set_to_none=True)
+        assert self._example is not None
+        columns = [(None,) * self._parts if c is None else c.chunk(self._parts) for c in self._example]
+        figures = []
+        with self._log_dets:
+            for part in zip(*columns, strict=True):
+                means = self._objective(*part)
+                (means[0] / self._parts).backward()
+                figures.append(means.detach())
+        means = torch.stack(figures).mean(0)
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        nn.utils.clip_grads_with_norm_(self._parameters, self._clip, norm)
+        taken = (means.isfinite().all() & norm.isfinite()).float()
+        self._optimiser.found_inf = 1 - taken  # type: ignore[attr-defined]  # the fused step is then skipped
+        self._optimiser.step()
+        self._optimiser.found_inf = None  # type: ignore[attr-defined]
+        if self._averages is not None:
+            averages, weights = ([p.detach() for p in parameters] for parameters in self._averages)
+            changes = torch._foreach_sub(weights, averages)
+            torch._foreach_mul_(changes, (1 - self._decay) * taken)
+            torch._foreach_add_(averages, changes)
+        self._figures.copy_(torch.cat((means, norm[None], taken[None])))
+
+    def _run_beside(self) -> None:
+        """Compute on a stream of its own, as capturing asks for before it."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            self._compute()
+        torch.cuda.current_stream().wait_stream(side)
+
+    def _capture(self) -> None:
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()  # what the steps before took is not needed beside the graph's own memory
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self._compute()
+        except RuntimeError as error:
+            self._captures = False
+            reason = str(error).partition("\n")[0]
+            print(f"a step cannot be captured as a CUDA graph here, so training is slower: {reason}", file=sys.stderr)
+            return
+        self._graph = graph
