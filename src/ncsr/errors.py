@@ -1,7 +1,12 @@
 """What goes wrong for a reason that lies outside the package, said in one sentence."""
 
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 70
+_SHORT.maxlevel = 2
 
 
 class InputError(ValueError):
@@ -13,6 +18,12 @@ class InputError(ValueError):
 
 class SamplingError(RuntimeError):
     """A sample was not finite in any of its draws."""
+
+
+def brief(value: object) -> str:
+    """`repr` for messages: of anything that came from outside, at most 100 characters, all printable."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 @contextmanager

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
+import os
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -11,15 +16,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ncsr.config import ModelConfig
-from ncsr.errors import InputError
-from ncsr.runtime.files import atomic_path, make_folder
+from ncsr.config import ModelConfig, explain
+from ncsr.errors import InputError, brief
+from ncsr.runtime.files import atomic_path, make_folder, read_small
 
 Weights = dict[str, Tensor]
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 # Their inverses and exponentials act on the image itself, step after step: half precision would show.
-_ALWAYS_FLOAT32 = ("conv1x1.weight", "actnorm.bias", "actnorm.log_scale")
+_CONV1X1 = "conv1x1.weight"
+_ALWAYS_FLOAT32 = (_CONV1X1, "actnorm.bias", "actnorm.log_scale")
+_CHECKSUM = "sha256"  # in the metadata: of the configuration's text and the tensors
+_MAX_HEADER = 2**24  # bytes; the library stops at 100 MB, which take a gigabyte to read
 
 
 def write_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], *, half: bool = False) -> None:
@@ -30,13 +38,16 @@ def write_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], *
         config: the architecture.
         weights: the state dict.
         half: store in float16, but for 1x1 convolutions and actnorms.
+
+    Raises:
+        InputError: the folder cannot be made, or a weight is too large for float16.
     """
-    make_folder(folder)
     stored = {key: _stored(key, value, half) for key, value in weights.items()}
+    make_folder(folder)
     text = config.model_dump_json(indent=2)
+    metadata = {"config": text, "format": "pt", _CHECKSUM: _digest(text, stored)}
     with atomic_path(folder / CONFIG) as config_path, atomic_path(folder / WEIGHTS) as weights_path:
-        # One key alone: safetensors writes several in an order that is random, and equal models would differ.
-        weights_path.write_bytes(save(stored, metadata={"config": text}))
+        weights_path.write_bytes(_ordered(save(stored, metadata=metadata)))
         config_path.write_text(text + "\n", encoding="utf-8")
         (folder / CONFIG).unlink(missing_ok=True)  # the weights, replaced first, hold a configuration of their own
 
@@ -51,34 +62,102 @@ def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     if not path.is_file():
         raise InputError(f"no model in {source}: expected a folder with {CONFIG} and {WEIGHTS}, or a .safetensors file")
     try:
+        with path.open("rb") as head:
+            if int.from_bytes(head.read(8), "little") > _MAX_HEADER:
+                raise SafetensorError("not a safetensors file, or its header is too large")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            config = _read_config(source, path, metadata)
+            names = list(file.keys())
+            _check_size(source, config, (file.get_slice(name).get_shape() for name in names))
+            weights = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
-        raise InputError(f"cannot read the model {path}: {error}; copy or download it again") from None
-    text = (source / CONFIG).read_bytes() if (source / CONFIG).is_file() else metadata.get("config")
-    if text is None:
-        raise InputError(f"{path} holds no configuration: it is not a model of this package (see `ncsr convert`)")
-    try:
-        config = ModelConfig.model_validate_json(text)
-    except ValidationError as error:
-        raise InputError(f"the configuration of {source} is not valid: {' '.join(str(error).split())}") from None
-    return config, {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
+        raise InputError(f"cannot read the model {path}: {brief(str(error))}; copy or download it again") from None
+    if metadata.get(_CHECKSUM, digest := _digest(metadata.get("config", ""), weights)) != digest:
+        raise InputError(f"{path} is damaged: its content is not what its checksum says; copy or download it again")
+    weights = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
+    check_weights(weights, path)
+    return config, weights
+
+
+def check_weights(weights: Weights, source: Path | str) -> None:
+    """Raise InputError if a weight is no real, finite number, or a 1x1 convolution of the flow has no inverse.
+
+    A 1x1 convolution counts as singular when its condition number leaves no digit of its inverse right in float32.
+    """
+    for key, value in weights.items():
+        if not (value.is_floating_point() or value.dtype == torch.bool):
+            raise InputError(f"{source} cannot be used: {brief(key)} is {value.dtype}, expected floating point")
+        if not bool(value.isfinite().all()):
+            raise InputError(
+                f"{source} cannot be used: {brief(key)} holds numbers that are not finite, as a training that diverged "
+                "leaves them; take an earlier checkpoint or another copy"
+            )
+        square = key.endswith(_CONV1X1) and value.dim() == 2
+        if square and not torch.linalg.cond(value.double()).item() < 1 / torch.finfo(torch.float32).eps:
+            raise InputError(f"{source} cannot be used: the 1x1 convolution {brief(key)} is singular, so nothing inverts it")
 
 
 def fingerprint(config: ModelConfig, weights: dict[str, Tensor]) -> str:
     """16 hexadecimal digits that tell models apart by what they hold, wherever they come from."""
-    digest = hashlib.sha256(config.model_dump_json().encode())
+    return _digest(config.model_dump_json(), weights)[:16]
+
+
+def _digest(text: str, weights: dict[str, Tensor]) -> str:
+    """The SHA-256 of a configuration and of the names, types, shapes and values of tensors."""
+    digest = hashlib.sha256(text.encode())
     for key in sorted(weights):
         value = weights[key].detach().cpu()
         digest.update(f"{key} {value.dtype} {list(value.shape)}".encode())
         digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
+
+
+def _ordered(content: bytes) -> bytes:
+    """A safetensors file with its metadata in order, which the library writes in any: equal models are equal files."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
+
+
+def _read_config(source: Path, path: Path, metadata: dict[str, str]) -> ModelConfig:
+    """The configuration beside the weights, else that in their metadata; the two may differ in the temperature."""
+    own, beside = metadata.get("config"), source / CONFIG
+    try:
+        text = read_small(beside) if beside.is_file() else own
+        if text is None:
+            raise InputError(f"{path} holds no configuration: it is not a model of this package (see `ncsr convert`)")
+        config = ModelConfig.model_validate_json(text)
+        if _CHECKSUM in metadata and own is not None:  # older files did not tell which of the two is right
+            inside = ModelConfig.model_validate_json(own)
+            if config.model_copy(update={"temperature": inside.temperature}) != inside:
+                raise InputError(
+                    f"the weights in {source} do not fit their configuration: {beside.name} may change the temperature "
+                    "alone; save or download the model again"
+                )
+    except ValidationError as error:
+        raise InputError(f"the configuration of {source} is not valid: {explain(error, ModelConfig)}") from None
+    return config
+
+
+def _check_size(source: Path, config: ModelConfig, shapes: Iterable[list[int]]) -> None:
+    """Raise InputError, before any is read, unless the weights are as many numbers as the configuration has."""
+    found = sum(math.prod(shape) for shape in shapes if shape)  # what has no axes is a flag
+    if found != config.parameters:
+        raise InputError(
+            f"the weights in {source} do not fit their configuration: {found} numbers instead of {config.parameters}; "
+            "copy or download the model again"
+        )
 
 
 def _stored(key: str, value: Tensor, half: bool) -> Tensor:
     value = value.detach().cpu()
     if half and value.is_floating_point() and not key.endswith(_ALWAYS_FLOAT32):
+        if value.numel() and value.abs().max() > torch.finfo(torch.float16).max:
+            raise InputError(f"{key} holds numbers too large for float16: save the model without half")
         value = value.to(torch.float16)
     return value.contiguous()
 
@@ -87,19 +166,34 @@ def read_checkpoint(path: Path) -> Weights:
     """Read a `.pth` file without running code in it; wrappers and `module.` prefixes are taken off.
 
     Raises:
-        InputError: no such file, not a checkpoint, or one that holds more than tensors.
+        InputError: no such file, not a checkpoint, or one that holds more than dense tensors of real numbers.
     """
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError("a folder, a pipe")
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                if sum(member.file_size for member in file.infolist()) > os.path.getsize(path) or file.testzip():
+                    raise ValueError("more than the file holds, or damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
+    except MemoryError:
+        raise
     except Exception:  # a damaged pickle ends in errors of every kind
         raise InputError(
-            f"{path} is not a checkpoint that can be read safely: expected a file of tensors only"
+            f"{path} is not a checkpoint that can be read safely: expected a file of tensors only, whole and not compressed"
         ) from None
     for wrapper in ("params_ema", "params", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise InputError(f"{path} holds no state dict: expected names and tensors, got {type(content).__name__}")
+    for key, value in content.items():
+        dense = value.layout == torch.strided and not (value.is_quantized or value.is_nested or value.is_complex())
+        if not dense or value.device.type != "cpu":
+            kind = f"{value.dtype}, {value.layout}, {value.device.type}"
+            raise InputError(f"{path} holds {brief(key)} as {kind}: expected real numbers, dense and all there")
+    if sum(value.numel() * value.element_size() for value in content.values()) > os.path.getsize(path):
+        raise InputError(f"{path} is smaller than its tensors: they are views of one another, expected all their numbers")
     return {str(key).removeprefix("module."): value for key, value in content.items()}

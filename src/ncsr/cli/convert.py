@@ -7,7 +7,7 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from ncsr.errors import InputError
+from ncsr.errors import InputError, brief
 
 
 def convert(
@@ -33,6 +33,7 @@ def convert(
 ) -> None:
     """Turn a published checkpoint into a model folder. The file is read without running code in it."""
     from ncsr.pretrained.published import convert as convert_weights
+    from ncsr.runtime.files import explain_write_errors
     from ncsr.serialization import read_checkpoint
 
     if trunk_skip not in (None, "first", "last"):
@@ -43,7 +44,8 @@ def convert(
         stacked_blocks=_numbers("--stacked-blocks", stacked_blocks),
         trunk_skip=cast(Literal["first", "last"] | None, trunk_skip),
     )
-    model.save(output)
+    with explain_write_errors(output, "choose another place"):
+        model.save(output)
     print(output)
 
 
@@ -53,4 +55,4 @@ def _numbers(option: str, text: str | None) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"{option} takes numbers with commas between, as 0,16,16, got {text!r}") from None
+        raise InputError(f"{option} takes numbers with commas between, as 0,16,16, got {brief(text)}") from None

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ncsr.errors import InputError, needs_extra
+from ncsr.errors import InputError, brief, needs_extra
 
 
 def train(
@@ -100,12 +100,12 @@ def train(
 
 def _override(change: str) -> tuple[str, Any]:
     """The key and the value of one --set."""
-    import yaml
+    from ncsr.runtime.parsing import parse_yaml
 
     key, equals, value = change.partition("=")
     if not equals or not key:
-        raise InputError(f"--set takes KEY=VALUE, got {change!r}")
+        raise InputError(f"--set takes KEY=VALUE, got {brief(change)}")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {key}: {value!r} is not a YAML value") from None
+        return key, parse_yaml(value)
+    except ValueError as error:
+        raise InputError(f"--set {brief(key)}: {brief(value)} is not a YAML value: {error}") from None

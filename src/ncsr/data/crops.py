@@ -47,7 +47,7 @@ class CropSettings(FrozenModel):
 
     seed: int = Field(0, ge=0, lt=2**63)
     """The seed of all random streams."""
-    crop: int = Field(160, ge=8)
+    crop: int = Field(160, ge=8, lt=2**16)
     """P: the side of the square HR crops, in pixels."""
     rotations: bool = True
     """Rotate crops by multiples of 90 degrees (paper, section 4.2); without, they are only flipped (published code)."""

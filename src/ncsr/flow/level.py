@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncsr.config import FlowConfig
+from ncsr.config import NOISE_CHANNELS, FlowConfig
 from ncsr.flow.bijection import Chain, Composite
 from ncsr.flow.squeeze import Squeeze
 from ncsr.flow.step import ConditionalStep, DeferredCondition, StepCondition, TransitionStep, step_conditions
@@ -19,8 +19,6 @@ _GROUP_STEPS, _GROUP_BYTES = 4, 16 * 2**20
 
 LevelCondition = Sequence[StepCondition | DeferredCondition]
 """A condition for each step."""
-
-_NOISE_CHANNELS = {"noise": 3, "std": 1, "none": 0}
 
 
 class Level(Composite):
@@ -42,7 +40,7 @@ class Level(Composite):
         self.up = up
         self.squeeze = Squeeze()
         transitions = [TransitionStep(4 * channels) for _ in range(2)]
-        noise = [0] * (config.steps - noise_steps) + [_NOISE_CHANNELS[config.condition]] * noise_steps
+        noise = [0] * (config.steps - noise_steps) + [NOISE_CHANNELS[config.condition]] * noise_steps
         steps = [ConditionalStep(4 * channels, up + stack, n, config.hidden, config.scale_bound) for n in noise]
         self.transitions: Sequence[TransitionStep] = torch.nn.ModuleList(transitions)  # type: ignore[assignment]
         self.steps: Sequence[ConditionalStep] = torch.nn.ModuleList(steps)  # type: ignore[assignment]

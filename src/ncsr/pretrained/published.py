@@ -15,12 +15,13 @@ from typing import Literal, NamedTuple
 import torch
 from pydantic import ValidationError
 
-from ncsr.config import Condition, EncoderConfig, FlowConfig, ModelConfig
-from ncsr.errors import InputError
+from ncsr.config import Condition, EncoderConfig, FlowConfig, ModelConfig, explain
+from ncsr.errors import InputError, brief
 from ncsr.model import NCSR
-from ncsr.serialization import Weights
+from ncsr.serialization import Weights, check_weights
 
 _FLOW = "flowUpsamplerNet.layers."
+_SHOWN = 2  # keys of each kind that a message names
 _UNUSED = re.compile(r"flowUpsamplerNet\.f\.|.*\.affine\.fAffine_std\.")
 """Keys that the published code never reads, or reads only in the steps that have a noise conditional layer."""
 
@@ -46,12 +47,20 @@ def convert(
         The model, in eval mode.
 
     Raises:
-        InputError: this is not such a state dict, or some keys are missing, unexpected or misshapen: all are listed.
+        InputError: this is not such a state dict; keys are missing, unexpected or misshapen: the first are listed; a
+            value is not finite, or a 1x1 convolution singular.
     """
-    model = NCSR(read_config(weights, noise_steps=noise_steps, stacked_blocks=stacked_blocks, trunk_skip=trunk_skip))
+    config = read_config(weights, noise_steps=noise_steps, stacked_blocks=stacked_blocks, trunk_skip=trunk_skip)
+    found = sum(value.numel() for value in weights.values())
+    if config.parameters > 2 * found:  # nothing is made yet; below, what is missing is named
+        raise InputError(
+            f"the checkpoint does not fit the architecture that its keys tell: {found} numbers of {config.parameters}"
+        )
+    model = NCSR(config)
     state, names = model.state_dict(), published_names(model, weights)
     _check_keys({name: state[key] for key, name in names.items()}, weights)
     values = {key: weights[name].reshape(state[key].shape).float() for key, name in names.items()}
+    check_weights(values, "the checkpoint")
     started = {key: torch.tensor(True) for key in state if key.endswith("actnorm.started")}
     model.load_state_dict(values | started)
     return model.eval()
@@ -66,23 +75,24 @@ def read_config(
 ) -> ModelConfig:
     """The architecture of a published state dict; `convert` says what the arguments and errors are."""
     is_flow = any(key.startswith(_FLOW) for key in weights)
-    modules = _encoder_modules(weights, "RRDB." if is_flow else "")
-    encoder = EncoderConfig(
-        features=_shape(weights, modules["encoder.first"])[0],
-        growth=_shape(weights, modules["encoder.blocks.0.blocks.0.convs.0"])[0],
-        blocks=sum(name.endswith(".blocks.0.convs.0") for name in modules),
-        trunk_skip=trunk_skip or ("last" if is_flow else "first"),
-        dense_block="esrgan+" if "encoder.blocks.0.blocks.0.skip" in modules else "esrgan",
-    )
-    scale = 2 ** sum(name.startswith("encoder.ups.") for name in modules)
-    if scale not in (4, 8):
-        raise InputError(f"the encoder enlarges by {scale}; 4 and 8 are supported")
     try:
+        modules = _encoder_modules(weights, "RRDB." if is_flow else "")
+        encoder = EncoderConfig(
+            features=_shape(weights, modules["encoder.first"])[0],
+            growth=_shape(weights, modules["encoder.blocks.0.blocks.0.convs.0"])[0],
+            blocks=sum(name.endswith(".blocks.0.convs.0") for name in modules),
+            trunk_skip=trunk_skip or ("last" if is_flow else "first"),
+            dense_block="esrgan+" if "encoder.blocks.0.blocks.0.skip" in modules else "esrgan",
+        )
+        doublings = sum(name.startswith("encoder.ups.") for name in modules)
+        if doublings not in (2, 3):
+            times = 2**doublings if doublings < 10 else f"2^{doublings}"
+            raise InputError(f"the encoder enlarges by {times}; 4 and 8 are supported")
+        scale = 2**doublings
         flow = _read_flow(weights, encoder, scale, noise_steps, stacked_blocks) if is_flow else None
         return ModelConfig(scale=scale, encoder=encoder, flow=flow)
     except ValidationError as error:
-        reasons = "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())
-        raise InputError(f"no such architecture: {reasons}") from None
+        raise InputError(f"no such architecture: {explain(error, ModelConfig)}") from None
 
 
 def published_names(model: NCSR, keys: Iterable[str]) -> dict[str, str]:
@@ -154,8 +164,9 @@ def _encoder_modules(keys: Iterable[str], prefix: str) -> dict[str, str]:
     if style is None:
         raise InputError("no encoder of a known style: expected keys as of NCSR, SRFlow, RRDB, ESRGAN or ESRGAN+ files")
     block = re.escape(style.dense).replace(r"\{\}", r"(\d+)")
-    blocks = 1 + max((int(match[1]) for key in found if (match := re.match(block, key))), default=0)
-    numbers = sorted(int(match[1]) for key in found if (match := re.fullmatch(style.up + r"(\d+)\.weight", key)))
+    blocks = len({match[1] for key in found if (match := re.match(block, key))}) or 1
+    EncoderConfig(blocks=blocks)  # refuses too many before they are named
+    numbers = sorted(int(match[1]) for key in found if (match := re.fullmatch(style.up + r"(\d{1,9})\.weight", key)))
     ups, hr, last = [f"{style.up}{number}" for number in numbers], style.hr, style.last
     if not hr:  # the first layer, the doublings and the last two are numbered alike
         *ups, hr, last = ups[1:] if len(ups) > 2 else ["", ""]
@@ -190,11 +201,10 @@ def _read_flow(
     """The flow's architecture; what its keys do not tell is as given, else as published."""
     layers: dict[int, set[str]] = {}
     for key in weights:
-        if match := re.match(re.escape(_FLOW) + r"(\d+)\.(.+)", key):
+        if match := re.match(re.escape(_FLOW) + r"(\d{1,9})\.(.+)", key):
             layers.setdefault(int(match[1]), set()).add(match[2])
-    squeezes = [n for n in range(max(layers, default=0)) if n not in layers]
+    levels = max(layers, default=-1) + 1 - len(layers)  # a squeeze has a number but no keys
     conditional = [n for n, names in layers.items() if any(name.startswith("affine.") for name in names)]
-    levels = len(squeezes)
     if not conditional or not levels or len(conditional) % levels:
         raise InputError(
             f"the flow's layers do not form levels of equally many steps: {len(conditional)} steps, {levels} levels"
@@ -239,21 +249,33 @@ def _shape(weights: Weights, name: str) -> tuple[int, ...]:
     """The shape of a module's weight."""
     if f"{name}.weight" not in weights:
         raise InputError(f"the key {name}.weight is missing, so the architecture cannot be told")
-    return tuple(weights[f"{name}.weight"].shape)
+    shape = tuple(weights[f"{name}.weight"].shape)
+    if len(shape) < 2:
+        raise InputError(f"the key {name}.weight has the shape {shape}, so the architecture cannot be told")
+    return shape
 
 
 def _check_keys(expected: Weights, given: Weights) -> None:
-    """Raise InputError that lists every key in which the two differ."""
+    """Raise InputError that names the first keys in which the two differ."""
     problems = {
-        "missing": sorted(expected.keys() - given.keys()),
-        "unexpected": sorted(key for key in given.keys() - expected.keys() if not _UNUSED.match(key)),
+        "missing": sorted(map(_name, expected.keys() - given.keys())),
+        "unexpected": sorted(_name(key) for key in given.keys() - expected.keys() if not _UNUSED.match(key)),
         "misshapen": [
-            f"{key} {tuple(given[key].shape)} instead of {tuple(value.shape)}"
+            f"{_name(key)} {brief(tuple(given[key].shape))} instead of {tuple(value.shape)}"
             for key, value in expected.items()
             # The reference keeps vectors as (1, C, 1, 1) or (C, 1, 1).
             if key in given and given[key].squeeze().shape != value.squeeze().shape
         ],
     }
-    found = [f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys]
+    found = [f"{kind}: {_first(keys)}" for kind, keys in problems.items() if keys]
     if found:
         raise InputError("the checkpoint does not fit the architecture that its keys tell; " + "; ".join(found))
+
+
+def _first(keys: list[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more
+
+
+def _name(key: str) -> str:
+    return brief(key)[1:-1]

@@ -55,3 +55,19 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
         reason = f"{in_the_way} is a file" if in_the_way else error.strerror or str(error)
         raise InputError(f"cannot make the folder {folder}: {reason}; name another folder") from error
     return folder
+
+
+def read_small(path: str | os.PathLike[str], limit: int = 2**16) -> bytes:
+    """The content of a file that holds text for people: settings, a recipe.
+
+    Raises:
+        InputError: it cannot be read, or has more bytes than `limit`.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    if len(content) > limit:
+        raise InputError(f"{path} is longer than {limit} bytes: it is not such a file as is expected there")
+    return content

@@ -11,16 +11,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from ncsr.config import ModelConfig
+from ncsr.config import ModelConfig, check_limit, explain
 from ncsr.data.crops import CropSettings
-from ncsr.errors import InputError
+from ncsr.errors import InputError, brief
+from ncsr.runtime.files import read_small
+from ncsr.runtime.parsing import parse_yaml
 
+Count = Annotated[int, Field(ge=1, lt=2**32)]
+"""Of steps, or images: random streams take the number of a step below 2^32."""
 Share = Annotated[float, Field(ge=0, lt=1)]
 Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 RECIPES = Path(__file__).parent.parent / "recipes"
+MAX_BATCH_PIXELS = 100_000_000
+"""Of the HR crops of a step, all together: their colours take 1.2 GB in float32."""
+_ANCESTORS = 16  # recipes that inherit from one another
 _RENAMED_KEYS = {"strange": "noise_mix_probability", "returns": "max_rollbacks"}
 """Keys of recipes that were written before they had their present names."""
 
@@ -31,13 +37,13 @@ class Recipe(CropSettings):
     objective: Literal["l1", "likelihood"]
     """`l1`: the encoder's own super-resolution (RRDB); `likelihood`: the flow and its encoder."""
     model: ModelConfig
-    steps: int = Field(ge=1)
+    steps: Count
 
-    batch: int = Field(16, ge=1)
+    batch: Count = 16
     """Crops per step, over all processes."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: Count = 1
     """Parts in which a process takes its share of the batch, one after another, to save memory."""
-    folders: int = Field(1, ge=1)
+    folders: Count = 1
     """How many sources of photographs (`--data`) the recipe wants at least; NCSR* trains on a second one."""
     noise_on: Literal["both", "hr"] = "both"
     """`both`: x+ and y+ (paper, section 3.3); `hr`: x+ alone, y stays clean (section 3.2)."""
@@ -48,13 +54,13 @@ class Recipe(CropSettings):
     encoder_frozen: float = Field(0.0, ge=0, le=1)
     """The fraction of the run, from its start, in which the encoder is not trained."""
     betas: tuple[Share, Share] = (0.9, 0.99)
-    warmup: int = Field(0, ge=0)
+    warmup: int = Field(0, ge=0, lt=2**32)
     """Steps over which the learning rate rises linearly from zero."""
     schedule: Literal["constant", "halve", "cosine", "restarts"] = "halve"
     """`cosine`: half a period down to zero over the run; `restarts`: one down to 1e-7 every `restart_every` steps."""
-    halve_at: tuple[Share, ...] = (0.5, 0.75)
+    halve_at: tuple[Share, ...] = Field((0.5, 0.75), max_length=100)
     """Fractions of the run after which `halve` halves the learning rate."""
-    restart_every: int = Field(50_000, ge=1)
+    restart_every: Count = 50_000
     clip: float = Field(float("inf"), gt=0)
     """Largest norm of the gradient; a longer one is scaled down to it."""
     average: float = Field(0.0, ge=0, lt=1)
@@ -70,17 +76,17 @@ class Recipe(CropSettings):
     compile: bool = False
     """Compile the model with `torch.compile`."""
 
-    checkpoint_every: int = Field(200, ge=1)
-    keep: int = Field(3, ge=1)
+    checkpoint_every: Count = 200
+    keep: Count = 3
     """How many of the last checkpoints stay."""
-    validate_every: int = Field(1000, ge=1)
-    validate_images: int = Field(8, ge=1)
+    validate_every: Count = 1000
+    validate_images: Count = 8
     """How many of the validation photographs are measured, the first by name."""
-    validate_temperatures: tuple[Temperature, ...] = (0.0, 0.5, 0.8, 0.9, 1.0)
+    validate_temperatures: tuple[Temperature, ...] = Field((0.0, 0.5, 0.8, 0.9, 1.0), max_length=100)
     """Temperatures of the samples in the validation picture."""
-    patience: int = Field(10, ge=1)
+    patience: Count = 10
     """Steps that may be skipped, of the last thousand, because loss or gradient is not finite."""
-    max_rollbacks: int = Field(3, ge=0)
+    max_rollbacks: int = Field(3, ge=0, lt=2**32)
     """How often the run goes back to its last checkpoint with half the learning rate before it gives up."""
 
     @model_validator(mode="before")
@@ -98,6 +104,7 @@ class Recipe(CropSettings):
         if self.crop % unit:
             near = self.crop // unit * unit or unit
             raise ValueError(f"crop must be a multiple of {unit}, got {self.crop}: use {near}")
+        check_limit("the pixels of a batch (batch x crop x crop)", self.batch * self.crop**2, MAX_BATCH_PIXELS)
         if flow is not None and flow.condition != "none" and not self.noise:
             raise ValueError("a model with noise conditional layers needs noise above 0 to train them")
         if self.batch % self.accumulate:
@@ -115,13 +122,13 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
     Raises:
         InputError: unknown recipe; not YAML; an unknown key (named with the nearest known one); a contradictory value.
     """
-    values = _read(name)
+    values = read_values(name)
     for key, value in with_current_keys(overrides or {}).items():
         _set(values, key.split("."), value)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"recipe {name}: " + "; ".join(_explain(e, values) for e in error.errors())) from None
+        raise InputError(f"recipe {name}: " + explain(error, Recipe)) from None
 
 
 def recipe_names() -> list[str]:
@@ -144,28 +151,41 @@ def changed_values(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -
             yield f"{prefix}{key}", before, after
 
 
-def _read(name: str, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read_values(name: str, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The values of a recipe, with those that it inherits.
 
     `heirs` are the files that lead here by their `inherit`; a file is sought beside the last of them.
     """
     folder = heirs[-1].parent if heirs else Path()
-    path = (folder / name if Path(name).suffix in (".yaml", ".yml") else RECIPES / f"{name}.yaml").resolve()
+    path = folder / name if Path(name).suffix in (".yaml", ".yml") else RECIPES / f"{name}.yaml"
+    try:
+        path = path.resolve()
+        known = path.is_file()
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, a link that leads to itself
+        known = False
     if path in heirs:
-        raise InputError(f"recipe {name} inherits from itself, by way of {' and '.join(map(str, heirs))}")
-    if not path.is_file():
+        raise InputError(f"recipe {name} inherits from itself, by way of {brief(list(map(str, heirs)))}")
+    if len(heirs) > _ANCESTORS:
+        raise InputError(f"recipe {heirs[0]} inherits from more than {_ANCESTORS} others, one by one: merge some")
+    if not known:
         close = difflib.get_close_matches(name, recipe_names(), 1)
         hint = f"did you mean {close[0]}?" if close else f"bundled recipes: {', '.join(recipe_names())}"
-        raise InputError(f"no recipe {name!r}: {hint}")
+        raise InputError(f"no recipe {brief(name)}: {hint}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"recipe {name} is not valid YAML: {' '.join(str(error).split())}") from None
+        values = parse_yaml(read_small(path))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"recipe {name} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise InputError(f"recipe {name} must hold keys and values, got {type(values).__name__}")
     values = with_current_keys(values)
     parent = values.pop("inherit", None)
-    return values if parent is None else _merge(_read(str(parent), (*heirs, path)), values)
+    if parent is None:
+        return values
+    if not isinstance(parent, str):
+        raise InputError(f"recipe {name} inherits from {brief(parent)}: expected a name or a file")
+    return _merge(read_values(parent, (*heirs, path)), values)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -182,20 +202,3 @@ def _set(values: dict[str, Any], keys: list[str], value: Any) -> None:
         values[key] = dict(child) if isinstance(child, dict) else {}
         values = values[key]
     values[keys[-1]] = value
-
-
-def _explain(error: Any, values: dict[str, Any]) -> str:
-    """One clause for a pydantic error; an unknown key is answered with the nearest known one."""
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "missing":
-        return f"{where!r} is missing"
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    if error["type"] != "extra_forbidden":
-        return f"{where}: {error['msg']}, got {error['input']!r}"
-    model: Any = Recipe
-    for part in error["loc"][:-1]:
-        field = model.model_fields[part].annotation
-        model = next(m for m in (field, *getattr(field, "__args__", ())) if hasattr(m, "model_fields"))
-    close = difflib.get_close_matches(str(error["loc"][-1]), model.model_fields, 1, cutoff=0)
-    return f"unknown key {where!r}: the nearest known one is {close[0]!r}"

@@ -6,14 +6,12 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from ncsr.config import ModelConfig
 from ncsr.evaluation.methods import ENCODER, Method
 from ncsr.evaluation.paper.items import SAMPLES, Item, PaperRow
 from ncsr.evaluation.results import Results
 from ncsr.pretrained.load import find_model
-from ncsr.training.recipe import changed_values, load_recipe, with_current_keys
+from ncsr.training.recipe import changed_values, load_recipe, read_values
 
 _RECIPE, _CARD = "recipe.yaml", "README.md"
 _COMPARED = ("steps", "batch", "crop", "noise", "learning_rate", "rotations", "dequantise", "noise_mix_probability")
@@ -96,7 +94,7 @@ def _training(name: str, entry: MethodForRow, paper: dict[str, Any] | None) -> s
     """How the model was trained, as far as a recipe or a card beside it tells."""
     path = _model_folder(entry).parent / _RECIPE
     if path.is_file():
-        ours = with_current_keys(yaml.safe_load(path.read_text(encoding="utf-8")))
+        ours = read_values(str(path))
         text = ", ".join(f"{key} {ours.get(key)}" for key in _COMPARED)
         known = f"{name}: trained by the recipe beside it ({text}), which does not name the photographs."
     elif card(entry):
