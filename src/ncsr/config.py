@@ -16,7 +16,7 @@ from ncsr.errors import brief
 UNLIMITED = "NCSR_UNLIMITED"
 """The environment variable that lifts the limits of configurations and recipes when it is set to anything."""
 MAX_PARAMETERS = 200_000_000
-"""Of a model, 800 MB in float32; the largest of the paper has PAPER million."""
+"""Of a model, 800 MB in float32; the largest of the paper has 62 million."""
 
 _SHOWN = 3  # faults of a configuration that are told
 Condition = Literal["noise", "std", "none"]
@@ -34,7 +34,8 @@ class FrozenModel(BaseModel):
 def check_limit(what: str, value: int, limit: int) -> None:
     """Raise ValueError, with the remedy, if a value is above a limit that the environment does not lift."""
     if value > limit and not os.environ.get(UNLIMITED):
-        raise ValueError(f"{what} may be at most {limit}, got {brief(value)}: {UNLIMITED}=1 in the environment lifts it")
+        remedy = f"{UNLIMITED}=1 in the environment lifts the limit"
+        raise ValueError(f"{what} may be at most {limit}, got {brief(value)}: {remedy}")
 
 
 def limited(limit: int) -> AfterValidator:
@@ -88,13 +89,14 @@ class FlowConfig(FrozenModel):
 
     @model_validator(mode="after")
     def _check(self) -> FlowConfig:
+        given = brief(list(self.noise_steps))
         if len(self.noise_steps) != self.levels:
-            raise ValueError(f"noise_steps needs one number per level ({brief(self.levels)}), got {brief(list(self.noise_steps))}")
+            raise ValueError(f"noise_steps needs one number per level ({brief(self.levels)}), got {given}")
         if not all(0 <= n <= self.steps for n in self.noise_steps):
-            raise ValueError(f"noise_steps must lie in 0..{self.steps} (steps), got {brief(list(self.noise_steps))}")
+            raise ValueError(f"noise_steps must lie in 0..{self.steps} (steps), got {given}")
         if (self.condition == "none") != (not any(self.noise_steps)):
             raise ValueError(
-                f"condition {self.condition!r} contradicts noise_steps {brief(list(self.noise_steps))}: "
+                f"condition {self.condition!r} contradicts noise_steps {given}: "
                 "'none' goes with zeros alone, 'noise' and 'std' with at least one step"
             )
         return self

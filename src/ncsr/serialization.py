@@ -27,6 +27,7 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CONV1X1 = "conv1x1.weight"
 _ALWAYS_FLOAT32 = (_CONV1X1, "actnorm.bias", "actnorm.log_scale")
 _CHECKSUM = "sha256"  # in the metadata: of the configuration's text and the tensors
+_MAX_PICKLE, _MAX_LEGACY = 2**22, 2**28  # bytes of a checkpoint that are searched before it is read
 _MAX_HEADER = 2**24  # bytes; the library stops at 100 MB, which take a gigabyte to read
 
 
@@ -59,7 +60,7 @@ def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         InputError: no such file, not a model, damaged, or of a configuration that this version does not know.
     """
     path = source / WEIGHTS if source.is_dir() else source
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"no model in {source}: expected a folder with {CONFIG} and {WEIGHTS}, or a .safetensors file")
     try:
         with path.open("rb") as head:
@@ -71,7 +72,7 @@ def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
             names = list(file.keys())
             _check_size(source, config, (file.get_slice(name).get_shape() for name in names))
             weights = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError) as error:  # the latter where no memory can be mapped
         raise InputError(f"cannot read the model {path}: {brief(str(error))}; copy or download it again") from None
     if metadata.get(_CHECKSUM, digest := _digest(metadata.get("config", ""), weights)) != digest:
         raise InputError(f"{path} is damaged: its content is not what its checksum says; copy or download it again")
@@ -95,7 +96,9 @@ def check_weights(weights: Weights, source: Path | str) -> None:
             )
         square = key.endswith(_CONV1X1) and value.dim() == 2
         if square and not torch.linalg.cond(value.double()).item() < 1 / torch.finfo(torch.float32).eps:
-            raise InputError(f"{source} cannot be used: the 1x1 convolution {brief(key)} is singular, so nothing inverts it")
+            raise InputError(
+                f"{source} cannot be used: the 1x1 convolution {brief(key)} is singular, it has no inverse"
+            )
 
 
 def fingerprint(config: ModelConfig, weights: dict[str, Tensor]) -> str:
@@ -169,12 +172,8 @@ def read_checkpoint(path: Path) -> Weights:
         InputError: no such file, not a checkpoint, or one that holds more than dense tensors of real numbers.
     """
     try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise ValueError("a folder, a pipe")
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as file:
-                if sum(member.file_size for member in file.infolist()) > os.path.getsize(path) or file.testzip():
-                    raise ValueError("more than the file holds, or damaged")
+        if os.path.exists(path):
+            _check_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
@@ -182,7 +181,7 @@ def read_checkpoint(path: Path) -> Weights:
         raise
     except Exception:  # a damaged pickle ends in errors of every kind
         raise InputError(
-            f"{path} is not a checkpoint that can be read safely: expected a file of tensors only, whole and not compressed"
+            f"{path} is not a checkpoint that can be read safely: expected a file of tensors only, all of it, plain"
         ) from None
     for wrapper in ("params_ema", "params", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
@@ -194,6 +193,24 @@ def read_checkpoint(path: Path) -> Weights:
         if not dense or value.device.type != "cpu":
             kind = f"{value.dtype}, {value.layout}, {value.device.type}"
             raise InputError(f"{path} holds {brief(key)} as {kind}: expected real numbers, dense and all there")
-    if sum(value.numel() * value.element_size() for value in content.values()) > os.path.getsize(path):
-        raise InputError(f"{path} is smaller than its tensors: they are views of one another, expected all their numbers")
     return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def _check_file(path: Path) -> None:
+    """Raise ValueError for a file that would take more memory than it holds, or has changed since it was written."""
+    if not path.is_file():
+        raise ValueError("a folder, or a pipe without an end")
+    with path.open("rb") as opened:
+        start = opened.read(_MAX_LEGACY)
+    if start[:4] != b"PK\x03\x04":  # as files from before PyTorch 1.6, whose pickles come first
+        pickles = [start]
+    else:
+        with zipfile.ZipFile(path) as file:
+            members = file.infolist()
+            if sum(member.file_size for member in members) > path.stat().st_size or file.testzip():
+                raise ValueError("compressed, or damaged")
+            pickles = [file.read(member) for member in members if member.filename.endswith(".pkl")]
+        if sum(map(len, pickles)) > _MAX_PICKLE:
+            raise ValueError("more than names and shapes")
+    if any(b"bytearray" in each for each in pickles):  # PyTorch lets a pickle make one of any size
+        raise ValueError("more than tensors")

@@ -12,7 +12,7 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-from ncsr.errors import InputError
+from ncsr.errors import InputError, brief
 from ncsr.model import NCSR
 from ncsr.runtime.device import Precision, pick_device
 from ncsr.serialization import CONFIG, WEIGHTS, read_model
@@ -53,7 +53,7 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     """
     path, name = Path(model), os.fspath(model)
     bundled = name in bundled_models()
-    if path.exists() and not (bundled and isinstance(model, str)):  # a run may have its recipe's name
+    if os.path.exists(path) and not (bundled and isinstance(model, str)):  # a run may have its recipe's name
         return path
     if bundled:
         return BUNDLED / name
@@ -61,10 +61,12 @@ def find_model(model: str | os.PathLike[str]) -> Path:
         try:
             return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError):
-            raise InputError(f"no model {name!r}: no such folder or file here, and the hub did not give it") from None
+            raise InputError(
+                f"no model {brief(name)}: no such folder or file here, and the hub did not give it"
+            ) from None
     close = difflib.get_close_matches(name, bundled_models(), 1)
     hint = f"did you mean {close[0]}?" if close else f"bundled models: {', '.join(bundled_models())}"
-    raise InputError(f"no model {name!r}, neither bundled nor a folder or file: {hint}")
+    raise InputError(f"no model {brief(name)}, neither bundled nor a folder or file: {hint}")
 
 
 def bundled_models() -> list[str]:

@@ -51,10 +51,11 @@ def convert(
             value is not finite, or a 1x1 convolution singular.
     """
     config = read_config(weights, noise_steps=noise_steps, stacked_blocks=stacked_blocks, trunk_skip=trunk_skip)
-    found = sum(value.numel() for value in weights.values())
-    if config.parameters > 2 * found:  # nothing is made yet; below, what is missing is named
+    storages = {value.untyped_storage().data_ptr(): value for value in weights.values()}  # an expanded one is small
+    held = sum(value.untyped_storage().nbytes() // value.element_size() for value in storages.values())
+    if config.parameters > 2 * held:  # nothing is made yet; where less is missing, it is named below
         raise InputError(
-            f"the checkpoint does not fit the architecture that its keys tell: {found} numbers of {config.parameters}"
+            f"the checkpoint does not fit the architecture that its keys tell: {held} numbers of {config.parameters}"
         )
     model = NCSR(config)
     state, names = model.state_dict(), published_names(model, weights)
