@@ -6,7 +6,7 @@ With nearest-neighbour enlargement N and LeakyReLU a of slope 0.2:
     up1 = t;  up2 = a(conv(N(up1)));  up4 = a(conv(N(up2)));  up8 likewise;  up0 = up1 reduced bilinearly by two
     SR  = conv(a(conv(last up)))
 
-With autocast, the convolutions are low in precision, but neither the first, which sees the image (bfloat16 rounds it by
+With autocast, or TF32, the convolutions are low in precision, but neither the first, which sees the image (bfloat16 rounds it by
 half a grey level), nor the sums f_i.
 """
 
@@ -24,6 +24,7 @@ from ncsr.config import EncoderConfig
 from ncsr.ops.checkpointing import checkpointed
 from ncsr.ops.conv import conv2d
 from ncsr.ops.dense_block import RESIDUAL, SLOPE, dense_block
+from ncsr.ops.precision import float32_products
 
 Noise: TypeAlias = Iterator[Tensor]
 """Fields of standard normal numbers, each (nf, h, w)."""
@@ -152,7 +153,7 @@ class Encoder(nn.Module):
             largest: the last enlargement to compute; None: the scale.
             noise: ESRGAN+'s, a field for each `perturb`; None switches it off.
         """
-        with torch.autocast(lr.device.type, enabled=False):
+        with torch.autocast(lr.device.type, enabled=False), float32_products():
             first = self.first(lr)
         x, kept = first, {}
         for i, block in enumerate(self.blocks):

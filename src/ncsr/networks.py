@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
@@ -12,6 +13,7 @@ from ncsr.config import ModelConfig
 from ncsr.encoder import Encoder
 from ncsr.errors import InputError
 from ncsr.flow.flow import Flow
+from ncsr.ops.precision import float32_products
 from ncsr.runtime.device import Precision, bfloat16_pays
 from ncsr.sampling.folded_model import FoldedModel
 
@@ -29,7 +31,8 @@ class Networks(nn.Module):
     Args:
         config: the architecture; the weights start at random. `ncsr.load` gives a trained model.
         precision: of the encoder and the subnets. `auto` samples in bfloat16 where the machine gains by it and does
-            all else in float32. The flow variable, scales and log-determinants are never below float32.
+            all else in float32. `tf32` is float32 with convolutions in TF32 on GPUs that have it. The flow variable,
+            scales and log-determinants are never below float32, whatever PyTorch's flags permit.
 
     Attributes:
         generation: how often the weights may have changed since the networks were made.
@@ -79,7 +82,17 @@ class Networks(nn.Module):
         """Whether the encoder and subnets compute in bfloat16, when sampling or otherwise."""
         if self.dtype != torch.float32 or self.precision == "float32":
             return False
-        return self.precision == "bfloat16" or (sampling and bfloat16_pays(self.device))
+        return self.precision == "bfloat16" or (self.precision == "auto" and sampling and bfloat16_pays(self.device))
+
+    @contextmanager
+    def arithmetic(self, *, sampling: bool) -> Iterator[None]:
+        """In this context convolutions compute in the model's precision; folded ones (`sampling`) by their own dtype."""
+        low = not sampling and self.low_precision(sampling=False)
+        with (
+            torch.autocast(self.device.type, torch.bfloat16, enabled=low),
+            float32_products(tf32=self.precision == "tf32"),
+        ):
+            yield
 
     def folded(self, *, low: bool) -> FoldedModel:
         """The networks for sampling, in bfloat16 (`low`) or in the weights' own dtype."""

@@ -178,7 +178,7 @@ class EncoderSpace(Space):
         return (draw_latent(window, (seed, sample, attempt, i)) for i in count())
 
     def _super_resolve(self, noise: Noise | None) -> Tensor:
-        with torch.no_grad(), torch.autocast(self.lr.device.type, enabled=False):
+        with torch.no_grad(), self.model.arithmetic(sampling=True):
             image: Tensor = self._encoder(self.lr, noise)
         return image.to(self.lr.dtype)
 
@@ -218,7 +218,8 @@ class FlowSpace(Space):
     def decode_folded(self, latents: Sequence[Tensor]) -> Tensor:
         """`decode` as sampling runs it: without noise and gradients, in the model's precision for sampling."""
         (folded, conditions), (h, w) = self._sampler, self.lr.shape[-2:]
-        return folded.decode(latents, conditions)[..., : self.scale * h, : self.scale * w]
+        with self.model.arithmetic(sampling=True):
+            return folded.decode(latents, conditions)[..., : self.scale * h, : self.scale * w]
 
     def decode(self, latents: Sequence[Tensor], noise: Tensor | None = None) -> Tensor:
         shapes = self.flow.latent_shapes(*(self.scale * side for side in self._padded.shape[-2:]))
@@ -228,7 +229,7 @@ class FlowSpace(Space):
             raise InputError(
                 f"latents of these LR images have shapes (n * {len(self.lr)}, C, H, W) with {shapes}, got {given}"
             )
-        with self._autocast():
+        with self.model.arithmetic(sampling=False):
             hr, _ = self.flow.decode([z.to(self.lr) for z in latents], self._conditions(noise))
         h, w = self.lr.shape[-2:]
         return hr[..., : self.scale * h, : self.scale * w]
@@ -241,7 +242,7 @@ class FlowSpace(Space):
                 f"hr must be {shape} floating point for these LR images at scale {self.scale}, "
                 f"got {tuple(hr.shape)} {hr.dtype}"
             )
-        with self._autocast():
+        with self.model.arithmetic(sampling=False):
             return self.flow.encode(_pad_even(hr.to(self.lr), self.scale), self._conditions(noise))
 
     def _conditions(self, noise: Tensor | None) -> Conditions:
@@ -268,17 +269,12 @@ class FlowSpace(Space):
         """The folded flow and its conditions, in the model's precision for sampling."""
         folded = self.model.folded(low=self.model.low_precision(sampling=True))
         assert folded.flow is not None
-        with torch.no_grad(), torch.autocast(self.lr.device.type, enabled=False):
+        with torch.no_grad(), self.model.arithmetic(sampling=True):
             return folded.flow, folded.flow.condition_on_lr(self._features(folded.encoder))
 
     def _features(self, encoder: Encoder) -> Features:
         stacked = self.model.config.flow.stacked_blocks if self.model.config.flow else ()
         return encoder.features(self._padded, stacked=stacked, largest=self.scale // 2)
-
-    def _autocast(self) -> torch.autocast:
-        """The precision of densities and latents."""
-        low = self.model.low_precision(sampling=False)
-        return torch.autocast(self.lr.device.type, torch.bfloat16, enabled=low)
 
     def _windows(self) -> list[Window]:
         """The windows of these LR images' latents in the whole image."""

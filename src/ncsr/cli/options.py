@@ -38,7 +38,7 @@ Consistent: TypeAlias = Annotated[
     ),
 ]
 Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")]
-PrecisionName: TypeAlias = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]
+PrecisionName: TypeAlias = Annotated[str, typer.Option("--precision", help="auto, float32, tf32 or bfloat16.")]
 Recursive: TypeAlias = Annotated[
     bool, typer.Option("-r", "--recursive", help="Also the folders inside folders, which are made again in OUTPUT.")
 ]
@@ -76,7 +76,7 @@ def load_model(model: str | None, scale: int | None, device: str, precision: str
             f"no bundled model enlarges by {scale}: give one with -m (bundled: {', '.join(bundled_models())})"
         )
     if precision not in get_args(Precision):
-        raise InputError(f"precision must be auto, float32 or bfloat16, got {precision!r}")
+        raise InputError(f"precision must be auto, float32, tf32 or bfloat16, got {precision!r}")
     network = load(name, device, cast(Precision, precision))
     if scale is not None and scale != network.config.scale:
         raise InputError(f"-s {scale} does not match the model {model}, which enlarges by {network.config.scale}")

@@ -27,8 +27,8 @@ def load(model: str | os.PathLike[str] = "x4-small", device: str = "auto", preci
         model: a bundled name, a model folder, its `.safetensors` file, or the id of a repository on the Hugging Face
             hub. As text, a bundled name goes before a folder of that name, which `./x4-small` names.
         device: `auto` (the first accelerator, else the CPU) or a torch device name.
-        precision: of the encoder and the subnets: `float32`, `bfloat16`, or `auto`: bfloat16 for sampling where this
-            machine gains by it, float32 otherwise.
+        precision: of the encoder and the subnets: `float32`, `tf32`, `bfloat16`, or `auto`: bfloat16 for sampling where
+            this machine gains by it, float32 otherwise.
 
     Raises:
         InputError: no such model or device; a damaged file; weights that do not fit their configuration.

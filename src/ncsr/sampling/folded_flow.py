@@ -29,6 +29,7 @@ from ncsr.flow.level import Level
 from ncsr.flow.step import ConditionalStep, TransitionStep
 from ncsr.flow.subnet import ATAN_BOUND, Affine, NormedConv, Subnet
 from ncsr.ops.conv import by_image, channels_last
+from ncsr.ops.precision import float32_products
 from ncsr.ops.prepacked_conv import PrepackedConv, copy_without_hooks
 from ncsr.ops.upsampled_conv import LevelFeatures, split_kernel
 
@@ -78,11 +79,10 @@ class FoldedFlow:
     def decode(self, latents: Sequence[Tensor], conditions: FoldedConditions) -> Tensor:
         """The HR images (n B, 3, H, W) of latents (n B, C, H, W), fine to coarse; not clamped."""
         h = latents[-1]
-        with torch.autocast(h.device.type, enabled=False):
-            for index in reversed(range(len(self.levels))):
-                if index < len(self.splits):
-                    h, _ = self.splits[index].decode(h, latents[index])
-                h = self.levels[index].decode(h, conditions[index])
+        for index in reversed(range(len(self.levels))):
+            if index < len(self.splits):
+                h, _ = self.splits[index].decode(h, latents[index])
+            h = self.levels[index].decode(h, conditions[index])
         return h
 
 
@@ -144,7 +144,8 @@ class FoldedStep:
     def condition_on_lr(self, features: LevelFeatures) -> FoldedCondition:
         """The condition of the step from its level's features."""
         injector, coupling = (features.apply(convs, self.injector.exact) for convs in self.context_convs)
-        shift, scale = self.injector(injector.relu_())
+        with float32_products():
+            shift, scale = self.injector(injector.relu_())
         return FoldedCondition(Affine(channels_last(shift), channels_last(scale)), coupling.to(self.dtype))
 
     def decode(self, h: Tensor, condition: FoldedCondition) -> Tensor:
@@ -157,7 +158,8 @@ class FoldedStep:
         shift, scale = condition.injection
         images = by_image(h, shift)
         torch.addcdiv(shift, images, scale, value=-1, out=images)
-        return self.affine(h)  # type: ignore[no-any-return]
+        with float32_products():
+            return self.affine(h)  # type: ignore[no-any-return]
 
 
 class FoldedSubnet:

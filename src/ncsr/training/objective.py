@@ -35,7 +35,7 @@ class Objective(nn.Module):
         both are zero.
         """
         if self.recipe.objective == "l1":
-            with torch.autocast(lr.device.type, torch.bfloat16, enabled=self.model.low_precision(sampling=False)):
+            with self.model.arithmetic(sampling=False):
                 sr: Tensor = self.model.encoder(lr)
             loss = (sr.float() - hr).abs().mean()
             return torch.stack((loss, torch.zeros_like(loss), torch.zeros_like(loss)))

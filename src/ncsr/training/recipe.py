@@ -18,6 +18,7 @@ from ncsr.data.crops import CropSettings
 from ncsr.errors import InputError, brief
 from ncsr.runtime.files import read_small
 from ncsr.runtime.parsing import parse_yaml
+from ncsr.runtime.device import Precision
 
 Count = Annotated[int, Field(ge=1, lt=2**32)]
 """Of steps, or images: random streams take the number of a step below 2^32."""
@@ -66,8 +67,9 @@ class Recipe(CropSettings):
     average: float = Field(0.0, ge=0, lt=1)
     """Decay of the exponential moving average of the weights, which is the model that comes out; 0: no average."""
 
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the encoder and the subnets; the flow is always float32. `auto`: bfloat16 where it is faster.
+    precision: Precision = "auto"
+    """Precision of the encoder and the subnets; the flow is always float32. `auto`: bfloat16 where it is faster; `tf32`:
+    float32 with convolutions in TF32 on GPUs, and in their derivatives.
 
     A model's own `auto` concerns sampling alone; a recipe's concerns training.
     """

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ncsr.data.loader import Batch
 from ncsr.errors import InputError
 from ncsr.model import NCSR
+from ncsr.ops.precision import float32_products
 from ncsr.runtime.device import bfloat16_pays
 from ncsr.serialization import read_model
 from ncsr.training.objective import Objective, noisy
@@ -113,7 +114,10 @@ class Trainer:
             self._static_step = None
         self.model.encoder.requires_grad_(trains)
         take = self._take_static_step if self.static else self._take_step
-        figures = take(self.fabric.to_device(batch), [rate * group["rate"] for group in self.optimiser.param_groups])
+        rates = [rate * group["rate"] for group in self.optimiser.param_groups]
+        tf32 = self.model.precision == "tf32" and not self.recipe.compile  # a compiled flow would be TF32 throughout
+        with float32_products(tf32=tf32):
+            figures = take(self.fabric.to_device(batch), rates)
         self._pending.append((self.step, rate, figures))
         self.step += 1
 

@@ -114,10 +114,11 @@ def enlarge(
 
 def sample_settings(model: NCSR, request: SampleRequest) -> dict[str, Any]:
     """All that decides samples, but for the photograph; the size of the tiles does not."""
+    low = model.low_precision(sampling=True)
     return {
         "model": fingerprint(model.config, model.state_dict()),
         "device": model.device.type,
-        "precision": "bfloat16" if model.low_precision(sampling=True) else "float32",
+        "precision": "bfloat16" if low else "tf32" if model.precision == "tf32" else "float32",
         "temperature": request.temperature,
         "seed": request.seed,
         "consistent": request.consistent,
