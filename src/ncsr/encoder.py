@@ -6,8 +6,8 @@ With nearest-neighbour enlargement N and LeakyReLU a of slope 0.2:
     up1 = t;  up2 = a(conv(N(up1)));  up4 = a(conv(N(up2)));  up8 likewise;  up0 = up1 reduced bilinearly by two
     SR  = conv(a(conv(last up)))
 
-With autocast, or TF32, the convolutions are low in precision, but neither the first, which sees the image (bfloat16 rounds it by
-half a grey level), nor the sums f_i.
+With autocast or TF32 the convolutions are low in precision, but neither the first, which sees the image (bfloat16
+rounds it by half a grey level), nor the sums f_i.
 """
 
 from __future__ import annotations

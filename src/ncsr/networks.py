@@ -86,7 +86,7 @@ class Networks(nn.Module):
 
     @contextmanager
     def arithmetic(self, *, sampling: bool) -> Iterator[None]:
-        """In this context convolutions compute in the model's precision; folded ones (`sampling`) by their own dtype."""
+        """In this context convolutions compute in the model's precision; folded ones (`sampling`) in their dtype."""
         low = not sampling and self.low_precision(sampling=False)
         with (
             torch.autocast(self.device.type, torch.bfloat16, enabled=low),

@@ -23,6 +23,7 @@ def bench(
     """Measure how fast a model enlarges here, in float32 and bfloat16, and how fast this machine could at best."""
     import torch
 
+    from ncsr.ops.precision import float32_products
     from ncsr.runtime.device import keep_freed_memory
     from ncsr.runtime.timing import convolution_rate, machine
 
@@ -35,7 +36,8 @@ def bench(
     print(machine(network.device))
     print(f"{model or 'x4-small'}: {side} x {side} to {large} x {large}; precision auto is {automatic} here")
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
-    rates = [convolution_rate(getattr(torch, precision), device=network.device) for precision in precisions]
+    with float32_products():
+        rates = [convolution_rate(getattr(torch, precision), device=network.device) for precision in precisions]
     for precision, rate in zip(precisions, rates, strict=True):
         print(f"{precision}, 3x3 convolutions at {rate:.0f} GFLOP/s")
         network.precision = precision

@@ -68,8 +68,8 @@ class Recipe(CropSettings):
     """Decay of the exponential moving average of the weights, which is the model that comes out; 0: no average."""
 
     precision: Precision = "auto"
-    """Precision of the encoder and the subnets; the flow is always float32. `auto`: bfloat16 where it is faster; `tf32`:
-    float32 with convolutions in TF32 on GPUs, and in their derivatives.
+    """Precision of the encoder and the subnets; the flow is always float32. `auto`: bfloat16 where it is faster.
+    `tf32`: float32 with convolutions, and their derivatives, in TF32 on GPUs.
 
     A model's own `auto` concerns sampling alone; a recipe's concerns training.
     """
