@@ -49,3 +49,14 @@ def test_l1_is_the_encoders(fabric: Fabric) -> None:
         Objective(trainer.model, trainer.recipe)(*noisy(batch, trainer.recipe)),
         torch.stack((expected, *[torch.zeros(())] * 2)),
     )
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_one_graph(fabric: Fabric) -> None:
+    trainer = started_trainer(make_recipe(), fabric)
+    batch = noisy(next(make_batches(trainer.recipe)), trainer.recipe)
+    objective = Objective(trainer.model, trainer.recipe)
+    compiled = torch.compile(objective, backend="aot_eager", fullgraph=True)  # forward and backward, without a compiler
+    losses = [step(*batch)[0] for step in (objective, compiled)]
+    torch.testing.assert_close(losses[1], losses[0])
+    losses[1].backward()

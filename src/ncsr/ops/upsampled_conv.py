@@ -132,12 +132,19 @@ class _Interleave(torch.autograd.Function):
         rows, columns = g.new_zeros(b, h + 1, w, 2 * o), g.new_zeros(b, h, w + 1, 2 * o)
         both = g.new_zeros(b, h + 1, w + 1, 4 * o)
         for i in (0, 1):
-            torch.add(g[:, :, i, :, 0], g[:, :, i, :, 1], out=rows[:, i : i + h].chunk(2, -1)[i])
-            torch.add(g[:, :, 0, :, i], g[:, :, 1, :, i], out=columns[:, :, i : i + w].chunk(2, -1)[i])
+            _add(g[:, :, i, :, 0], g[:, :, i, :, 1], rows[:, i : i + h].chunk(2, -1)[i])
+            _add(g[:, :, 0, :, i], g[:, :, 1, :, i], columns[:, :, i : i + w].chunk(2, -1)[i])
             for j in (0, 1):
                 both[:, i : i + h, j : j + w].chunk(4, -1)[2 * i + j].copy_(g[:, :, i, :, j])
         values = rows[:, :h, :, :o] + rows[:, 1:, :, o:]
         return grad, values, rows, columns, both
+
+
+def _add(a: Tensor, b: Tensor, out: Tensor) -> None:
+    if torch.compiler.is_compiling():  # it follows no `out` that is scattered in memory, and fuses the two
+        out.copy_(a).add_(b)
+    else:
+        torch.add(a, b, out=out)
 
 
 def _phases(y: Tensor) -> Tensor:
