@@ -49,9 +49,10 @@ def measure(
         plain = canvas_from_rows(drawn, shape, np.uint8)
         before.append(lr_psnr(plain.rows(0, 0, shape[0]), lr).item())
     seconds = time.perf_counter() - start
+    least, most = np.min(after), np.max(changes)  # NaN if one is
     print(
-        f"{files.name}: LR-PSNR {np.mean(before):.1f} dB before, {np.mean(after):.1f} after (least {min(after):.1f}); "
-        f"changed by {np.mean(changes):.2f} grey levels (most {max(changes):.2f}); {seconds / n:.1f} s a sample in all",
+        f"{files.name}: LR-PSNR {np.mean(before):.1f} dB before, {np.mean(after):.1f} after (least {least:.1f}); "
+        f"changed by {np.mean(changes):.2f} grey levels (most {most:.2f}); {seconds / n:.1f} s a sample in all",
         flush=True,
     )
     return after, changes
@@ -70,7 +71,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pairs, _ = find_pairs(options.folder, None, model.config.scale)
         results = [measure(model, files, options.n, options.t, Path(folder)) for files in pairs]
-    least = min(min(after) for after, _ in results)
+    least = np.min([np.min(after) for after, _ in results])
     change = np.mean([np.mean(changes) for _, changes in results])
     print(f"all: least LR-PSNR {least:.1f} dB, changed by {change:.2f} grey levels on average")
 

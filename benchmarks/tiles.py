@@ -81,7 +81,7 @@ def differences(model: NCSR, lr: Tensor, temperature: float, overlaps: Sequence[
             (first[:, :cut, :cut] - whole[:, :cut, :cut]).abs().max(),
             (last[:, kept:, kept:] - whole[:, cut:, cut:]).abs().max(),
         )
-        largest.append(255 * max(apart).item())
+        largest.append(255 * torch.stack(apart).max().item())
     return largest
 
 

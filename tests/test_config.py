@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ncsr.config import EncoderConfig, FlowConfig, ModelConfig
-from tests.models import PUBLISHED_X4, PUBLISHED_X8
+from ncsr import NCSR
+from ncsr.config import Condition, EncoderConfig, FlowConfig, ModelConfig
+from tests.models import PUBLISHED_X4, PUBLISHED_X8, tiny_config
 
 
 def test_published_x4() -> None:
@@ -91,3 +92,29 @@ def test_what_makes_no_sense_is_refused(values: dict[str, Any], reason: str) -> 
 def test_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         ModelConfig().scale = 8  # type: ignore[misc]
+
+
+# Limits
+
+
+@pytest.mark.parametrize("condition", ["noise", "std", "none"])
+@pytest.mark.parametrize("scale", [4, 8])
+def test_parameters_of_flows(scale: int, condition: Condition) -> None:
+    config = tiny_config(scale, condition)
+    assert config.parameters == sum(parameter.numel() for parameter in NCSR(config).parameters())
+
+
+@pytest.mark.parametrize("scale", [4, 8])
+@pytest.mark.parametrize("dense_block", ["esrgan", "esrgan+"])
+def test_parameters_of_encoders(scale: int, dense_block: str) -> None:
+    values = {"features": 5, "growth": 3, "blocks": 2, "dense_block": dense_block}
+    config = ModelConfig.model_validate({"scale": scale, "encoder": values, "flow": None})
+    assert config.parameters == sum(parameter.numel() for parameter in NCSR(config).parameters())
+
+
+def test_limits_can_be_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
+    values: dict[str, Any] = {"encoder": {"features": 5000, "blocks": 300}, "flow": None}
+    with pytest.raises(ValidationError, match="NCSR_UNLIMITED=1 in the environment lifts the limit"):
+        ModelConfig.model_validate(values)
+    monkeypatch.setenv("NCSR_UNLIMITED", "1")
+    assert ModelConfig.model_validate(values).parameters > 10**9

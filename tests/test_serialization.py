@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import ncsr
 from ncsr import NCSR, InputError, ModelConfig
 from ncsr.pretrained.load import load
 from ncsr.serialization import read_checkpoint, read_model
@@ -99,6 +101,59 @@ def test_float64_model_is_stored_as_it_is_and_opens_in_float32(tmp_path: Path) -
     model = lively_model(dtype=torch.float64)
     model.save(tmp_path)
     assert same(load(tmp_path, device="cpu"), model.float())
+
+
+# Files whose content has changed
+
+
+def test_a_changed_file_is_told(model: NCSR, tmp_path: Path) -> None:
+    """A changed bit anywhere, or 4 KiB of zeros, as disks and networks leave them: never another model."""
+    model.save(tmp_path)
+    (tmp_path / "config.json").unlink()
+    path = tmp_path / "model.safetensors"
+    whole, stream = path.read_bytes(), random.Random(0)
+    start = 8 + int.from_bytes(whole[:8], "little")
+    damaged = [whole[:start] + bytes(4096) + whole[start + 4096 :]]
+    for position in [start, len(whole) - 1, *(stream.randrange(len(whole)) for _ in range(60))]:
+        damaged.append(whole[:position] + bytes([whole[position] ^ 1 << stream.randrange(8)]) + whole[position + 1 :])
+    expected = model.state_dict()
+    for content in damaged:
+        path.write_bytes(content)
+        with contextlib.suppress(InputError):
+            config, weights = read_model(tmp_path)  # where nothing but a name of the metadata changed
+            assert config == model.config
+            assert all(torch.equal(weights[key], value) for key, value in expected.items())
+    path.write_bytes(damaged[0])
+    with pytest.raises(
+        InputError, match=r"model\.safetensors is damaged: its content is not what its checksum says; copy"
+    ):
+        load(path)
+
+
+def test_files_of_before_the_checksum_open(model: NCSR, tmp_path: Path) -> None:
+    metadata = {"format": "pt", "config": model.config.model_dump_json()}
+    save_file(model.state_dict(), tmp_path / "model.safetensors", metadata=metadata)
+    assert same(load(tmp_path / "model.safetensors", "cpu"), model)
+    changed = model.config.model_copy(update={"temperature": 0.3})
+    (tmp_path / "config.json").write_text(changed.model_dump_json())
+    assert load(tmp_path, "cpu").config == changed
+
+
+@pytest.mark.parametrize("name", ["x4-small", "x8-small"])
+def test_bundled_models_have_a_checksum(name: str) -> None:
+    with safe_open(Path(ncsr.__file__).parent / "weights" / name / "model.safetensors", framework="pt") as file:
+        assert len(file.metadata()["sha256"]) == 64
+    load(name, "cpu")  # and it is theirs
+
+
+def test_weights_beyond_float16_are_not_stored_in_it(model: NCSR, tmp_path: Path) -> None:
+    with torch.no_grad():
+        model.encoder.first.weight[0, 0, 0, 0] = 1e5
+    with pytest.raises(
+        InputError, match=r"encoder\.first\.weight holds numbers too large for float16: save .* without half"
+    ):
+        model.save(tmp_path / "model", half=True)
+    assert not list(tmp_path.iterdir())
 
 
 # Files that are no models

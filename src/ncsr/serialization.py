@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ncsr.config import ModelConfig, explain
+from ncsr.config import MAX_PARAMETERS, ModelConfig, check_limit, explain
 from ncsr.errors import InputError, brief
 from ncsr.runtime.files import atomic_path, make_folder, read_small
 
@@ -27,7 +27,7 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CONV1X1 = "conv1x1.weight"
 _ALWAYS_FLOAT32 = (_CONV1X1, "actnorm.bias", "actnorm.log_scale")
 _CHECKSUM = "sha256"  # in the metadata: of the configuration's text and the tensors
-_MAX_PICKLE, _MAX_LEGACY = 2**22, 2**28  # bytes of a checkpoint that are searched before it is read
+_MAX_PICKLE, _MAX_LEGACY = 2**22, 2**26  # bytes of a checkpoint that are searched before it is read
 _MAX_HEADER = 2**24  # bytes; the library stops at 100 MB, which take a gigabyte to read
 
 
@@ -63,6 +63,7 @@ def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     if not os.path.isfile(path):
         raise InputError(f"no model in {source}: expected a folder with {CONFIG} and {WEIGHTS}, or a .safetensors file")
     try:
+        check_limit("the bytes of a model's file", path.stat().st_size, 8 * MAX_PARAMETERS)
         with path.open("rb") as head:
             if int.from_bytes(head.read(8), "little") > _MAX_HEADER:
                 raise SafetensorError("not a safetensors file, or its header is too large")
@@ -72,8 +73,10 @@ def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
             names = list(file.keys())
             _check_size(source, config, (file.get_slice(name).get_shape() for name in names))
             weights = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, RuntimeError) as error:  # the latter where no memory can be mapped
-        raise InputError(f"cannot read the model {path}: {brief(str(error))}; copy or download it again") from None
+    except InputError:
+        raise
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: no memory can be mapped
+        raise InputError(f"cannot read the model {path}: {str(error)[:200]}; copy or download it again") from None
     if metadata.get(_CHECKSUM, digest := _digest(metadata.get("config", ""), weights)) != digest:
         raise InputError(f"{path} is damaged: its content is not what its checksum says; copy or download it again")
     weights = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}

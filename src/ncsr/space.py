@@ -300,9 +300,8 @@ def check_sampling(n: int, temperature: float, seed: int | None) -> int:
 
 def never_finite(sample: int, temperature: float) -> SamplingError:
     """The error for a sample that was not finite in every draw."""
-    return SamplingError(
-        f"sample {sample} was not finite in {ATTEMPTS} draws at temperature {temperature}: lower the temperature"
-    )
+    remedy = "lower the temperature" if temperature else "this model cannot enlarge this image; use another"
+    return SamplingError(f"sample {sample} was not finite in {ATTEMPTS} draws at temperature {temperature}: {remedy}")
 
 
 def _no_likelihood() -> InputError:

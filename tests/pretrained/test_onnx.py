@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -111,6 +114,20 @@ def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ncsr.InputError, match="nothing was written"):
         ncsr.pretrained.onnx.export(lively_encoder(dtype=torch.float32), tmp_path / "encoder.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@torch.no_grad()
+def test_images_that_are_not_finite_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first image alone: the largest difference is none that a later one hides."""
+    answers = iter([math.nan, 0.0])
+
+    def run(names: list[str], inputs: dict[str, Any]) -> list[Any]:
+        _, _, height, width = inputs["lr"].shape
+        return [np.full((1, 3, 4 * height, 4 * width), next(answers), np.float32)]
+
+    runtime = SimpleNamespace(InferenceSession=lambda *_, **__: SimpleNamespace(run=run))
+    monkeypatch.setattr(ncsr.pretrained.onnx, "_runtime", lambda: runtime)
+    assert math.isnan(ncsr.pretrained.onnx.check(lively_encoder(dtype=torch.float32), tmp_path / "encoder.onnx"))
 
 
 @pytest.mark.parametrize(

@@ -30,3 +30,4 @@ def test_the_diagnosis_names_the_layer(tiny_model: ncsr.NCSR) -> None:
     assert "first layer whose output is not finite: flow.levels.1.steps.0.coupling.subnet\n" in broken
     assert "weights that are not finite: flow.levels.1.steps.0.coupling.subnet.last.weight; gradients: none\n" in broken
     assert "largest latent: nan" in broken
+    assert broken.count(": nan to nan") == 5  # before those that are finite

@@ -11,7 +11,6 @@ gives the same crops as they do, bit for bit.
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ncsr.errors import InputError, needs_extra
+from ncsr.runtime.parsing import parse_json
 
 if TYPE_CHECKING:
     import lmdb
@@ -87,7 +87,7 @@ class Pack:
         self._environment = _open(path)
         try:
             with self._environment.begin() as reading:
-                index = json.loads(reading.get(INDEX, b""))
+                index = parse_json(reading.get(INDEX, b""))
             version = index["format"]
         except (ValueError, LookupError, TypeError):
             raise _no_pack(path) from None

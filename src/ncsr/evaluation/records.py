@@ -19,6 +19,7 @@ from ncsr.evaluation.measuring import SetMeasures, State
 from ncsr.evaluation.protocol import Settings
 from ncsr.evaluation.results import Record
 from ncsr.runtime.files import atomic_path, make_folder
+from ncsr.runtime.parsing import parse_json
 from ncsr.runtime.torchrun import Processes
 
 _SHARED = "_photographed"  # what the photographs are: the same in all rows, stored with the first
@@ -112,7 +113,7 @@ def _read(path: Path, rows: list[str]) -> tuple[dict[str, str], dict[str, State]
     """The photographs that the file of a process knows, and what it gathered, by row."""
     try:
         with safe_open(path, framework="pt") as file:
-            seen: dict[str, str] = json.loads((file.metadata() or {})["seen"])
+            seen: dict[str, str] = parse_json((file.metadata() or {})["seen"])
             states: dict[str, State] = {row: {} for row in rows}
             for key in file.keys():  # noqa: SIM118 (not a mapping)
                 row, _, name = key.partition(" ")

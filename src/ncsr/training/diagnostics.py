@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ def diagnose(model: NCSR, hr: Tensor, lr: Tensor, noise: Tensor | None) -> str:
     weights = [name for name, p in parameters.items() if not bool(p.isfinite().all())]
     gradients = [name for name, p in parameters.items() if p.grad is not None and not bool(p.grad.isfinite().all())]
     largest = torch.cat([z.abs().flatten() for z in latents]).max().item()  # NaN if one of them is
-    scales.sort(key=lambda of: of[2] / max(of[1], 1e-30), reverse=True)
+    scales.sort(key=lambda of: math.inf if math.isnan(of[2]) else of[2] / max(of[1], 1e-30), reverse=True)
     return "\n".join(
         (
             f"weights that are not finite: {_first(weights)}; gradients: {_first(gradients)}",
