@@ -16,9 +16,9 @@ from pydantic import Field, ValidationError, model_validator
 from ncsr.config import ModelConfig, check_limit, explain
 from ncsr.data.crops import CropSettings
 from ncsr.errors import InputError, brief
+from ncsr.runtime.device import Precision
 from ncsr.runtime.files import read_small
 from ncsr.runtime.parsing import parse_yaml
-from ncsr.runtime.device import Precision
 
 Count = Annotated[int, Field(ge=1, lt=2**32)]
 """Of steps, or images: random streams take the number of a step below 2^32."""
