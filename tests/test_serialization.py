@@ -274,7 +274,7 @@ def test_killed_save_leaves_the_old_model_or_the_new_one(model: NCSR, replaced: 
 
 
 def test_unknown_precision(model: NCSR) -> None:
-    with pytest.raises(InputError, match="precision must be one of auto, float32, bfloat16, got 'half'"):
+    with pytest.raises(InputError, match="precision must be one of auto, float32, tf32, bfloat16, got 'half'"):
         NCSR(model.config, "half")  # type: ignore[arg-type]
 
 
