@@ -27,6 +27,14 @@ TINY = ncsr.ModelConfig(
 )
 
 
+@pytest.fixture(
+    params=["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
+)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Every kind of device that is here, so that a mistake in a test of GPUs shows without one."""
+    return torch.device(request.param)
+
+
 def scene(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.float64]:
     """A smooth picture with some grain, (H, W, channels) in [0, 1]."""
     random = np.random.default_rng(seed)

@@ -14,15 +14,7 @@ from ncsr.data.photos import open_photos
 from ncsr.errors import InputError
 from tests.data.conftest import photo_folder
 
-DEVICES = [
-    torch.device("cpu"),
-    pytest.param(
-        torch.device("cuda"), marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-    ),
-]
 
-
-@pytest.mark.parametrize("device", DEVICES, ids=str)
 def test_crops_are_those_of_the_cpu_path(tmp_path: Path, device: torch.device) -> None:
     photos, _ = open_photos([photo_folder(tmp_path)], 16)
     lying = photos_on(device, photos)

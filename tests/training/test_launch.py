@@ -72,14 +72,13 @@ def test_validation_may_take_longer_than_processes_wait_for_a_step(recipe: Path,
     assert [line["step"] for line in read_log(tmp_path / "run") if "event" in line] == [1, 2]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_training_on_a_gpu(recipe: Path, tmp_path: Path, precision: str) -> None:
+def test_training_on_a_device(
+    ncsr_: Command, recipe: Path, tmp_path: Path, device: torch.device, precision: str
+) -> None:
     run = tmp_path / "run"
     more = ("--set", "steps=20", "--set", "average=0.9", "--set", f"precision={precision}")
-    arguments = [{"cpu": "cuda"}.get(word, word) for word in train_command(recipe, run, *more)]
-    _, err = (process := start_ncsr(arguments)).communicate(timeout=200)
-    assert process.returncode == 0, err
+    assert ncsr_(*train_command(recipe, run, *more, "--device", device.type)).code == 0
     losses = [step["loss"] for step in read_steps(run)]
     assert len(losses) == 20
     assert sum(losses[-5:]) < sum(losses[:5])
