@@ -124,4 +124,5 @@ def test_every_device_computes_the_same(device: torch.device) -> None:
     for name, pairs in results.items():
         for actual, expected in pairs:
             assert (actual.device.type, actual.dtype) == (device.type, torch.float32)
-            assert actual.cpu().sub(expected).abs().max() < 1e-5 * expected.abs().max(), name
+            tolerance = 1e-5 if name == "round trip" else 5e-5
+            assert actual.cpu().sub(expected).abs().max() < tolerance * expected.abs().max(), name
