@@ -10,6 +10,7 @@ from benchmarks.yardstick import Yardstick, training_step, unused
 from tests.parity import (
     CASES,
     Case,
+    assert_gradient_norms,
     golden,
     grad_norms,
     inputs,
@@ -60,17 +61,14 @@ def test_decode_and_encoder(case: Case) -> None:
 
 
 @each_case
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-5)], ids=["32", "64"])
-def test_gradient_norms(case: Case, dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    # oneDNN's float32 rounding carries one activation of the x8 case (3e-7) over the kink of its LeakyReLU, which
-    # moves encoder gradients by 2e-4; PyTorch's own convolutions leave it where float64 has it.
-    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["32", "64"])
+def test_gradient_norms(case: Case, dtype: torch.dtype) -> None:
     model = yardstick(case).to(dtype)
     hr, lr, noise = (x if x is None else x.to(dtype) for x in inputs(case))
     model.encode(hr, lr, noise)[2].mean().backward()
     norms = {k: p.grad.double().norm().item() for k, p in model.named_parameters() if p.grad is not None}
     expected = {k: norm for k, norm in grad_norms(case.name).items() if norm is not None}
-    assert norms == pytest.approx(expected, rel=tolerance)
+    assert_gradient_norms(norms, expected, dtype)
 
 
 @each_case
