@@ -9,8 +9,9 @@ demo:  ## enlarge examples/cat.png x4 into four samples, in an environment of it
 	.venv-demo/bin/python $(PIP_INSTALL) .
 	.venv-demo/bin/ncsr upscale examples/cat.png -o demo -n 4 --seed 0 --sheet --std
 
-test: .venv  ## run the tests
-	.venv/bin/pytest
+test: export OMP_NUM_THREADS ?= 1
+test: .venv  ## run the tests, in two processes of one thread each
+	.venv/bin/pytest -n 2 --dist loadfile
 
 lint: .venv  ## check style, format, and which folder imports which
 	.venv/bin/ruff check .
