@@ -143,6 +143,48 @@ def test_likelihood_is_the_latents_density_and_the_volume() -> None:
     close(space.log_prob(hr), (normal + jacobian.reshape(768, 768).slogdet().logabsdet)[None], 1e-8)
 
 
+@pytest.mark.parametrize("clamp", [True, False])
+@torch.no_grad()
+def test_samples_are_their_latents_decoded(clamp: bool) -> None:
+    space = flow_space(images(2, 4, 5), lively_model(bound="atan"))
+    drawn = space.sample(3, 2.0, seed=4, clamp=clamp)
+    codes = space.latents(3, seed=4, temperature=2.0)
+    assert [tuple(code.shape) for code in codes] == [(6, 6, 8, 12), (6, 96, 2, 3)]
+    decoded = space.decode(codes).unflatten(0, (3, 2))
+    close(drawn, decoded.clamp(0, 1) if clamp else decoded)
+    assert (decoded < 0).any()
+    close(space.latents(1, seed=4), [0.45 * code[:2] for code in codes])  # the default temperature is 0.9
+    fresh = space.latents()
+    close(space.latents(seed=space.seed), fresh, 0)
+    assert not torch.equal(fresh[0], codes[0][:2])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-3)])
+@torch.no_grad()
+def test_encoding_a_sample_gives_the_latents_that_were_drawn(dtype: torch.dtype, tolerance: float) -> None:
+    space = flow_space(images(2, 4, 6).to(dtype))
+    drawn = space.sample(3, seed=1, clamp=False)
+    close(space.encode(drawn), space.latents(3, seed=1), tolerance)
+    assert not torch.allclose(space.encode(drawn.clamp(0, 1))[0], space.latents(3, seed=1)[0], atol=0.1)
+
+
+@pytest.mark.parametrize("condition", ["noise", "std", "none"])
+@torch.no_grad()
+def test_several_images_of_each_lr_image(condition: Condition) -> None:
+    """As `decode` takes them, and as `sample` gives them, they have the numbers that each has alone."""
+    space = flow_space(images(2, 4, 6, seed=1), lively_model(condition=condition))
+    hr = images(6, 16, 24).unflatten(0, (3, 2))
+    noise = {"noise": images(2, 16, 24, seed=2), "std": torch.tensor([0.1, 0.3]), "none": None}[condition]
+    log_probs = torch.stack([space.log_prob(each, noise) for each in hr])
+    close(space.log_prob(hr, noise), log_probs)
+    close(space.log_prob(hr.flatten(0, 1), noise), log_probs.flatten())
+    close(space.bits_per_dim(hr, noise), torch.stack([space.bits_per_dim(each, noise) for each in hr]))
+    codes = [torch.cat(each) for each in zip(*(space.encode(each, noise) for each in hr), strict=True)]
+    close(space.encode(hr, noise), codes)
+    close(space.encode(hr.flatten(0, 1), noise), codes)
+    close(space.decode(codes, noise), hr.flatten(0, 1))
+
+
 def test_gradients_flow_through_decode_into_latents_and_through_log_prob_into_images() -> None:
     model, lr = lively_model().requires_grad_(False), images(1, 4, 6)
     space = flow_space(lr, model)
@@ -431,10 +473,10 @@ def test_encoder_that_is_not_finite_is_an_error() -> None:
         model.space(images(1, 4, 4)).sample()
 
 
-@pytest.mark.parametrize("call", ["log_prob", "bits_per_dim", "encode", "decode"])
+@pytest.mark.parametrize("call", ["log_prob", "bits_per_dim", "encode", "decode", "latents"])
 def test_encoder_has_no_likelihood(call: str) -> None:
     space = lively_encoder().space(images(1, 4, 4))
-    argument = [images(1, 16, 16)] if call == "decode" else images(1, 16, 16)
+    argument = {"decode": [images(1, 16, 16)], "latents": 1}.get(call, images(1, 16, 16))
     with pytest.raises(InputError, match="no likelihood or latents: use a model with a flow"):
         getattr(space, call)(argument)
 
@@ -457,6 +499,7 @@ WRONG_LR: dict[str, tuple[Tensor, str]] = {
     "bytes": (images(1, 8, 8).byte(), "floating point.*uint8"),
     "above one": (OUTSIDE, r"\[0, 1\].*divide 8-bit images by 255"),
     "below zero": (images(1, 8, 8) - 0.5, r"\[0, 1\]"),
+    "another range": (2 * images(1, 8, 8) - 1, r"got values from -.*bring \[-1, 1\] to \(x \+ 1\) / 2"),
     "not a number": (images(1, 8, 8) * math.nan, r"\[0, 1\]"),
 }
 
@@ -467,6 +510,17 @@ def test_wrong_lr_images(make: Callable[[], NCSR], name: str) -> None:
     lr, reason = WRONG_LR[name]
     with pytest.raises(InputError, match=reason):
         make().space(lr)
+
+
+NOT_IMAGES = [name for name, (_, reason) in WRONG_LR.items() if r"\[0, 1\]" not in reason and "[-1" not in reason]
+
+
+@pytest.mark.parametrize("name", NOT_IMAGES)
+def test_wrong_lr_images_in_training(name: str) -> None:
+    """Their values are free: y+ leaves [0, 1]."""
+    lr, reason = WRONG_LR[name]
+    with pytest.raises(InputError, match=reason):
+        lively_model()(images(1, 32, 32), lr)
 
 
 @pytest.mark.parametrize("origin", [(1, 0), (0, 3), (-2, 0)])
@@ -484,6 +538,7 @@ def test_wrong_origin(origin: tuple[int, int]) -> None:
         ({"temperature": math.nan}, "temperature"),
         ({"temperature": math.inf}, "temperature"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"seed": 0.5}, r"seed must be a whole number, got 0\.5"),
     ],
 )
 @pytest.mark.parametrize("make", [lively_model, lively_encoder])
@@ -497,7 +552,15 @@ def test_wrong_sampling(make: Callable[[], NCSR], arguments: dict[str, Any], rea
 @pytest.mark.parametrize(
     ("hr", "reason"),
     [
-        (images(2, 16, 20), r"hr must be \(2, 3, 16, 16\).*at scale 4, got \(2, 3, 16, 20\)"),
+        (
+            images(2, 16, 20),
+            r"\(n \* 2, C, H, W\) or \(n, 2, C, H, W\).*\(3, 16, 16\) .*got \(2, 3, 16, 20\)",
+        ),
+        (images(3, 16, 16), r"got \(3, 3, 16, 16\)"),
+        (images(3, 16, 16)[:, None], r"got \(3, 1, 3, 16, 16\)"),
+        (images(2, 16, 16)[None, None], r"got \(1, 1, 2, 3, 16, 16\)"),
+        (images(2, 16, 16)[:0], r"got \(0, 3, 16, 16\)"),
+        (images(2, 16, 16)[None][:0], r"got \(0, 2, 3, 16, 16\)"),
         (images(1, 16, 16), r"got \(1, 3, 16, 16\)"),
         (images(2, 4, 4), r"got \(2, 3, 4, 4\)"),
         (images(2, 16, 16)[0], r"got \(3, 16, 16\)"),

@@ -41,7 +41,7 @@ class Conv3x3(nn.Conv2d):
     """
 
     def __init__(self, inputs: int, outputs: int, slope: float = 1.0, gain: float = 1.0) -> None:
-        super().__init__(inputs, outputs, 3, padding=1)
+        super().__init__(inputs, outputs, 3, padding=1, dtype=torch.float32)
         self.slope = slope
         nn.init.kaiming_normal_(self.weight)
         with torch.no_grad():
@@ -72,7 +72,7 @@ class DenseBlock(nn.Module):
         super().__init__()
         inner = [Conv3x3(features + i * growth, growth, SLOPE, gain=0.1) for i in range(4)]
         self.convs = nn.ModuleList([*inner, Conv3x3(features + 4 * growth, features, gain=0.1)])
-        self.skip = nn.Conv2d(features, growth, 1, bias=False) if plus else None
+        self.skip = nn.Conv2d(features, growth, 1, bias=False, dtype=torch.float32) if plus else None
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """(B, features, h, w) to the same shape."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.flow.actnorm import start_actnorms
+from ncsr.flow.actnorm import ActNorm, start_actnorms
 from ncsr.networks import Networks
 from ncsr.serialization import write_model
 from ncsr.space import EncoderSpace, FlowSpace, Space
@@ -20,6 +22,8 @@ class NCSR(Networks):
     With `config.flow` None it is the encoder alone: RRDB, ESRGAN or ESRGAN+. `Networks` tells the arguments, and what
     is kept of the weights for sampling.
     """
+
+    _reminded = False  # of actnorms that have not started
 
     def space(self, lr: Tensor, *, origin: tuple[int, int] = (0, 0)) -> Space:
         """The super-resolution space of LR images: whatever depends on them alone is computed here, once.
@@ -35,12 +39,7 @@ class NCSR(Networks):
         Raises:
             InputError: not such a tensor.
         """
-        if lr.dim() != 4 or lr.shape[1] != 3 or min(lr.shape[-2:]) < 4 or not lr.shape[0] or not lr.is_floating_point():
-            raise InputError(
-                f"lr must be (B, 3, h, w) floating point with sides from 4, got {tuple(lr.shape)} {lr.dtype}"
-            )
-        if not bool((lr >= 0).all() & (lr <= 1).all()):
-            raise InputError("lr must lie in [0, 1], got values outside: divide 8-bit images by 255")
+        _check_lr(lr, (0, 1))
         if origin[0] % 2 or origin[1] % 2 or min(origin) < 0:
             raise InputError(f"a tile's origin must be even LR pixels, from 0, got {origin}")
         space = self._space(lr, origin, training=False)
@@ -49,6 +48,15 @@ class NCSR(Networks):
 
     def training_space(self, lr: Tensor) -> Space:
         """`space` for training: y+ leaves [0, 1], nothing is computed before it is asked for, and nothing is kept."""
+        _check_lr(lr)
+        if self.training and not self._reminded and not torch.compiler.is_compiling():
+            self._reminded = True
+            if any(not bool(m.started) for m in self.modules() if isinstance(m, ActNorm)):
+                warnings.warn(
+                    "this model is being trained before its actnorms have started: first call "
+                    "model.start_actnorms(hr, lr, noise) with one batch",
+                    stacklevel=2,
+                )
         return self._space(lr, (0, 0), training=True)
 
     def _space(self, lr: Tensor, origin: tuple[int, int], *, training: bool) -> Space:
@@ -59,6 +67,9 @@ class NCSR(Networks):
 
     def forward(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> Tensor:
         """The training loss -log p(hr | lr, noise) in bits per dimension, (B,).
+
+        Before the first step a new model's actnorms must be started (`start_actnorms`); a warning says so if they
+        were not. The model's precision decides how the loss is computed, whatever autocast is on.
 
         Args:
             hr: (B, 3, s h, s w), x+ of the paper in training.
@@ -72,7 +83,15 @@ class NCSR(Networks):
         return self.training_space(lr).log_prob_parts(hr, noise)
 
     def start_actnorms(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> None:
-        """Start every actnorm that has not started from one batch; in several processes all take process 0's start."""
+        """Start every actnorm that has not started from one batch; in several processes all take process 0's start.
+
+        The arguments are those of `forward`.
+
+        Raises:
+            InputError: LR images far outside [0, 1], which no training noise explains.
+        """
+        _check_lr(lr, (-0.5, 1.5))
+        self._reminded = True
         start_actnorms(self, lambda: self(hr, lr, noise))
 
     def save(self, folder: str | os.PathLike[str], *, half: bool = False) -> None:
@@ -83,3 +102,17 @@ class NCSR(Networks):
             half: store in float16, but for 1x1 convolutions and actnorms.
         """
         write_model(Path(folder), self.config, self.state_dict(), half=half)
+
+
+def _check_lr(lr: Tensor, bounds: tuple[float, float] | None = None) -> None:
+    """Raise InputError unless lr is a batch of images, and maybe within bounds."""
+    if lr.dim() != 4 or lr.shape[1] != 3 or min(lr.shape[-2:]) < 4 or not lr.shape[0] or not lr.is_floating_point():
+        raise InputError(f"lr must be (B, 3, h, w) floating point with sides from 4, got {tuple(lr.shape)} {lr.dtype}")
+    if bounds is None:
+        return
+    low, high = (value.item() for value in lr.aminmax())
+    if not bounds[0] <= low <= high <= bounds[1]:
+        raise InputError(
+            f"lr must lie in [0, 1], got values from {low:.9g} to {high:.9g}: bring [-1, 1] to (x + 1) / 2, divide "
+            "8-bit images by 255, and clamp(0, 1) what lies just beyond"
+        )

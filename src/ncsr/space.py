@@ -53,17 +53,19 @@ class Space:
         raise NotImplementedError
 
     @torch.no_grad()
-    def sample(self, n: int = 1, temperature: float | None = None, seed: int | None = None) -> Tensor:
+    def sample(
+        self, n: int = 1, temperature: float | None = None, seed: int | None = None, *, clamp: bool = True
+    ) -> Tensor:
         """Draw HR images.
 
         Args:
             n: samples of each image. Sample k of a seed is the same whatever n and whatever else is in the batch.
             temperature: standard deviation of the latents; 0 is the most probable latent; None the model's default.
             seed: at least 0; None draws a fresh one, readable afterwards as `seed`.
+            clamp: to [0, 1]; False gives the images as the flow decodes them, whose latents `encode` gives back.
 
         Returns:
-            (n, B, 3, s h, s w), clamped to [0, 1]. A sample that is not finite is drawn again, up to three times in
-            all.
+            (n, B, 3, s h, s w). A sample that is not finite is drawn again, up to three times in all.
 
         Raises:
             InputError: n below 1, a negative temperature or seed.
@@ -76,18 +78,36 @@ class Space:
             bad = ~images.flatten(2).isfinite().all(-1)  # (n, B)
             again = bad.any(1).nonzero().flatten().tolist()
             if not again:
-                return images.clamp_(0, 1)
+                return images.clamp_(0, 1) if clamp else images
             if attempt < ATTEMPTS:
                 redrawn = self.draw(again, temperature, self.seed, attempt)
                 images[again] = torch.where(bad[again][:, :, None, None, None], redrawn, images[again])
         raise never_finite(again[0], temperature)
+
+    def latents(self, n: int = 1, seed: int | None = None, temperature: float | None = None) -> list[Tensor]:
+        """The latents of samples: those that `sample` decodes, given the same n, seed and temperature.
+
+        Of a sample that had to be drawn again because it was not finite, they are those of its first draw.
+
+        Args:
+            n: samples of each image.
+            seed: as of `sample`.
+            temperature: as of `sample`.
+
+        Returns:
+            Fine to coarse, each (n B, C, H, W), sample after sample, as `decode` takes them.
+
+        Raises:
+            InputError: what `sample` refuses; a model without a flow.
+        """
+        raise _no_likelihood()
 
     @torch.no_grad()
     def project(self, sr: Tensor, bits: Literal[8, 16] | None = None) -> Tensor:
         """The nearest images in [0, 1] whose reduction is the LR image (`ncsr.ops.projection`).
 
         Args:
-            sr: (..., B, 3, s h, s w), as `sample` gives them.
+            sr: (..., B, 3, s h, s w) in [0, 1], as `sample` gives them.
             bits: 8 or 16 gives images of 2^bits levels, to be written, whose reduction rounds to the LR image; None
                 makes the reduction equal.
 
@@ -95,7 +115,7 @@ class Space:
             As `sr`. Where no such image exists, a near miss.
 
         Raises:
-            InputError: images that do not fit these LR images, or other bits.
+            InputError: images that do not fit these LR images, or that leave [0, 1]; other bits.
         """
         shape = (*self.lr.shape[:2], *(self.scale * side for side in self.lr.shape[-2:]))
         if tuple(sr.shape[-4:]) != shape or not sr.is_floating_point():
@@ -104,14 +124,18 @@ class Space:
             )
         if bits not in (None, 8, 16):
             raise InputError(f"images are projected to 8 or 16 bits or none, got {bits}")
+        if not bool((sr >= 0).all() & (sr <= 1).all()):
+            raise InputError("images to project must lie in [0, 1], got values outside: clamp(0, 1) samples")
         return project(sr.to(self.lr), self.lr, bits)
 
     def log_prob(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
-        """log p(hr | lr, noise) in nats, (B,); of a flow.
+        """log p(hr | lr, noise) in nats, (n B,) or (n, B), as `hr` is; of a flow.
 
         Args:
-            hr: (B, 3, s h, s w), taken as it is: nothing is added, rounded or clamped.
+            hr: n images of each LR image, (n B, 3, s h, s w), sample after sample, or (n, B, 3, s h, s w), as `sample`
+                gives them. Taken as they are: nothing is added, rounded or clamped.
             noise: the noise image v (B, 3, s h, s w), or (B,) standard deviations for the std variant; None is zero.
+                All n images have it.
 
         Raises:
             InputError: a shape that does not fit these LR images or this variant; weights that have changed; a model
@@ -121,18 +145,22 @@ class Space:
         return density + log_det
 
     def log_prob_parts(self, hr: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The two terms of `log_prob`, (B,) each: the standard normal log-density of the latents, log|det df/dhr|."""
+        """The two terms of `log_prob`: the standard normal log-density of the latents, and log|det df/dhr|."""
         latents, log_det = self._encode(hr, noise)
         normal = [sum_pixels(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)) for z in latents]
-        return torch.stack(normal).sum(0), log_det
+        return torch.stack(normal).sum(0).view(hr.shape[:-3]), log_det.view(hr.shape[:-3])
 
     def bits_per_dim(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
-        """-log2 p(hr | lr, noise) / (3 H W), (B,), of data in [0, 1]; see `log_prob`. 8-bit figures are 8 higher."""
+        """-log2 p(hr | lr, noise) / (3 H W) of data in [0, 1]; see `log_prob`. 8-bit figures are 8 higher."""
         height, width = (self.scale * (side + side % 2) for side in self.lr.shape[-2:])
         return -self.log_prob(hr, noise) / (math.log(2) * (3 * height * width))
 
     def encode(self, hr: Tensor, noise: Tensor | None = None) -> list[Tensor]:
-        """The latents of HR images, fine to coarse, each (B, C, H, W); see `log_prob` for the arguments."""
+        """The latents of HR images, fine to coarse, each (n B, C, H, W); see `log_prob` for the arguments.
+
+        Those of `sample(..., clamp=False)` are `latents` of the same seed, up to the precision that sampling has,
+        unless a side of the LR image is odd: then samples are cropped.
+        """
         return self._encode(hr, noise)[0]
 
     def decode(self, latents: Sequence[Tensor], noise: Tensor | None = None) -> Tensor:
@@ -144,7 +172,7 @@ class Space:
         raise _no_likelihood()
 
     def _encode(self, hr: Tensor, noise: Tensor | None) -> tuple[list[Tensor], Tensor]:
-        """The latents of HR images, fine to coarse, and the log-determinant (B,)."""
+        """The latents of HR images, fine to coarse, and the log-determinant (n B,)."""
         raise _no_likelihood()
 
 
@@ -210,10 +238,15 @@ class FlowSpace(Space):
         batch, images, chunk = len(self.lr), [], chunk_size(self._sampler[1][-1])
         for first in range(0, len(samples), chunk):
             part = samples[first : first + chunk]
-            latents = draw_latents(self._windows(), part, seed, attempt)
-            scaled = [z.to(self.lr).repeat_interleave(batch, 0).mul_(temperature) for z in latents]
-            images.append(self.decode_folded(scaled).unflatten(0, (len(part), batch)))
+            latents = self._draw_latents(part, temperature, seed, attempt)
+            images.append(self.decode_folded(latents).unflatten(0, (len(part), batch)))
         return torch.cat(images)
+
+    @torch.no_grad()
+    def latents(self, n: int = 1, seed: int | None = None, temperature: float | None = None) -> list[Tensor]:
+        temperature = self.model.config.temperature if temperature is None else temperature
+        self.seed = check_sampling(n, temperature, seed)
+        return self._draw_latents(range(n), temperature, self.seed, 0)
 
     def decode_folded(self, latents: Sequence[Tensor]) -> Tensor:
         """`decode` as sampling runs it: without noise and gradients, in the model's precision for sampling."""
@@ -236,14 +269,22 @@ class FlowSpace(Space):
 
     def _encode(self, hr: Tensor, noise: Tensor | None) -> tuple[list[Tensor], Tensor]:
         batch, _, h, w = self.lr.shape
-        shape = (batch, 3, self.scale * h, self.scale * w)
-        if tuple(hr.shape) != shape or not hr.is_floating_point():
+        shape = (3, self.scale * h, self.scale * w)
+        leading = hr.shape[:-3]
+        fits = (len(leading) == 1 and leading[0] % batch == 0) or (len(leading) == 2 and leading[1] == batch)
+        if not fits or not hr.numel() or tuple(hr.shape[-3:]) != shape or not hr.is_floating_point():
             raise InputError(
-                f"hr must be {shape} floating point for these LR images at scale {self.scale}, "
-                f"got {tuple(hr.shape)} {hr.dtype}"
+                f"hr must be (n * {batch}, C, H, W) or (n, {batch}, C, H, W) floating point, (C, H, W) = {shape} for "
+                f"these LR images at scale {self.scale}, got {tuple(hr.shape)} {hr.dtype}"
             )
+        flat = hr.reshape(-1, *shape).to(self.lr)
         with self.model.arithmetic(sampling=False):
-            return self.flow.encode(_pad_even(hr.to(self.lr), self.scale), self._conditions(noise))
+            return self.flow.encode(_pad_even(flat, self.scale), self._conditions(noise))
+
+    def _draw_latents(self, samples: Sequence[int], temperature: float, seed: int, attempt: int) -> list[Tensor]:
+        """The latents of the samples of these numbers, (len(samples) B, C, H, W) each: the same for all B images."""
+        drawn = draw_latents(self._windows(), samples, seed, attempt)
+        return [z.to(self.lr).repeat_interleave(len(self.lr), 0).mul_(temperature) for z in drawn]
 
     def _conditions(self, noise: Tensor | None) -> Conditions:
         """The conditions of all layers, for densities and latents."""
@@ -295,6 +336,8 @@ def check_sampling(n: int, temperature: float, seed: int | None) -> int:
         raise InputError(f"the temperature must be a finite number from 0 up, got {temperature}")
     if seed is not None and seed < 0:
         raise InputError(f"the seed must be at least 0, got {seed}")
+    if seed is not None and seed % 1:
+        raise InputError(f"the seed must be a whole number, got {seed}")
     return secrets.randbelow(2**31) if seed is None else seed
 
 

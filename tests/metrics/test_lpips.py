@@ -125,7 +125,7 @@ def test_float32_under_autocast_without_gradients(lpips: metrics.LPIPS) -> None:
     [
         (random_images(3, 32, 32) * 2 - 1, r"in \[0, 1\], got values from -.* \(x \+ 1\) / 2"),
         (random_images(3, 32, 32) * 255, r"in \[0, 1\], got values from .* to 25"),
-        (torch.full((3, 32, 32), torch.nan), r"in \[0, 1\], got values from nan"),
+        (torch.full((3, 32, 32), torch.nan), "finite images, got infinities or NaN"),
         (torch.zeros(3, 32, 32, dtype=torch.int64), "int64"),
         (random_images(3, 30, 32), "31 x 31"),
         (random_images(1, 32, 32), r"\(1, 32, 32\)"),
@@ -237,8 +237,7 @@ def test_the_bundled_weights_give_a_distance() -> None:
     assert all((value >= 0).all() for value in load_file(BUNDLED / "linear.safetensors").values())
 
 
-def test_the_bundled_weights_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, hr = metrics.LPIPS(), random_images(3, 32, 32)
-    monkeypatch.setattr("ncsr.metrics.lpips.load_file", None)
-    plain, again = (lpips.reference(hr).compare(1 - hr[None]).plain for lpips in (first, metrics.LPIPS()))
-    assert torch.equal(plain, again)
+def test_two_networks_share_no_weights() -> None:
+    first = metrics.LPIPS()
+    first.get_buffer("bias0").add_(1)
+    assert not torch.equal(metrics.LPIPS().get_buffer("bias0"), first.get_buffer("bias0"))

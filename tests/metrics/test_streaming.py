@@ -113,6 +113,23 @@ def test_batches_do_not_matter(everything: dict[str, float]) -> None:
     assert values(measures) == pytest.approx(everything, rel=1e-5)
 
 
+def test_what_is_refused_is_not_counted(everything: dict[str, float]) -> None:
+    measures = streaming.all_measures(SCALE)
+    for photograph in photographs():
+        samples, hr, lr = photograph
+        for wrong in (
+            (2 * samples - 1, hr, lr),
+            (samples, 255 * hr, lr),
+            (samples, hr, lr * torch.nan),
+            (samples, hr, None),
+            (samples[..., :28, :28], hr[..., :28, :28], lr[..., :7, :7]),  # too small for LPIPS alone
+        ):
+            with pytest.raises(InputError):
+                measures.update(*wrong)
+        measures.update(*photograph)
+    assert values(measures) == pytest.approx(everything, rel=1e-9)
+
+
 def test_without_a_batch_axis(everything: dict[str, float]) -> None:
     measures = streaming.all_measures(SCALE)
     for samples, hr, lr in photographs():

@@ -28,8 +28,8 @@ class ActNorm(Bijection):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.log_scale = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros(channels, dtype=torch.float32))
+        self.log_scale = nn.Parameter(torch.zeros(channels, dtype=torch.float32))
         self.register_buffer("started", torch.tensor(False))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Conv1x1(Bijection):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels, channels))
+        self.weight = nn.Parameter(torch.empty(channels, channels, dtype=torch.float32))
         nn.init.orthogonal_(self.weight)
         self._known: tuple[Tensor, Tensor] | None = None
 

@@ -49,7 +49,8 @@ class NormedConv(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, context: int = 0) -> None:
         super().__init__()
         self.inputs = inputs
-        self.weight = nn.Parameter(0.05 * torch.randn(outputs, inputs + context, kernel, kernel))
+        shape = (outputs, inputs + context, kernel, kernel)
+        self.weight = nn.Parameter(0.05 * torch.randn(shape, dtype=torch.float32))
         self.actnorm = ActNorm(outputs)
 
     def folded(self) -> tuple[Tensor, Tensor]:
@@ -85,9 +86,9 @@ class ZeroConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(outputs, inputs, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.log_gain = nn.Parameter(torch.zeros(outputs))
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs, 3, 3, dtype=torch.float32))
+        self.bias = nn.Parameter(torch.zeros(outputs, dtype=torch.float32))
+        self.log_gain = nn.Parameter(torch.zeros(outputs, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, H, W)."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.metrics.fidelity import psnr
-from ncsr.metrics.pixels import crop_to_multiple, each_sample, eight_bit, rounded
+from ncsr.metrics.pixels import check_unit_range, crop_to_multiple, each_sample, eight_bit, rounded
 from ncsr.ops.resize import imresize
 
 
@@ -42,14 +42,15 @@ def lr_psnr(sr: Tensor, lr: Tensor, truncate: bool = False) -> Tensor:
     Raises:
         InputError: the SR image is not a whole multiple of the LR image.
     """
+    target = rounded(lr, torch.float64)
+    check_unit_range(sr)
     (sr_height, sr_width), (height, width) = sr.shape[-2:], lr.shape[-2:]
-    scale = sr_height // height
-    if (sr_height, sr_width) != (scale * height, scale * width):
+    scale = sr_height // max(1, height)
+    if not scale or (sr_height, sr_width) != (scale * height, scale * width):
         raise InputError(
             f"LR-PSNR needs an SR image that is a whole multiple of its LR image, got {sr_width} x {sr_height} for "
             f"{width} x {height}: crop the photograph to a multiple of the scale before reducing it"
         )
-    target = rounded(lr, torch.float64)
     return each_sample(lambda x: psnr(imresize(eight_bit(x, truncate), 1 / scale).double() / 255, target), sr, lr)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.metrics.pixels import check_comparable, of_rounded
+from ncsr.metrics.pixels import at_least_float32, check_comparable, check_unit_range, of_rounded
 
 
 def luma(rgb: Tensor) -> Tensor:
@@ -24,7 +24,13 @@ def luma(rgb: Tensor) -> Tensor:
 
     Returns:
         (..., 1, H, W) in [16/255, 235/255]: black is 16 and white 235 grey levels of 255.
+
+    Raises:
+        InputError: another type or shape, or a value outside [0, 1].
     """
+    if not rgb.is_floating_point() or rgb.ndim < 3 or rgb.shape[-3] != 3:
+        raise InputError(f"luma needs floating-point images (..., 3, H, W), got {tuple(rgb.shape)} {rgb.dtype}")
+    check_unit_range(rgb)
     weights = torch.tensor([65.481, 128.553, 24.966], dtype=rgb.dtype, device=rgb.device)
     return ((weights[:, None, None] * rgb).sum(-3, keepdim=True) + 16) / 255
 
@@ -41,14 +47,14 @@ def psnr(a: Tensor, b: Tensor, shave: int = 0) -> Tensor:
         (...,) dB in float64; infinity where the images are equal.
 
     Raises:
-        InputError: integer images, sizes that differ, or a shave that leaves nothing.
+        InputError: integer images, values outside [0, 1], sizes that differ, or a shave that leaves nothing.
     """
     check_comparable(a, b, "PSNR")
     height, width = a.shape[-2:]
     if not 0 <= 2 * shave < min(height, width):
         raise InputError(f"shaving {shave} pixels off each border of a {width} x {height} image is not possible")
     inner = (..., slice(shave, height - shave), slice(shave, width - shave))
-    mse = (a[inner] - b[inner]).square().mean((-3, -2, -1), dtype=torch.float64)
+    mse = (at_least_float32(a[inner]) - at_least_float32(b[inner])).square().mean((-3, -2, -1), dtype=torch.float64)
     return -10 * mse.log10()
 
 

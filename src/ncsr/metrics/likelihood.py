@@ -31,8 +31,9 @@ def dequantised(hr: Tensor, seed: int = 0) -> Tensor:
     Returns:
         (..., 3, H, W) float32, up to half a grey level outside [0, 1].
     """
-    noise = torch.rand(hr.shape[-3:], generator=torch.Generator().manual_seed(seed)).to(hr.device)
-    return (eight_bit(hr) + (noise - 0.5)) / 255
+    levels, generator = eight_bit(hr), torch.Generator().manual_seed(seed)
+    noise = torch.rand(hr.shape[-3:], generator=generator, dtype=torch.float32, device="cpu").to(hr.device)
+    return (levels + (noise - 0.5)) / 255
 
 
 @torch.no_grad()

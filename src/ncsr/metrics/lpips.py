@@ -15,7 +15,6 @@ and the linear layers come with the package (`lpips_alex/README.md`).
 from __future__ import annotations
 
 import hashlib
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,12 +25,12 @@ from torch import Tensor, nn
 
 from ncsr.errors import InputError
 from ncsr.metrics.pixels import check_samples, check_unit_range, crop_to_multiple, eight_bit
+from ncsr.ops.exact import exactly
 from ncsr.serialization import read_checkpoint
 
 SMALLEST = 31  # pixels of a side: less leaves the last three convolutions nothing to look at
 
 _CONVOLUTIONS, _LINEAR = (Path(__file__).parent / "lpips_alex" / f"{n}.safetensors" for n in ("convolutions", "linear"))
-_load = cache(load_file)  # read once per process
 _TORCHVISION = "alexnet-owt-7be5be79.pth"  # the file that the bundled convolutions are of
 _LAYERS = (0, 3, 6, 8, 10)  # the convolutions' places in torchvision's `features`
 _STRIDES, _PADDINGS = (4, 1, 1, 1, 1), (2, 2, 1, 1, 1)
@@ -69,14 +68,15 @@ class LPIPS(nn.Module):
 
     def __init__(self, weights: Path | None = None) -> None:
         super().__init__()
-        published, linear = _load(_CONVOLUTIONS), _load(_LINEAR)
+        published, linear = load_file(_CONVOLUTIONS), load_file(_LINEAR)
         convolutions, known = published, f"published weights {_TORCHVISION}"
         if weights is not None:
             convolutions = _read_convolutions(weights)
             if not all(torch.equal(convolutions[name], value) for name, value in published.items()):
                 known = f"other weights, SHA-256 {hashlib.sha256(weights.read_bytes()).hexdigest()}"
         self.source = f"AlexNet v0.1, {known}"
-        constants = {"shift": torch.tensor(_SHIFT), "scale": torch.tensor(_SCALE)}
+        like = linear["linear0"]
+        constants = {"shift": like.new_tensor(_SHIFT), "scale": like.new_tensor(_SCALE)}
         for i in range(len(_LAYERS)):
             constants[f"weight{i}"] = convolutions[f"{i}.weight"].contiguous(memory_format=torch.channels_last)
             constants[f"bias{i}"] = convolutions[f"{i}.bias"]
@@ -103,7 +103,7 @@ class LPIPS(nn.Module):
         x = (2 * images.to(shift) - 1 - shift) / scale
         x = x.contiguous(memory_format=torch.channels_last)
         found = []
-        with torch.autocast(x.device.type, enabled=False):
+        with exactly(x.device):
             for i, (stride, padding, pooled) in enumerate(zip(_STRIDES, _PADDINGS, _POOLED, strict=True)):
                 x = F.max_pool2d(x, 3, 2) if pooled else x
                 weight, bias = self.get_buffer(f"weight{i}"), self.get_buffer(f"bias{i}")
@@ -114,14 +114,15 @@ class LPIPS(nn.Module):
     @torch.no_grad()
     def layer_distances(self, features: list[Tensor], others: list[Tensor]) -> list[Tensor]:
         """The five d_l, (B, 1, H_l, W_l), of `features`, which are overwritten, and `others`."""
-        with torch.autocast(features[0].device.type, enabled=False):
+        with exactly(features[0].device):
             return [
                 F.conv2d(a.sub_(b).square_(), self.get_buffer(f"linear{i}")[None, :, None, None])
                 for i, (a, b) in enumerate(zip(features, others, strict=True))
             ]
 
     def _check(self) -> None:
-        noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.rand(1, 3, 64, 64, generator=generator, dtype=torch.float32, device="cpu")
         equal, different = self.reference(noise).compare(torch.stack([noise, noise.flip(-1)])).plain.flatten().tolist()
         if equal != 0 or not different > 0:
             raise InputError(
@@ -178,7 +179,7 @@ def _read_convolutions(path: Path) -> dict[str, Tensor]:
     """The five convolutions of a torchvision AlexNet file, "0.weight" to "4.bias", float32."""
     state = read_checkpoint(path)
     found = {}
-    for name, bundled in _load(_CONVOLUTIONS).items():
+    for name, bundled in load_file(_CONVOLUTIONS).items():
         i, part = name.split(".")
         theirs = f"features.{_LAYERS[int(i)]}.{part}"
         value = state.get(theirs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -14,25 +15,27 @@ def eight_bit(images: Tensor, truncate: bool = False) -> Tensor:
     """Images as an 8-bit file holds them.
 
     Args:
-        images: (..., 3, H, W), floating point in [0, 1] (clamped), or uint8, which is returned as it is.
+        images: (..., 3, H, W), floating point in [0, 1], or uint8, which is returned as it is.
         truncate: drop the fraction, as the published reference code saves its images, instead of rounding.
 
     Returns:
         (..., 3, H, W) uint8.
 
     Raises:
-        InputError: not an RGB image of these dtypes, or a value is not finite.
+        InputError: not an RGB image of these dtypes, or a value outside [0, 1].
     """
-    if images.ndim < 3 or images.shape[-3] != 3:
+    check_unit_range(images)
+    if images.shape[-3] != 3:
         raise InputError(f"a measure needs RGB images of shape (..., 3, H, W), got {tuple(images.shape)}")
     if images.dtype == torch.uint8:
         return images
-    if not images.is_floating_point():
-        raise InputError(f"a measure needs images in uint8 or floating point, got {images.dtype}: convert them first")
-    if not images.isfinite().all():
-        raise InputError("a measure needs finite images, got infinities or NaN: draw these samples again")
-    levels = images.clamp(0, 1) * 255
+    levels = at_least_float32(images) * 255
     return (levels if truncate else levels.round()).to(torch.uint8)
+
+
+def at_least_float32(images: Tensor) -> Tensor:
+    """Images in float32 if their type holds less: differences of float16 images are not rounded to float16."""
+    return images.to(torch.promote_types(images.dtype, torch.float32))
 
 
 def rounded(images: Tensor, dtype: torch.dtype) -> Tensor:
@@ -59,6 +62,8 @@ def each_sample(measure: Callable[[Tensor], Tensor], samples: Tensor, like: Tens
     """
     if samples.ndim <= like.ndim:
         return measure(samples)
+    if not len(samples):
+        raise InputError(f"a measure needs at least one sample, got shape {tuple(samples.shape)}")
     return torch.stack([each_sample(measure, sample, like) for sample in samples])
 
 
@@ -75,19 +80,28 @@ def of_rounded(
 
 
 def check_comparable(a: Tensor, b: Tensor, measure: str) -> None:
-    """Raise InputError unless a measure's images (..., C, H, W) are floating point and agree in C, H and W."""
+    """Raise InputError unless a measure's images (..., C, H, W) are floating point in [0, 1] and agree in shape."""
+    if not (a.is_floating_point() and b.is_floating_point()):
+        raise InputError(f"{measure} needs floating-point images in [0, 1], got {a.dtype} and {b.dtype}: divide by 255")
     if a.shape[-3:] != b.shape[-3:]:
         raise InputError(
             f"images to be compared must have the same (channels, height, width), got {tuple(a.shape[-3:])} and "
             f"{tuple(b.shape[-3:])}: crop the photograph to a multiple of the scale first"
         )
-    if not (a.is_floating_point() and b.is_floating_point()):
-        raise InputError(f"{measure} needs floating-point images in [0, 1], got {a.dtype} and {b.dtype}: divide by 255")
+    try:
+        torch.broadcast_shapes(a.shape, b.shape)
+    except RuntimeError:
+        raise InputError(
+            f"samples (n, B, C, H, W) are compared with photographs (B, C, H, W), got {tuple(a.shape)} and "
+            f"{tuple(b.shape)}"
+        ) from None
+    check_unit_range(a)
+    check_unit_range(b)
 
 
 def check_samples(samples: Tensor, photograph: Tensor) -> None:
     """Raise InputError unless samples are (n, ..., 3, H, W) for a photograph (or a batch) of (..., 3, H, W)."""
-    if samples.shape[1:] != photograph.shape:
+    if samples.shape[1:] != photograph.shape or not len(samples):
         raise InputError(
             f"samples must be (n, ..., 3, H, W) with the photograph's shape behind n, got {tuple(samples.shape)} for "
             f"{tuple(photograph.shape)}: crop the photograph to a multiple of the scale first"
@@ -95,13 +109,18 @@ def check_samples(samples: Tensor, photograph: Tensor) -> None:
 
 
 def check_unit_range(images: Tensor) -> None:
-    """Raise InputError unless images are uint8, or floating point with all values in [0, 1]."""
-    if images.dtype == torch.uint8:
+    """Raise InputError unless images (..., C, H, W) are uint8, or floating point with all values in [0, 1]."""
+    if images.ndim < 3:
+        raise InputError(f"a measure needs images of shape (..., C, H, W), got {tuple(images.shape)}")
+    if images.dtype == torch.uint8 or not images.numel():
         return
     if not images.is_floating_point():
-        raise InputError(f"LPIPS needs images in uint8 or floating point, got {images.dtype}: convert them first")
-    low, high = images.min().item(), images.max().item()
-    if not 0 <= low <= high <= 1:
+        raise InputError(f"a measure needs images in uint8 or floating point, got {images.dtype}: convert them first")
+    low, high = (value.item() for value in images.aminmax())
+    if not math.isfinite(high - low):
+        raise InputError("a measure needs finite images, got infinities or NaN: draw these samples again")
+    if low < 0 or high > 1:
         raise InputError(
-            f"LPIPS needs images in [0, 1], got values from {low:g} to {high:g}: bring images in [-1, 1] to (x + 1) / 2"
+            f"a measure needs images in [0, 1], got values from {low:.9g} to {high:.9g}: bring [-1, 1] to (x + 1) / 2, "
+            "divide 0..255 by 255, and clamp(0, 1) what lies just beyond"
         )

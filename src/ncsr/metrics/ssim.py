@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ncsr.errors import InputError, needs_extra
 from ncsr.metrics.fidelity import luma
-from ncsr.metrics.pixels import check_comparable, of_rounded
+from ncsr.metrics.pixels import at_least_float32, check_comparable, of_rounded
+from ncsr.ops.exact import exactly
 
 WINDOW = 11  # pixels
 
@@ -32,7 +33,8 @@ def ssim(a: Tensor, b: Tensor, shave: int = 0) -> Tensor:
         (...,) at most 1, float64; 1 where the images are equal.
 
     Raises:
-        InputError: torchmetrics is not installed, integer images, sizes that differ, less than a window left.
+        InputError: torchmetrics is not installed, integer images, values outside [0, 1], sizes that differ, less than a
+            window left.
     """
     with needs_extra("eval", "SSIM needs torchmetrics", "torchmetrics"):
         from torchmetrics.functional.image import structural_similarity_index_measure as measure
@@ -45,10 +47,11 @@ def ssim(a: Tensor, b: Tensor, shave: int = 0) -> Tensor:
     inner = (..., slice(shave, height - shave), slice(shave, width - shave))
     border = (..., slice(WINDOW // 2, -(WINDOW // 2)), slice(WINDOW // 2, -(WINDOW // 2)))
     leading = torch.broadcast_shapes(a.shape[:-3], b.shape[:-3])
-    a, b = (x.expand(*leading, *x.shape[-3:])[inner] for x in (a, b))
+    a, b = (at_least_float32(x).expand(*leading, *x.shape[-3:])[inner] for x in (a, b))
     means = []
     for i in np.ndindex(*leading):  # one image at a time: a window needs five times its memory
-        _, similarity = measure(a[i][None], b[i][None], data_range=1.0, return_full_image=True)
+        with exactly(a.device):
+            _, similarity = measure(a[i][None], b[i][None], data_range=1.0, return_full_image=True)
         means.append(similarity[border].mean(dtype=torch.float64))
     return torch.stack(means).reshape(leading)
 

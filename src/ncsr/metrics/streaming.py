@@ -7,8 +7,9 @@ Every class but `BitsPerDim` is updated with the samples of one or more photogra
         measures.update(model.space(lr).sample(10), hr, lr)             # samples are (10, B, 3, s h, s w)
     measures.compute()                                                  # {"luma_psnr": ..., "lpips": ..., ...}
 
-No state grows with the number of images. Sums, counts and tables of patches are merged over processes by torchmetrics.
-Whatever the number of images in an update, the figures are those of the images one by one.
+What one measure refuses, `all_measures` has not counted. No state grows with the number of images. Sums, counts and
+tables of patches are merged over processes by torchmetrics. Whatever the number of images in an update, the figures are
+those of the images one by one.
 
 `image_measures`, `set_measures` and `NtireLPIPS` are all the measures there are of samples, also to `ncsr evaluate`.
 """
@@ -65,7 +66,21 @@ def all_measures(scale: int, lpips: LPIPS | None = None, truncate: bool = False)
         truncate: save samples by truncation for LR-PSNR, as the published references do.
     """
     metrics = [*image_measures(scale, truncate), *set_measures().values(), NtireLPIPS(lpips)]
-    return MetricCollection(metrics, compute_groups=False)
+    return _AllOrNone(metrics, compute_groups=False)
+
+
+class _AllOrNone(MetricCollection):
+    """Measures of the same photographs: what one of them refuses, none has counted."""
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """As of every collection."""
+        before = [(m, name, getattr(m, name).clone()) for m in self.values() for name in m.metric_state]
+        try:
+            super().update(*args, **kwargs)
+        except BaseException:
+            for metric, name, value in before:
+                setattr(metric, name, value)
+            raise
 
 
 def image_measures(scale: int, truncate: bool = False) -> list[ImageMeans]:
@@ -275,13 +290,15 @@ class TextureDistance(_SetMeasure):
     def update(self, samples: Tensor, hr: Tensor, lr: Tensor | None = None) -> None:
         """Offer the patches of samples (n, ..., 3, H, W) and of photographs (..., 3, H, W)."""
         check_samples(samples, hr)
-        self.sampled = offer(self.sampled, samples, self.seed)
+        sampled = offer(self.sampled, samples, self.seed)
         self.photographed = offer(self.photographed, hr, self.seed)
+        self.sampled = sampled
 
     def compute(self) -> dict[str, Tensor]:
         """The distance of all that came, 0 or more."""
         patches, photographs = table_patches(self.sampled), table_patches(self.photographed)
-        return {"texture_distance": torch.tensor(texture_distance(patches, photographs, self.seed))}
+        distance = texture_distance(patches, photographs, self.seed)
+        return {"texture_distance": torch.tensor(distance, dtype=torch.float64)}
 
 
 class SmoothBlockGrain(_SetMeasure):
@@ -314,5 +331,5 @@ class SmoothBlockGrain(_SetMeasure):
     def _median(self, counts: Tensor) -> Tensor:
         below = counts.cumsum(0)
         middle = (below[-1] - 1).div(2, rounding_mode="floor")  # of an even number the lower, as torch.median
-        found = (torch.searchsorted(below, middle, right=True) + 0.5) / self._bins
+        found = (torch.searchsorted(below, middle, right=True).double() + 0.5) / self._bins
         return torch.where(below[-1] > 0, found, torch.nan)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.metrics.pixels import eight_bit
+from ncsr.ops.exact import exactly
 
 PATCHES = 16384  # per set
 SIDE = 7  # pixels of a patch
@@ -61,7 +62,7 @@ def empty_table() -> Tensor:
 
     A rank of j = 16384 marks an unused row, as all are here.
     """
-    table = torch.zeros(PATCHES, 2 + 3 * SIDE * SIDE)
+    table = torch.zeros(PATCHES, 2 + 3 * SIDE * SIDE, dtype=torch.float32, device="cpu")
     table[:, 0] = PATCHES
     return table
 
@@ -78,7 +79,7 @@ def offer(table: Tensor, images: Tensor, seed: int) -> Tensor:
         raise InputError(f"texture needs images of at least {SIDE} x {SIDE} pixels, got {tuple(images.shape)}")
     for image in eight_bit(images).reshape(-1, 3, *images.shape[-2:]):
         generator = torch.Generator().manual_seed(zlib.crc32(image.cpu().contiguous().numpy(), seed))
-        u, top, left = torch.rand(3, PATCHES, generator=generator).to(table.device)
+        u, top, left = torch.rand(3, PATCHES, generator=generator, dtype=torch.float32, device="cpu").to(table.device)
         offered = torch.stack([torch.arange(PATCHES, device=table.device), u, top, left], 1)
         offered = offered[_ranks(offered) < _ranks(table[-1:])]
         patches = _patches_at(_finest_laplacian(image.to(table)), offered[:, 2:])
@@ -111,12 +112,14 @@ def texture_distance(patches: Tensor, photographs: Tensor, seed: int = 0) -> flo
         raise InputError(
             f"the texture distance needs two sets of equally many patches, got {len(patches)} and {len(photographs)}"
         )
-    directions = torch.randn(DIRECTIONS, photographs[0].numel(), generator=torch.Generator().manual_seed(seed))
+    shape, generator = (DIRECTIONS, photographs[0].numel()), torch.Generator().manual_seed(seed)
+    directions = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
     directions /= directions.norm(dim=1, keepdim=True)
     deviation, mean = torch.std_mean(photographs, (0, 2, 3), keepdim=True)
-    ours, theirs = (
-        (directions @ ((group - mean) / deviation).flatten(1).T).sort(1).values for group in (patches, photographs)
-    )
+    with exactly(directions.device):
+        ours, theirs = (
+            (directions @ ((group - mean) / deviation).flatten(1).T).sort(1).values for group in (patches, photographs)
+        )
     return 1000 * (ours - theirs).abs().mean(dtype=torch.float64).item()
 
 

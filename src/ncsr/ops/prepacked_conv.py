@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ncsr.ops.conv import by_image, channels_last
+from ncsr.ops.exact import exactly
 
 _Module = TypeVar("_Module", bound=nn.Module)
 _FEW_PIXELS = 2**14  # where repacking a weight takes more than a percent of convolving with it
@@ -53,7 +54,8 @@ class PrepackedConv(nn.Module):
         """(n B, C, H, W) and maybe (B, O, H, W), of `dtype`, to (n B, O, H, W), channels-last."""
         x = channels_last(x.to(self.dtype))
         if self.fused and addend is not None and self.slope == 0 and self.dtype == torch.bfloat16:
-            y = torch.empty((len(x), *addend.shape[1:]), dtype=self.dtype, memory_format=torch.channels_last)
+            shape = (len(x), *addend.shape[1:])
+            y = torch.empty(shape, dtype=self.dtype, device=x.device, memory_format=torch.channels_last)
             by_image(y, addend).copy_(addend)
             return _add_conv_relu(y, x, self._weight(x.shape), self.bias, self.geometry)
         slope = self.slope if addend is None else 1
@@ -114,10 +116,11 @@ def _fuses(dtype: torch.dtype) -> bool:
     """Whether oneDNN's operators for this dtype are there and right, which is seen by running them."""
     if dtype not in (torch.float32, torch.bfloat16):
         return False
-    x = channels_last(torch.linspace(-1, 1, 2 * 8 * 3 * 3).view(2, 8, 3, 3).to(dtype))
-    weight = channels_last(torch.linspace(-1, 1, 8 * 8).view(8, 8, 1, 1).to(dtype))
+    x = channels_last(torch.linspace(-1, 1, 2 * 8 * 3 * 3, device="cpu").view(2, 8, 3, 3).to(dtype))
+    weight = channels_last(torch.linspace(-1, 1, 8 * 8, device="cpu").view(8, 8, 1, 1).to(dtype))
     geometry = ((0, 0), (1, 1), (1, 1), 1)
-    expected = F.conv2d(x, weight)
+    with exactly(x.device):
+        expected = F.conv2d(x, weight)
     try:
         packed: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
         packed = packed(weight.to_mkldnn(), *geometry, x.shape)

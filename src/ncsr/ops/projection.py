@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ncsr.ops.exact import exactly
 from ncsr.ops.resize import resize_matrix
 
 Rows: TypeAlias = Callable[[int, int], Tensor]
@@ -162,25 +163,28 @@ def _mirrored(image: Tensor, first: int, last: int, axis: int) -> Tensor:
 def _reduce(image: Tensor, scale: int, axis: int) -> Tensor:
     """One axis reduced, without the `_HALO` LR pixels at either end."""
     kernel, stride = _kernel(scale, axis, image)
-    planes = F.conv2d(image.reshape(-1, 1, *image.shape[-2:]), kernel, stride=stride)
+    with exactly(image.device):
+        planes = F.conv2d(image.reshape(-1, 1, *image.shape[-2:]), kernel, stride=stride)
     return planes.reshape(*image.shape[:-2], *planes.shape[-2:])
 
 
 def _adjoint(image: Tensor, scale: int, axis: int) -> Tensor:
     """The transpose of the reduction along one axis, without the `_HALO` LR pixels at either end."""
     kernel, stride = _kernel(scale, axis, image)
-    planes = F.conv_transpose2d(image.reshape(-1, 1, *image.shape[-2:]), kernel, stride=stride)
+    with exactly(image.device):
+        planes = F.conv_transpose2d(image.reshape(-1, 1, *image.shape[-2:]), kernel, stride=stride)
     planes = planes.narrow(axis, 2 * _HALO * scale, planes.shape[axis] - 4 * _HALO * scale)
     return planes.reshape(*image.shape[:-2], *planes.shape[-2:])
 
 
 def _kernel(scale: int, axis: int, like: Tensor) -> tuple[Tensor, tuple[int, int]]:
     """The weights of one LR pixel over 5 s HR pixels, as a convolution along an axis, and its stride."""
-    weights = _taps(scale).to(like.device, like.dtype)
+    weights = torch.tensor(_taps(scale), dtype=like.dtype, device=like.device)
     return (weights.view(1, 1, -1, 1), (scale, 1)) if axis == -2 else (weights.view(1, 1, 1, -1), (1, scale))
 
 
 @lru_cache
-def _taps(scale: int) -> Tensor:
+def _taps(scale: int) -> list[float]:
     """The middle row of a small reduction, which reaches over no border."""
-    return resize_matrix((2 * _HALO + 1) * scale, 1 / scale)[_HALO]
+    taps: list[float] = resize_matrix((2 * _HALO + 1) * scale, 1 / scale)[_HALO].tolist()
+    return taps

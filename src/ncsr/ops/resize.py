@@ -12,12 +12,12 @@ pass comes first. 8-bit images are rounded half to even and clipped after each p
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
+from ncsr.ops.exact import exactly
 
 
 def imresize(images: Tensor, scale: float) -> Tensor:
@@ -29,37 +29,44 @@ def imresize(images: Tensor, scale: float) -> Tensor:
 
     Returns:
         (..., ceil(scale H), ceil(scale W)) of the same dtype. uint8 is rounded half to even after each of the two
-        passes, as MATLAB does; floating point is never rounded or clipped.
+        passes, as MATLAB does; floating point is never rounded or clipped, and computed in float32 or better, whatever
+        autocast is on.
 
     Raises:
-        InputError: if `scale` is not positive or `images` is not uint8 or floating point.
+        InputError: if `scale` is not a positive number, or `images` is not uint8 or floating point or has no pixels.
     """
-    if not scale > 0:
-        raise InputError(f"the scale of a resize must be positive, got {scale}")
+    if not 0 < scale < math.inf:
+        raise InputError(f"the scale of a resize must be a positive number, got {scale}")
+    if images.ndim < 2 or 0 in images.shape[-2:]:
+        raise InputError(f"resizing needs images (..., H, W) with pixels, got shape {tuple(images.shape)}")
     integer = images.dtype == torch.uint8
     if not integer and not images.is_floating_point():
         raise InputError(f"resizing needs uint8 or floating-point images, got {images.dtype}: convert them first")
-    values = images.double() if integer else images
-    for axis in (-2, -1):
-        weights = resize_matrix(images.shape[axis], scale).to(values.device, values.dtype)
-        values = weights @ values if axis == -2 else values @ weights.T
-        if integer:
-            values = values.round().clamp(0, 255)
+    values = images.to(torch.float64 if integer else torch.promote_types(images.dtype, torch.float32))
+    with exactly(images.device):
+        for axis in (-2, -1):
+            weights = resize_matrix(images.shape[axis], scale).to(values)
+            values = weights @ values if axis == -2 else values @ weights.T
+            if integer:
+                values = values.round().clamp(0, 255)
     return values.to(images.dtype)
 
 
-@lru_cache(maxsize=256)
 def resize_matrix(length: int, scale: float) -> Tensor:
-    """The (ceil(scale * length), length) float64 matrix that resizes one axis; border and weights included."""
+    """The (ceil(scale * length), length) float64 matrix that resizes one axis; border and weights included.
+
+    It takes much less time than its products, and is not kept: it may be a tensor of the mode that it is made in.
+    """
     stretch = min(scale, 1.0)
-    centres = (torch.arange(math.ceil(scale * length), dtype=torch.float64) + 0.5) / scale - 0.5
+    outputs = torch.arange(math.ceil(scale * length), dtype=torch.float64, device="cpu")
+    centres = (outputs + 0.5) / scale - 0.5
     reach = math.ceil(4 / stretch) + 2
-    taps = torch.floor(centres - 2 / stretch).long()[:, None] + torch.arange(reach)
+    taps = torch.floor(centres - 2 / stretch).long()[:, None] + torch.arange(reach, device="cpu")
     weights = _keys_cubic((centres[:, None] - taps) * stretch)
     weights = weights / weights.sum(1, keepdim=True)
     mirrored = taps % (2 * length)  # the symmetric continuation has period 2n
     mirrored = torch.minimum(mirrored, 2 * length - 1 - mirrored)
-    matrix = torch.zeros(len(centres), length, dtype=torch.float64)
+    matrix = torch.zeros(len(centres), length, dtype=torch.float64, device="cpu")
     return matrix.scatter_add_(1, mirrored, weights)
 
 

@@ -20,8 +20,11 @@ from ncsr.serialization import CONFIG, WEIGHTS, read_model
 BUNDLED = Path(__file__).parents[1] / "weights"
 
 
+@torch.inference_mode(False)
 def load(model: str | os.PathLike[str] = "x4-small", device: str = "auto", precision: Precision = "auto") -> NCSR:
     """Open a model, in eval mode, its parameters without gradients (gradients still flow to latents and images).
+
+    It is float32 on the device asked for, whatever the default dtype and device are.
 
     Args:
         model: a bundled name, a model folder, its `.safetensors` file, or the id of a repository on the Hugging Face
@@ -35,7 +38,8 @@ def load(model: str | os.PathLike[str] = "x4-small", device: str = "auto", preci
     """
     source = find_model(model)
     config, weights = read_model(source)
-    network = NCSR(config, precision)
+    with torch.device("cpu"):
+        network = NCSR(config, precision)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
