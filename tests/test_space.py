@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,12 @@ import ncsr.networks
 import ncsr.sampling.folded_flow
 from ncsr import NCSR, InputError, SamplingError
 from ncsr.config import Condition
+from ncsr.ops import prepacked_conv
+from ncsr.runtime.device import Precision
 from ncsr.sampling.latents import BLOCK, Window, draw_latent, draw_latents
 from ncsr.space import ATTEMPTS, FlowSpace, Space
-from tests.models import lively_encoder, lively_model
+from tests.ambient import AMBIENT
+from tests.models import lively_encoder, lively_model, tiny_config
 
 SIZES = [(4, 4), (4, 5), (5, 4), (7, 9), (6, 12)]
 
@@ -109,6 +113,26 @@ def test_model_call_is_bits_per_dimension() -> None:
     close(bits, -space.log_prob(hr, noise) / (math.log(2) * 3 * 16 * 24))
     close(model(hr, lr, noise), bits)
     assert model(hr, lr).requires_grad
+
+
+@pytest.mark.filterwarnings("error")
+def test_training_without_started_actnorms_warns_once() -> None:
+    data = images(2, 16, 24).float(), images(2, 4, 6, seed=1).float()
+    model = NCSR(tiny_config()).train()
+    with pytest.warns(UserWarning, match=r"call model\.start_actnorms\(hr, lr, noise\)") as warned:
+        model(*data)
+    assert [Path(warning.filename) for warning in warned] == [Path(__file__)]
+    model(*data)
+    started = NCSR(tiny_config()).train()
+    started.start_actnorms(*data)
+    for quiet in (started, NCSR(tiny_config()).eval(), lively_model(dtype=torch.float32).train()):
+        quiet(*data)
+
+
+@pytest.mark.parametrize("spoil", [lambda lr: 255 * lr, lambda lr: 2 * lr - 1, lambda lr: lr * math.nan])
+def test_actnorms_are_not_started_from_images_of_another_range(spoil: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(InputError, match=r"lr must lie in \[0, 1\], got values from"):
+        lively_model().start_actnorms(images(2, 16, 24), spoil(images(2, 4, 6, seed=1)))
 
 
 # Encode and decode
@@ -436,6 +460,104 @@ def test_float64() -> None:
     precise = model.double().space(lr.float()).sample(2, 0.5, seed=0)
     assert precise.dtype == torch.float64
     close(precise.float(), drawn, 1e-4)
+
+
+# Whatever the caller has switched on, however tensors lie in memory
+
+HR, LR = images(2, 16, 24).float(), images(2, 4, 6, seed=1).float()
+
+
+def numbers(space: Space, hr: Tensor = HR) -> dict[str, object]:
+    """What a space gives, of everything that it has."""
+    codes = space.latents(2, seed=3)
+    return {
+        "sample": space.sample(2, seed=3),
+        "sample, clamp": space.sample(2, seed=3, clamp=False),
+        "project": [space.project(hr), space.project(hr, 8)],
+        "latents": codes,
+        "encode": space.encode(hr),
+        "decode": space.decode(codes),
+        "log_prob": space.log_prob(hr),
+        "bits_per_dim": space.bits_per_dim(hr),
+    }
+
+
+@pytest.mark.parametrize("ambient", AMBIENT)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_numbers_do_not_depend_on_the_callers_modes(precision: Precision, ambient: str) -> None:
+    first, model = (lively_model(dtype=torch.float32).requires_grad_(False) for _ in range(2))
+    first.precision = model.precision = precision
+    made = first.space(LR)
+    expected = numbers(made)
+    prepacked_conv._fuses.cache_clear()
+    with AMBIENT[ambient]():
+        inside = numbers(model.space(LR))
+        outside_made = numbers(made)
+    for found in (inside, outside_made, numbers(made), numbers(model.space(LR))):
+        close(found, expected, 0)
+
+
+@pytest.mark.parametrize("ambient", AMBIENT)
+def test_a_model_is_float32_on_its_device_and_can_be_trained(ambient: str, tiny_model_folder: Path) -> None:
+    expected = ncsr.load(tiny_model_folder, "cpu")
+    with AMBIENT[ambient]():
+        model = ncsr.load(tiny_model_folder, "cpu")
+        model.space(LR).sample()
+    assert all(value.device.type == "cpu" for value in model.state_dict().values())
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    close(model.state_dict(), expected.state_dict(), 0)
+    model.requires_grad_(True).train()
+    model(HR, LR).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.encoder.blocks.parameters())
+
+
+def test_a_new_model_is_float32_and_where_the_caller_says() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        expected = NCSR(tiny_config())
+        torch.manual_seed(0)
+        with AMBIENT["float64 by default"]():
+            model = NCSR(tiny_config())
+    close(model.state_dict(), expected.state_dict(), 0)
+    with torch.device("meta"):
+        assert NCSR(tiny_config()).device.type == "meta"
+
+
+def test_gradients_after_inference_mode() -> None:
+    space = flow_space(LR, lively_model(dtype=torch.float32).requires_grad_(False))
+    with torch.inference_mode():
+        space.sample(seed=0)
+        space.log_prob(HR)  # what it keeps is made here
+    hr = HR.clone().requires_grad_()
+    space.log_prob(hr).sum().backward()
+    other = HR.clone().requires_grad_()
+    flow_space(LR, lively_model(dtype=torch.float32)).log_prob(other).sum().backward()
+    close(hr.grad, other.grad, 1e-4)
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "channels-last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "sliced": lambda x: F.pad(x, (1, 2, 3, 1))[..., 3:-1, 1:-2],
+    "transposed": lambda x: x.mT.contiguous().mT,
+    "reversed batch": lambda x: x.flip(0).clone().flip(0),
+    "float64": lambda x: x.double(),
+    "differentiated": lambda x: x.clone().requires_grad_(),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_do_not_matter(layout: str) -> None:
+    model, change = lively_model().requires_grad_(False), LAYOUTS[layout]
+    close(numbers(model.space(change(LR)), change(HR)), numbers(model.space(LR)))
+
+
+def test_expanded_and_half_precision_images() -> None:
+    model = lively_model(dtype=torch.float32).requires_grad_(False)
+    one, hr = (x[:1].expand(2, -1, -1, -1) for x in (LR, HR))
+    close(numbers(model.space(one), hr), numbers(model.space(one.contiguous()), hr.contiguous()), 0)
+    half = model.space(LR.half())
+    assert half.lr.dtype == torch.float32
+    close(numbers(half, HR.half()), numbers(model.space(LR.half().float()), HR.half().float()), 0)
 
 
 # An encoder alone

@@ -49,14 +49,6 @@ class NCSR(Networks):
     def training_space(self, lr: Tensor) -> Space:
         """`space` for training: y+ leaves [0, 1], nothing is computed before it is asked for, and nothing is kept."""
         _check_lr(lr)
-        if self.training and not self._reminded and not torch.compiler.is_compiling():
-            self._reminded = True
-            if any(not bool(m.started) for m in self.modules() if isinstance(m, ActNorm)):
-                warnings.warn(
-                    "this model is being trained before its actnorms have started: first call "
-                    "model.start_actnorms(hr, lr, noise) with one batch",
-                    stacklevel=2,
-                )
         return self._space(lr, (0, 0), training=True)
 
     def _space(self, lr: Tensor, origin: tuple[int, int], *, training: bool) -> Space:
@@ -68,14 +60,22 @@ class NCSR(Networks):
     def forward(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> Tensor:
         """The training loss -log p(hr | lr, noise) in bits per dimension, (B,).
 
-        Before the first step a new model's actnorms must be started (`start_actnorms`); a warning says so if they
-        were not. The model's precision decides how the loss is computed, whatever autocast is on.
+        Before the first step, a new model's actnorms are started by `start_actnorms`: a model in training mode whose
+        are not warns once. The model's precision decides how the loss is computed, whatever autocast is on.
 
         Args:
             hr: (B, 3, s h, s w), x+ of the paper in training.
             lr: (B, 3, h, w), y+ of the paper in training.
             noise: v, (B, 3, s h, s w), or its standard deviations (B,) for the std variant; None is zero.
         """
+        if self.training and not self._reminded and not torch.compiler.is_compiling():
+            self._reminded = True
+            if any(not bool(module.started) for module in self.modules() if isinstance(module, ActNorm)):
+                warnings.warn(
+                    "the actnorms of this model have not started: before the first step, call "
+                    "model.start_actnorms(hr, lr, noise) with one batch",
+                    stacklevel=4,  # whoever called the module
+                )
         return self.training_space(lr).bits_per_dim(hr, noise)
 
     def log_prob_parts(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from ncsr import metrics
 from ncsr.metrics import streaming
 from ncsr.ops.projection import project
 from ncsr.ops.resize import imresize
+from tests.ambient import AMBIENT
 from tests.metrics.made import random_images
 from tests.models import lively_model
 
@@ -63,24 +63,6 @@ NUMBERS: dict[str, Callable[[], Any]] = {
     "streaming": measured,
     "TexturePatches": lambda: patches(HR),
     "texture_distance": lambda: metrics.texture_distance(patches(SAMPLES), patches(HR)),
-}
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-AMBIENT: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-    "autocast to bfloat16": lambda: torch.autocast("cpu", torch.bfloat16),
-    "autocast to float16": lambda: torch.autocast("cpu", torch.float16),
-    "float64 by default": lambda: default_dtype(torch.float64),
-    "another default device": lambda: torch.device("meta"),
-    "inference mode": torch.inference_mode,
 }
 
 
