@@ -24,7 +24,7 @@ from ncsr.config import EncoderConfig
 from ncsr.ops.checkpointing import checkpointed
 from ncsr.ops.conv import conv2d
 from ncsr.ops.dense_block import RESIDUAL, SLOPE, dense_block
-from ncsr.ops.precision import float32_products
+from ncsr.ops.precision import exactly
 
 Noise: TypeAlias = Iterator[Tensor]
 """Fields of standard normal numbers, each (nf, h, w)."""
@@ -153,7 +153,7 @@ class Encoder(nn.Module):
             largest: the last enlargement to compute; None: the scale.
             noise: ESRGAN+'s, a field for each `perturb`; None switches it off.
         """
-        with torch.autocast(lr.device.type, enabled=False), float32_products():
+        with exactly(lr.device):
             first = self.first(lr)
         x, kept = first, {}
         for i, block in enumerate(self.blocks):

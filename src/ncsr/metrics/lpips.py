@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ncsr.errors import InputError
 from ncsr.metrics.pixels import check_samples, check_unit_range, crop_to_multiple, eight_bit
-from ncsr.ops.exact import exactly
+from ncsr.ops.precision import exactly
 from ncsr.serialization import read_checkpoint
 
 SMALLEST = 31  # pixels of a side: less leaves the last three convolutions nothing to look at

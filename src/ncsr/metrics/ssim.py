@@ -16,7 +16,7 @@ from torch import Tensor
 from ncsr.errors import InputError, needs_extra
 from ncsr.metrics.fidelity import luma
 from ncsr.metrics.pixels import at_least_float32, check_comparable, of_rounded
-from ncsr.ops.exact import exactly
+from ncsr.ops.precision import exactly
 
 WINDOW = 11  # pixels
 

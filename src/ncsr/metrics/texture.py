@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.metrics.pixels import eight_bit
-from ncsr.ops.exact import exactly
+from ncsr.ops.precision import exactly
 
 PATCHES = 16384  # per set
 SIDE = 7  # pixels of a patch

@@ -8,7 +8,8 @@ computed, and given again by the last thread that leaves.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
 from typing import Any
 
@@ -21,6 +22,14 @@ _EXACT, _TF32 = ("ieee",) * 4, ("tf32", "tf32", "ieee", "ieee")
 _lock = Lock()
 _entered = {False: 0, True: 0}  # by all threads: contexts that do not, and that do permit TF32
 _own: tuple[str, ...] = ()  # the process's flags, while any context is entered
+
+
+@contextmanager
+def exactly(device: torch.device) -> Iterator[None]:
+    """In this context, what is computed on a device has its operands' precision, whatever autocast and flags permit."""
+    available = torch.amp.is_autocast_available(device.type)  # of "meta" it is not
+    with torch.autocast(device.type, enabled=False) if available else nullcontext(), float32_products():
+        yield
 
 
 def float32_products(*, tf32: bool = False) -> AbstractContextManager[None]:

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ncsr.ops.conv import by_image, channels_last
-from ncsr.ops.exact import exactly
+from ncsr.ops.precision import exactly
 
 _Module = TypeVar("_Module", bound=nn.Module)
 _FEW_PIXELS = 2**14  # where repacking a weight takes more than a percent of convolving with it

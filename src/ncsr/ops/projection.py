@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncsr.ops.exact import exactly
+from ncsr.ops.precision import exactly
 from ncsr.ops.resize import resize_matrix
 
 Rows: TypeAlias = Callable[[int, int], Tensor]

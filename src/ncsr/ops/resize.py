@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.ops.exact import exactly
+from ncsr.ops.precision import exactly
 
 
 def imresize(images: Tensor, scale: float) -> Tensor:
