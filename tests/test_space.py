@@ -415,6 +415,8 @@ def test_never_finite_is_an_error() -> None:
     model.flow.levels[0].transitions[0].actnorm.bias[0] = math.nan
     with pytest.raises(SamplingError):
         model.space(images(1, 4, 4)).sample()
+    with pytest.raises(SamplingError, match=r"at temperature 0\.0: this model cannot enlarge this image"):
+        model.space(images(1, 4, 4)).sample(1, 0.0)
 
 
 # Precision
