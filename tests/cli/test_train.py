@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
+from ncsr.runtime.locks import exclusive
 from ncsr.training.checkpoints import checkpoints
 from tests.conftest import TINY, Command, scene8
 
@@ -143,11 +145,54 @@ def test_train_refuses_another_recipe(ncsr_: Command, recipe: Path, tmp_path: Pa
     assert ncsr_(*train, "steps=1").code == 0
     ncsr_(*train, "steps=1").failed(r"holds a run already: give --resume to go on with it, or another -o")
     ncsr_(*train, "steps=2", "--resume").failed(
-        r"trained with another recipe \(steps: 1 -> 2\): resume with the same one"
+        r"trained with another recipe \(steps: 1 -> 2\): resume with the same one, or start another run "
+        r"from its model: --init .*model --start-step 1$"
     )
     for path in checkpoints(tmp_path / "run"):
         path.write_bytes(b"")
     ncsr_(*train, "steps=1", "--resume").failed(r"nothing to resume in .*: every checkpoint there is damaged")
+
+
+def test_resuming_with_other_photographs_is_told(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
+    data, run = tmp_path / "data", tmp_path / "data" / "run"  # whose pictures are no photographs
+    train = ("train", recipe, "--data", data, "-o", run, "--set", "steps=1", "--set", "validate_temperatures=[0]")
+    held_out = tmp_path / "held out"
+    held_out.mkdir()
+    Image.fromarray(scene8(72, 80)).save(held_out / "photo.png")
+    assert ncsr_(*train, "--validate", held_out).code == 0
+    (run / "checkpoints" / ".ncsr-tmp-0123456789ab.pt").touch()  # of a process that was killed
+    result = ncsr_(*train, "--validate", held_out, "--resume")
+    assert (result.code, result.err) == (0, "")
+    assert not set(run.rglob(".*"))
+    Image.fromarray(scene8(24, 40)).save(data / "another.png")
+    other = ncsr_(*train, "--resume")
+    assert other.code == 0
+    first, second = other.err.splitlines()
+    assert re.match(r"--data has other photographs .* \(1 photographs, \w+; now 2 photographs, \w+\): it", first)
+    assert re.match(r"--validate has other photographs .* \(1 photographs, \w+; now none\): it goes on", second)
+
+
+def test_two_processes_do_not_train_in_one_folder(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train = ("train", recipe, "--data", tmp_path / "data", "-o", run, "--set", "steps=1")
+    run.mkdir()
+    with exclusive(run):
+        ncsr_(*train).failed(rf"{run} is being written by process \d+: wait until that ends, or choose another -o")
+        assert not checkpoints(run)
+    assert ncsr_(*train).code == 0
+    with exclusive(run):
+        ncsr_(*train, "--resume").failed("is being written by process")
+
+
+def test_a_log_of_something_else(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
+    log = tmp_path / "run" / "log.jsonl"
+    train = ("train", recipe, "--data", tmp_path / "data", "-o", log.parent, "--set", "steps=1")
+    assert ncsr_(*train).code == 0
+    whole = log.read_bytes()
+    log.write_bytes(b'no JSON\n[1]\n3\n{"step": "x"}\n{"a": 1}\n\xff\n' + b"[" * 9999 + b"\n" + whole + b'{"step')
+    result = ncsr_(*train, "--resume")
+    assert (result.code, result.err) == (0, f"{log}: dropped 7 lines that are no figures of a step\n")
+    assert log.read_bytes() == whole
 
 
 def test_train_without_its_packages(

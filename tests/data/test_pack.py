@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import lmdb
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ncsr.data.crops import CropSettings
@@ -21,11 +23,13 @@ from ncsr.data.pack import INDEX, tile_key
 from ncsr.data.packing import pack_photos
 from ncsr.data.photos import Photos, open_photos
 from ncsr.errors import InputError
+from tests.conftest import scene8
 from tests.data.conftest import (
     PACKED_SIZES,
     assert_equal_crops,
     open_all,
     packed_crops,
+    save_photo,
 )
 
 
@@ -39,6 +43,38 @@ def test_packed_photographs_are_the_folders(folder: Path, pack: Path) -> None:
         for top, left, side in ((0, 0, 1), (15, 15, 2), (16, 16, 14), (3, 1, 30), (0, 0, 17)):
             window = (slice(None), slice(top, top + side), slice(left, left + side))
             assert torch.equal(plain[index][window], packed[index][window])
+
+
+def test_a_photograph_on_its_side_is_packed_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save_photo(tmp_path / "photos" / "0.jpg", scene8(40, 56), exif=exif)
+    pack_photos(list_photos(tmp_path / "photos")[0], tmp_path / "pack.lmdb", side=16)
+    plain, packed = open_all(tmp_path / "photos"), open_all(tmp_path / "pack.lmdb")
+    assert packed[0].shape == (3, 56, 40)
+    assert torch.equal(plain[0][:, :, :], packed[0][:, :, :])
+    assert plain.fingerprint() == packed.fingerprint()
+
+
+@pytest.mark.parametrize("how", ["cut", "rewritten", "removed"])
+def test_a_pack_that_is_changed_while_it_is_in_use(how: str, pack: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(pack, tmp_path / "photos.lmdb"))
+    warnings: list[str] = []
+    photos = open_all(path, warn=warnings.append)
+    expected = packed_crops(photos, 3)
+    if how == "removed":  # which leaves what is open as it was
+        path.unlink()
+        assert_equal_crops(packed_crops(photos, 3), expected)
+        return
+    with path.open("r+b") as file:
+        if how == "cut":
+            file.truncate(4096)
+        else:
+            file.write(bytes(path.stat().st_size))
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(InputError, match=f"100 photographs in a row.*{path} was written to while it is in use"):
+        packed_crops(photos)
+    assert set(warnings) == {f"{path} was written to while it is in use: pack into another file"}
 
 
 def test_packed_photographs_give_the_folders_batches(folder: Path, pack: Path) -> None:
@@ -112,6 +148,8 @@ def test_a_truncated_pack(pack: Path, tmp_path: Path, size: int) -> None:
 @pytest.mark.parametrize(
     ("index", "message"),
     [
+        (b'{"format": 1, "side": 0, "photos": []}', "no file that ncsr prepare packed"),
+        (b'{"format": 1, "side": 16, "photos": [[1, "x", 2]]}', "no file that ncsr prepare packed"),
         (None, "no file that ncsr prepare packed"),
         (b"[]", "no file that ncsr prepare packed"),
         (b"\xff", "no file that ncsr prepare packed"),

@@ -74,6 +74,27 @@ def _crops(photos: Photos) -> list[Tensor]:
     return [random_crop(photos, CropSettings(crop=16), random_stream(0, step, 0)) for step in range(100)]
 
 
+def test_a_photograph_that_shrinks_below_the_crop_ends_no_run(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    photos, _ = open_photos([photo_folder(tmp_path)], 16, budget=0, warn=warnings.append)
+    save_photo(tmp_path / "2.png", scene8(8, 12))
+    assert len(_crops(photos)) == 100
+    assert warnings == [f"{tmp_path / '2.png'} was changed: it had 28 x 24 pixels, now 12 x 8"]
+
+
+def test_pictures_of_a_run_are_no_photographs(tmp_path: Path) -> None:
+    """Of a run in the folder, and of one whose folder is the photographs' own."""
+    photo_folder(tmp_path, 1)
+    expected = open_photos([tmp_path], 16)[0].fingerprint()
+    for run in (tmp_path / "run", tmp_path):
+        save_photo(run / "validation" / "step-00000002.png", scene8(24, 24))
+        (run / "checkpoints").mkdir()
+        (run / "recipe.yaml").touch()
+    assert open_photos([tmp_path], 16)[0].fingerprint() == expected
+    (tmp_path / "recipe.yaml").unlink()
+    assert len(open_photos([tmp_path], 16)[0]) == 2
+
+
 def test_nothing_but_broken_photographs_ends_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for i in range(3):
         spoil(save_photo(tmp_path / f"{i}.png", scene8(24, 24)))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import re
+import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -18,11 +22,13 @@ from ncsr.data.loader import Batch
 from ncsr.errors import InputError
 from ncsr.training.checkpoints import checkpoints, read_newest
 from ncsr.training.recipe import load_recipe
-from ncsr.training.run import Diverged, train
+from ncsr.training.run import Diverged
+from ncsr.training.signals import Interrupted
 from ncsr.training.trainer import Trainer
 from tests.conftest import TINY, Command
 from tests.training.conftest import (
     L1,
+    advance,
     assert_same,
     file_limit,
     make_photos,
@@ -89,7 +95,7 @@ def test_run_folder(fabric: Fabric, tmp_path: Path) -> None:
         assert model.config == TINY
         assert model.space(torch.rand(1, 3, 4, 4)).sample(1, seed=0).isfinite().all()
     with pytest.raises(InputError, match="holds a run already: give --resume"):
-        train(recipe, [tmp_path], folder)
+        make_run(recipe, folder, fabric).begin()
     done = make_run(recipe, folder, fabric)
     done.resume()
     assert done.train() == folder / "model"  # nothing is left to do
@@ -139,6 +145,71 @@ def test_resuming_a_run_from_before_keys_were_renamed(fabric: Fabric, tmp_path: 
     assert run.train() == tmp_path / "model"
     with pytest.raises(InputError, match=r"another recipe \(max_rollbacks: 2 -> 3\)"):
         make_run(make_recipe(noise_mix_probability=0.5), tmp_path, fabric).resume()
+
+
+class _Killed(BaseException):
+    """As if the process had been killed."""
+
+
+def _kill() -> None:
+    raise _Killed
+
+
+def _terminate() -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("place", "step", "stop"),
+    [("run.validate", 2, _kill), ("log.TrainingLog.image", 2, _kill), ("trainer.Trainer.enqueue", 1, _terminate)],
+)
+def test_a_validation_that_is_cut_off_is_made_up(
+    place: str, step: int, stop: Callable[[], None], fabric: Fabric, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe(validate_every=2, validate_temperatures=(0.0,), keep=9)
+    straight, again = (make_run(recipe, tmp_path / name, fabric, held_out=make_photos(72)) for name in ("1", "2"))
+    straight.begin()
+    straight.train()
+    again.begin()
+    original = resolve_name(f"ncsr.training.{place}")
+
+    def stopped(*arguments: Any) -> Any:
+        if again.trainer.step == step:
+            stop()
+        return original(*arguments)
+
+    with monkeypatch.context() as during:
+        during.setattr(f"ncsr.training.{place}", stopped)
+        with pytest.raises((_Killed, Interrupted)):
+            again.train()
+    resumed = make_run(recipe, again.folder, fabric, held_out=make_photos(72))
+    assert resumed.resume() == []
+    assert resumed.trainer.step == 2
+    resumed.train()
+    assert read_log(straight.folder) == read_log(again.folder)
+    assert_same(*(read_newest(run.folder)[0] for run in (straight, again)))
+    for file in ("model/model.safetensors", "best/model.safetensors", "validation/step-00000002.png"):
+        assert (straight.folder / file).read_bytes() == (again.folder / file).read_bytes(), file
+
+
+def test_checkpoints_of_something_else_are_passed_over(fabric: Fabric, tmp_path: Path) -> None:
+    """Values of other kinds and shapes, or none, under each key; the trainer ends up as it was."""
+    run = make_run(make_recipe(average=0.9), tmp_path, fabric)
+    run.begin()
+    advance(run.trainer, 1)  # the optimiser's state is there
+    run._save()
+    good = torch.load(checkpoints(tmp_path)[0], weights_only=True)
+    odd = tmp_path / "checkpoints" / "step-00000002.pt"
+    others = (None, 3, [1], "word", {"state": {0: {"step": torch.zeros(3)}}, "weight": torch.zeros(3)}, "absent")
+    for key in ("model", "optimiser", "average", "best", "skipped", "returns", "random", "step", "recipe"):
+        for content in others:
+            if (key, content) in [("best", None), ("step", 3), ("returns", 3), ("skipped", [1])]:
+                continue  # which may be
+            torch.save({k: v for k, v in (good | {key: content}).items() if (k, content) != (key, "absent")}, odd)
+            (message,) = run.resume()
+            assert re.search(r"step-00000002.pt is damaged \(.+\): going back to the checkpoint before it", message)
+    state = run.trainer.state()
+    assert_same(state, {key: good[key] for key in state})
 
 
 def test_validation_is_logged_and_drawn(fabric: Fabric, tmp_path: Path) -> None:
@@ -247,7 +318,7 @@ def test_killed_at_any_moment(recipe: Path, tmp_path: Path) -> None:
     process = start_ncsr(train_command(recipe, run, "--set", "checkpoint_every=1", "--resume"))
     wait_until(process, lambda: newest.stat().st_size > 5000)  # made again
     process.terminate()
-    assert f"{newest} is damaged: going back to the checkpoint before it" in process.communicate()[1]
+    assert re.search(rf"{newest} is damaged \(.+\): going back to the checkpoint before it", process.communicate()[1])
 
 
 def test_full_disk_loses_nothing_that_was_saved(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:

@@ -31,16 +31,15 @@ def prepare(
     """
     from rich.progress import MofNCompleteColumn
 
-    from ncsr.data.listing import large_enough, list_photos, map_decoded
+    from ncsr.data.listing import find_all, large_enough, list_photos, map_decoded
     from ncsr.data.packing import pack_photos
-    from ncsr.images import find_photos
     from ncsr.runtime.progress import ProgressBar
 
     if output is None and check is None:
         raise InputError("nothing to do: give -o FILE.lmdb to pack the photographs, --check SET to check them, or both")
     listed, broken = list_photos(*data)
     files, problems = large_enough(listed, smallest, data, broken)
-    names = [path.name for folder in data for path in find_photos(folder, recursive=True)]
+    names = [path.name for path in find_all(*data)]
     deviates = [] if check is None else deviations(check, names)
     with ProgressBar(len(files), MofNCompleteColumn()) as bar:
         if output is None:

@@ -19,7 +19,7 @@ _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
 
 
 class PhotoFile(NamedTuple):
-    """A photograph in a file; height and width are those of the upright image, as its header has them."""
+    """A photograph in a file; height and width are the header's, before it is turned upright."""
 
     path: Path
     height: int
@@ -30,21 +30,49 @@ class PhotoFile(NamedTuple):
         """The name by which messages call it."""
         return str(self.path)
 
+    @property
+    def file_name(self) -> str:
+        """Without its folder."""
+        return self.path.name
+
     def decode(self) -> Tensor:
         """The photograph as uint8, (3, H, W), upright.
 
         Raises:
-            InputError: it is broken.
+            InputError: it is broken, or has another size than when it was listed.
         """
-        return (read_photo(self.path).rgb * 255).round().to(torch.uint8)
+        photo = read_photo(self.path)
+        if sorted(photo.size) != sorted((self.height, self.width)):
+            raise InputError(
+                f"{self.path} was changed: it had {self.width} x {self.height} pixels, "
+                f"now {photo.size[1]} x {photo.size[0]}"
+            )
+        return (photo.rgb * 255).round().to(torch.uint8)
 
 
 _Entry = TypeVar("_Entry", bound=PhotoFile | PackedPhoto)
 _Result = TypeVar("_Result")
 
 
+def find_all(*folders: Path) -> list[Path]:
+    """The photographs in folders and the folders inside these, each sorted by path.
+
+    The pictures of a training run that lies there, in its `validation`, are none of them.
+
+    Raises:
+        InputError: one is not a folder, or holds no photograph.
+    """
+    found = [path for folder in folders for path in find_photos(folder, recursive=True)]
+    pictures = {
+        folder
+        for folder in {path.parent for path in found if path.parent.name == "validation"}
+        if (folder.parent / "recipe.yaml").exists() and (folder.parent / "checkpoints").exists()
+    }
+    return [path for path in found if path.parent not in pictures]
+
+
 def list_photos(*folders: Path) -> tuple[list[PhotoFile], list[str]]:
-    """The photographs in folders and the folders inside these, each sorted by path, and a message for each broken one.
+    """The photographs that `find_all` finds, and a message for each broken one.
 
     Sizes are read from headers. Files without the last bytes of a PNG, JPEG or WebP file are decoded, to see whether
     they were cut short; this is so for every TIFF and BMP file.
@@ -53,7 +81,7 @@ def list_photos(*folders: Path) -> tuple[list[PhotoFile], list[str]]:
         InputError: one is not a folder, or holds no photograph.
     """
     files, broken = [], []
-    for path in [path for folder in folders for path in find_photos(folder, recursive=True)]:
+    for path in find_all(*folders):
         try:
             height, width = photo_size(path)
             if height * width > MAX_PIXELS or not _is_whole(path):

@@ -11,6 +11,7 @@ gives the same crops as they do, bit for bit.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ncsr.errors import InputError, needs_extra
+from ncsr.runtime.memory import is_exhaustion
 from ncsr.runtime.parsing import parse_json
 
 if TYPE_CHECKING:
@@ -54,9 +56,14 @@ class PackedPhoto:
 
     pack: Pack
     number: int
-    name: str
+    file_name: str
     height: int
     width: int
+
+    @property
+    def name(self) -> str:
+        """The name by which messages call it."""
+        return f"{self.file_name} in {self.pack.path}"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -85,19 +92,25 @@ class Pack:
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
         self.path, self._warn = path, warn
         self._environment = _open(path)
+        import lmdb
+
+        self._opened = path.stat()
         try:
             with self._environment.begin() as reading:
                 index = parse_json(reading.get(INDEX, b""))
-            version = index["format"]
-        except (ValueError, LookupError, TypeError):
+            if index["format"] != FORMAT:
+                raise InputError(
+                    f"{path} was packed by another version of ncsr (format {index['format']}, "
+                    f"this one reads {FORMAT}): pack the photographs again"
+                )
+            self.side = int(index["side"])
+            self._photos = [(str(name), int(height), int(width)) for name, height, width in index["photos"]]
+        except InputError:
+            raise
+        except (ValueError, LookupError, TypeError, lmdb.Error):
             raise _no_pack(path) from None
-        if version != FORMAT:
-            raise InputError(
-                f"{path} was packed by another version of ncsr (format {version}, this one reads {FORMAT}): "
-                "pack the photographs again"
-            )
-        self.side: int = index["side"]
-        self._photos: list[tuple[str, int, int]] = index["photos"]
+        if self.side < 1:
+            raise _no_pack(path)
 
     def __reduce__(self) -> tuple[object, ...]:
         return Pack, (self.path, self._warn)
@@ -105,32 +118,47 @@ class Pack:
     def photos(self) -> list[PackedPhoto]:
         """All photographs, in the order in which they were packed."""
         return [
-            PackedPhoto(self, number, f"{name} in {self.path}", height, width)
-            for number, (name, height, width) in enumerate(self._photos)
+            PackedPhoto(self, number, name, height, width) for number, (name, height, width) in enumerate(self._photos)
         ]
 
     def cut(self, photo: PackedPhoto, top: int, left: int, height: int, width: int) -> Tensor:
         """A window of a photograph: uint8, (3, height, width).
 
         Raises:
-            InputError: a tile is damaged.
+            InputError: a tile is damaged, or the file was written to since it was opened.
+            MemoryError: there is not enough memory.
         """
         side = self.side
         pixels = np.empty((height, width, 3), np.uint8)
-        with self._environment.begin() as reading:
-            for row in range(top // side, -(-(top + height) // side)):
-                for column in range(left // side, -(-(left + width) // side)):
-                    y, x = row * side - top, column * side - left  # the tile's corner in the window
-                    try:
-                        value = reading.get(tile_key(photo.number, row, column), b"")
-                        tile = imagecodecs.webp_decode(value)
-                        part = tile[max(-y, 0) : height - y, max(-x, 0) : width - x]
-                        pixels[max(y, 0) : y + side, max(x, 0) : x + side] = part
-                    except Exception:  # what decoders raise, and NumPy for a tile of another size
-                        reason = f"{photo.name} is damaged: pack the photographs again"
-                        self._warn(reason)
-                        raise InputError(reason) from None
+        for row in range(top // side, -(-(top + height) // side)):
+            for column in range(left // side, -(-(left + width) // side)):
+                y, x = row * side - top, column * side - left  # the tile's corner in the window
+                try:
+                    tile = imagecodecs.webp_decode(self._read(tile_key(photo.number, row, column)))
+                    part = tile[max(-y, 0) : height - y, max(-x, 0) : width - x]
+                    pixels[max(y, 0) : y + side, max(x, 0) : x + side] = part
+                except Exception as error:  # what decoders raise, and NumPy for a tile of another size
+                    if is_exhaustion(error):
+                        raise MemoryError(f"cannot read {photo.name}: there is not enough memory") from error
+                    if not isinstance(error, InputError):
+                        error = InputError(f"{photo.name} is damaged: pack the photographs again")
+                    self._warn(str(error))
+                    raise error from None
         return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    def _read(self, key: bytes) -> bytes:
+        if self._was_written_to():  # a mapped file that is cut kills whoever reads behind its end
+            raise InputError(f"{self.path} was written to while it is in use: pack into another file")
+        with self._environment.begin() as reading:
+            return bytes(reading.get(key, b""))
+
+    def _was_written_to(self) -> bool:
+        try:
+            now = self.path.stat()
+        except OSError:  # the file was removed, but is still open here
+            return False
+        same_file = os.path.samestat(now, self._opened)
+        return same_file and (now.st_size, now.st_mtime_ns) != (self._opened.st_size, self._opened.st_mtime_ns)
 
 
 def import_lmdb() -> None:

@@ -54,10 +54,11 @@ def pack_photos(
                 if isinstance(photo, InputError):
                     broken.append(str(photo))
                 else:
+                    (height, width), made = photo
                     with environment.begin(write=True) as writing:
-                        for (row, column), value in photo.items():
+                        for (row, column), value in made.items():
                             writing.put(tile_key(len(index), row, column), value, append=True)
-                    index.append((file.path.name, file.height, file.width))
+                    index.append((file.path.name, height, width))
                 progress()
             if not index:
                 raise InputError(f"none of {len(files)} photographs can be read, the first: {broken[0]}")
@@ -73,8 +74,9 @@ def pack_photos(
     return broken
 
 
-def _tiles(photo: Tensor, side: int) -> dict[tuple[int, int], bytes]:
-    """The values of the tiles of a photograph (3, H, W), by row and column."""
+def _tiles(photo: Tensor, side: int) -> tuple[tuple[int, int], dict[tuple[int, int], bytes]]:
+    """(H, W) of a photograph (3, H, W), and the values of its tiles by row and column."""
     pixels = photo.permute(1, 2, 0).numpy()
     corners = product(range(0, pixels.shape[0], side), range(0, pixels.shape[1], side))
-    return {(y // side, x // side): encode_tile(pixels[y : y + side, x : x + side]) for y, x in corners}
+    tiles = {(y // side, x // side): encode_tile(pixels[y : y + side, x : x + side]) for y, x in corners}
+    return pixels.shape[:2], tiles

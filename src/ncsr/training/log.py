@@ -16,6 +16,7 @@ from PIL import Image
 from rich.progress import MofNCompleteColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from ncsr.runtime.files import atomic_path
 from ncsr.runtime.progress import ProgressBar
 from ncsr.training.recipe import Recipe
 from ncsr.training.trainer import StepResult
@@ -35,17 +36,20 @@ class TrainingLog(ExitStack):
         run: the run's folder.
         recipe: the run's recipe.
         start: the step at which the run goes on.
+        validates: whether the validation of that step is yet to come; what was logged of it is dropped as well.
     """
 
-    def __init__(self, run: Path, recipe: Recipe, start: int) -> None:
+    def __init__(self, run: Path, recipe: Recipe, start: int, validates: bool = False) -> None:
         super().__init__()
         self._recipe, self._likelihood = recipe, recipe.objective == "likelihood"
         self._explains = self._likelihood
-        _drop_after(run / LOG, start)
+        dropped = _drop_after(run / LOG, start, validates)
         self._log = self.enter_context((run / LOG).open("a", encoding="utf-8", buffering=1))
         self._board = self.enter_context(SummaryWriter(str(run), purge_step=start + 1))
         self._bar = self.enter_context(ProgressBar(recipe.steps, MofNCompleteColumn()))
         self._bar.update("", start)
+        if dropped:
+            self.print(f"{run / LOG}: dropped {dropped} lines that are no figures of a step")
         self._first, self._began, self._last_line = start, time.monotonic(), time.monotonic()
         self._smooth: float | None = None
 
@@ -115,15 +119,22 @@ def peak_memory_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
-def _drop_after(log: Path, step: int) -> None:
-    """Keep the lines of steps up to `step`; a half-written last line is dropped as well."""
+def _drop_after(log: Path, step: int, validates: bool) -> int:
+    """Keep the lines of steps up to `step`, without its validation if `validates`.
+
+    Returns:
+        The number of lines that are none of this log; a half-written last line does not count.
+    """
     if not log.is_file():
-        return
-    kept = []
-    for line in log.read_text(encoding="utf-8").splitlines():
+        return 0
+    kept, foreign = [], 0
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (json.JSONDecodeError, KeyError):
-            continue
-    log.write_text("".join(kept), encoding="utf-8")
+            entry = json.loads(line)
+            if entry["step"] <= step - (validates and entry.get("event") == "validation"):
+                kept.append(line)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            foreign += line.endswith("\n")
+    with atomic_path(log) as path:
+        path.write_text("".join(kept), encoding="utf-8")
+    return foreign

@@ -11,9 +11,10 @@ import math
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -26,6 +27,7 @@ from ncsr.data.loader import Batch, batches, make_batch
 from ncsr.data.photos import open_photos
 from ncsr.errors import InputError
 from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
+from ncsr.runtime.locks import exclusive, remove_abandoned
 from ncsr.training.checkpoints import checkpoints, read_newest, write_checkpoint
 from ncsr.training.diagnostics import diagnose
 from ncsr.training.launch import launch
@@ -58,10 +60,14 @@ class Run:
     """Photographs to train on."""
     held_out: CropSources = ()
     """Photographs for validation; without any, there is none."""
+    data: dict[str, str] = field(default_factory=dict)
+    """By option, what tells the photographs from others: a resumed run is to have the same."""
     workers: int = 0
     """Threads that make crops beside the training."""
     best: dict[str, float] | None = None
     """Step and score of the best model so far."""
+    validation_due: bool = False
+    """Whether the model as it is now is yet to be validated: the run was stopped before or during its validation."""
 
     def __post_init__(self) -> None:
         self.recipe, self.fabric = self.trainer.recipe, self.trainer.fabric
@@ -73,8 +79,10 @@ class Run:
         """Start the actnorms; write the recipe and the first checkpoint.
 
         Raises:
-            InputError: the folder cannot be made or written.
+            InputError: the folder holds another run, or cannot be made or written.
         """
+        if self.fabric.is_global_zero and checkpoints(self.folder):
+            raise InputError(f"{self.folder} holds a run already: give --resume to go on with it, or another -o")
         indices = range(min(self.recipe.batch, _START_CROPS))
         self.trainer.start(make_batch(self.photos, self.recipe, self.recipe.model.scale, self.trainer.step, indices))
         if self.fabric.is_global_zero:
@@ -86,32 +94,51 @@ class Run:
         self._wait_for_process_0()
 
     def resume(self) -> list[str]:
-        """Go back to the newest whole checkpoint; returns a message for each damaged one.
+        """Go back to the newest whole checkpoint.
+
+        Returns:
+            A message for each damaged one, and for each option whose photographs are others than before.
 
         Raises:
             InputError: there is none, it belongs to another recipe, or the model cannot be written.
         """
-        state, damaged = read_newest(self.folder)
+        state, messages = read_newest(self.folder, self._restore)
+        if self.fabric.is_global_zero:  # the process may have ended between the checkpoint and the model
+            with self._writing(_MAKE_ROOM):
+                self._save_model()
+        for option, before in state.get("data", {}).items():  # which older checkpoints do not tell
+            if self.data.get(option) != before:
+                messages.append(
+                    f"{option} has other photographs than this run had so far ({before}; now {self.data.get(option)}): "
+                    "it goes on with these, and its result is not that of either alone"
+                )
+        return messages
+
+    def _restore(self, state: dict[str, Any]) -> None:
         stored, asked = state["recipe"], self.recipe.model_dump(mode="json")
         with suppress(ValidationError):  # one that this version cannot read is compared as it was written
             stored = Recipe.model_validate(stored).model_dump(mode="json")
         changed = [f"{key}: {old} -> {new}" for key, old, new in changed_values(stored, asked)]
         if changed:
+            step = state["step"]
+            longer = f", or start another run from its model: --init {self.folder / 'model'} --start-step {step}"
             raise InputError(
                 f"{self.folder} was trained with another recipe ({'; '.join(changed)}): resume with the same one"
+                f"{longer if step < self.recipe.steps != stored['steps'] else ''}"
             )
         self.trainer.restore(state)
-        self.best = state["best"]
-        if self.fabric.is_global_zero:  # the process may have ended between the checkpoint and the model
-            with self._writing(_MAKE_ROOM):
-                self._save_model()
-        return damaged
+        best = state["best"]
+        self.best = best and {key: float(best[key]) for key in ("step", "score")}
+        self.validation_due = bool(state.get("validation_due"))
 
     def train(self) -> Path:
         """Go on to the recipe's last step; returns the model folder, or raises as the function `train` does."""
         writes = self.fabric.is_global_zero
         with self._writing(_MAKE_ROOM), stoppable() as stop:
-            with TrainingLog(self.folder, self.recipe, self.trainer.step) if writes else nullcontext() as log:
+            due = self.validation_due and bool(self.held_out)
+            with TrainingLog(self.folder, self.recipe, self.trainer.step, due) if writes else nullcontext() as log:
+                if due:
+                    self._validate(log, True)
                 while self.trainer.step < self.recipe.steps and not self._agreed(stop.signal):
                     self._take_steps(stop, log)
             if self.trainer.step < self.recipe.steps:
@@ -140,12 +167,12 @@ class Run:
                 break
             # Not after a skipped step: if the weights are to blame, an earlier checkpoint is wanted.
             saves = last or stopping or (saves and results[-1].taken)
+            self.validation_due = validates
             if saves:
                 self._save()
-            if validates and log and self._validate(log):
-                self._save()
-            if saves or validates:
                 self._wait_for_process_0()
+            if self.validation_due and (last or not stopping):
+                self._validate(log, saves)
             if stopping:
                 break
 
@@ -162,7 +189,8 @@ class Run:
     def _save(self) -> None:
         """Write the checkpoint, then the model folder."""
         if self.fabric.is_global_zero:
-            state = {"recipe": self.recipe.model_dump(mode="json"), "best": self.best, **self.trainer.state()}
+            own = {"best": self.best, "validation_due": self.validation_due, "data": self.data}
+            state = {"recipe": self.recipe.model_dump(mode="json"), **own, **self.trainer.state()}
             best = None if self.best is None else int(self.best["step"])
             write_checkpoint(self.folder, state, self.recipe.keep, best)
             self._save_model()
@@ -174,8 +202,19 @@ class Run:
         """Turn the system's errors on the run's files into messages."""
         return explain_write_errors(f"to the run folder {self.folder}", remedy)
 
-    def _validate(self, log: TrainingLog) -> bool:
-        """Measure on the held-out photographs; returns whether this is the best model so far."""
+    def _validate(self, log: TrainingLog | None, saved: bool) -> None:
+        """Measure on the held-out photographs, and keep the model if it is the best so far.
+
+        Args:
+            log: of process 0; the others wait.
+            saved: whether a checkpoint says that this is due.
+        """
+        self.validation_due = False
+        if log and (self._keep_if_best(log) or saved):
+            self._save()
+        self._wait_for_process_0()
+
+    def _keep_if_best(self, log: TrainingLog) -> bool:
         step = self.trainer.step
         result = validate(self.trainer.result(), self.held_out, self.recipe)
         log.event(step, "validation", result.figures)
@@ -198,11 +237,13 @@ class Run:
                 f"the run was stopped at step {trainer.step}: {len(trainer.skipped)} of the last steps were not "
                 f"finite, after {rollbacks} rollbacks to an earlier checkpoint\n{report}"
             )
-        trainer.restore(read_newest(self.folder)[0])
+        _, damaged = read_newest(self.folder, trainer.restore)
         trainer.rollbacks, trainer.skipped = rollbacks + 1, []
         if log:
             halved = f"half the learning rate, {rollbacks + 1} of {self.recipe.max_rollbacks} rollbacks"
             log.event(trainer.step, "returned to the last checkpoint", {"because": "too many skipped", "with": halved})
+            for message in damaged:
+                log.print(message)
 
 
 def train(
@@ -236,18 +277,17 @@ def train(
         The model folder.
 
     Raises:
-        InputError: no photographs; a folder that holds another run; nothing to resume, or another recipe; no space.
+        InputError: no photographs; a folder that holds another run, or that another process trains in; nothing to
+            resume, or another recipe; no space.
         Interrupted: by SIGTERM or Ctrl-C; everything is saved.
         Diverged: steps were skipped after the last rollback as well.
     """
-    if checkpoints(run) and not resume:
-        raise InputError(f"{run} holds a run already: give --resume to go on with it, or another -o")
     if len(data) < recipe.folders:
         raise InputError(f"this recipe trains on {recipe.folders} sources of photographs, got {len(data)}: add --data")
     if not 0 <= cache < math.inf:
         raise InputError(f"the cache must be a finite number of GiB, got {cache}")
     photos, left_out = open_photos(data, recipe.crop, budget=int(cache * 2**30))
-    held, too_small = open_photos([held_out], 16 * recipe.model.scale, budget=0) if held_out else ((), [])
+    held, too_small = open_photos([held_out], 16 * recipe.model.scale, budget=0) if held_out else (None, [])
     notes = [f"left out: {reason}" for reason in [*left_out, *too_small]]
     fabric = launch(device)
     sources: CropSources = photos
@@ -257,12 +297,16 @@ def train(
         else:
             size = photos.decoded_bytes / 2**30
             notes.append(f"crops are made by the CPU: with --cache {size:.1f} the GPU would hold all photographs")
-    job = Run(Trainer(recipe, fabric, init, start), run, sources, held, workers)
-    if resume:
-        notes += job.resume()
-    else:
-        job.begin()
-    if fabric.is_global_zero:
-        for note in notes:
-            print(note, file=sys.stderr)
-    return job.train()
+    told = {"--data": photos.fingerprint(), "--validate": held.fingerprint() if held else "none"}
+    job = Run(Trainer(recipe, fabric, init, start), run, sources, held or (), told, workers)
+    with exclusive(run if resume else make_folder(run)) if fabric.is_global_zero else nullcontext():
+        if resume:
+            notes += job.resume()
+        else:
+            job.begin()
+        if fabric.is_global_zero:
+            for folder in (run, *run.iterdir()):
+                remove_abandoned(folder)
+            for note in notes:
+                print(note, file=sys.stderr)
+        return job.train()

@@ -158,16 +158,24 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Return to the state that `state` described, bit for bit."""
-        self._static_step, capturable = None, self.optimiser.param_groups[0]["capturable"]
+        """Return to the state that `state` described, bit for bit.
+
+        Raises:
+            Exception: of any kind, if it describes none of this trainer; what is restored by then is undefined.
+        """
+        self._static_step = None
         self._pending.clear()
         self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        for group in self.optimiser.param_groups:  # the run may have been on another device
-            group["capturable"] = capturable
+        # The groups' settings are the recipe's and the device's.
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state["optimiser"]["state"]})
+        for parameter, values in self.optimiser.state.items():  # which Adam takes unseen
+            shapes = {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+            if {name: value.shape for name, value in values.items()} != shapes:
+                raise ValueError("its optimiser belongs to another model")
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.step, self.skipped, self.rollbacks = state["step"], list(state["skipped"]), state["returns"]
+        self.step, self.rollbacks = int(state["step"]), int(state["returns"])
+        self.skipped = [int(step) for step in state["skipped"]]
         torch.set_rng_state(state["random"])
 
     def _take_step(self, batch: Batch, rates: Sequence[float]) -> Tensor:
