@@ -53,6 +53,7 @@ CONFIGS: dict[str, tuple[str, str]] = {  # config.json in a folder with whole we
     "steps": (changed(flow__steps=10**5), "steps may be at most 256"),
     "hidden": (changed(flow__hidden=10**6), "hidden may be at most 4096"),
     "stacked blocks": (changed(flow__stacked_blocks=[0] * 10**4), "the length of stacked_blocks may be at most 256"),
+    "no stacked blocks": (changed(flow__stacked_blocks=[]), "flow.stacked_blocks: Tuple should have at least 1 item"),
     "levels": (changed(flow__levels=10**6), r"noise_steps needs one number per level \(1000000\)"),
     "noise steps": (changed(flow__noise_steps=[1] * 10**4), "noise_steps needs one number per level"),
     "all that the fields allow": (

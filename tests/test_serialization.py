@@ -315,6 +315,8 @@ def test_no_file(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "nothing.pth")
     with pytest.raises(InputError, match="not a checkpoint"):
         read_checkpoint(tmp_path)
+    with pytest.raises(InputError, match=r"cannot read .*: File name too long"):
+        read_checkpoint(tmp_path / ("x" * 300))
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -414,6 +415,8 @@ def test_never_finite_is_an_error() -> None:
     model.flow.levels[0].transitions[0].actnorm.bias[0] = math.nan
     with pytest.raises(SamplingError):
         model.space(images(1, 4, 4)).sample()
+    with pytest.raises(SamplingError, match=r"at temperature 0\.0: this model cannot enlarge this image"):
+        model.space(images(1, 4, 4)).sample(1, 0.0)
 
 
 # Precision
@@ -521,6 +524,27 @@ def test_a_new_model_is_float32_and_where_the_caller_says() -> None:
     close(model.state_dict(), expected.state_dict(), 0)
     with torch.device("meta"):
         assert NCSR(tiny_config()).device.type == "meta"
+
+
+def test_spaces_of_many_sizes_keep_nothing() -> None:
+    model = lively_model(dtype=torch.float32).requires_grad_(False)
+    model.precision = "bfloat16"
+
+    def kept() -> int:
+        gc.collect()
+        return sum(type(each) is Tensor for each in gc.get_objects())
+
+    def visit(height: int) -> None:
+        for width in (4, 5):
+            for _ in range(2):  # weights are packed for a size that comes again
+                space = model.space(images(1, height, width).float())
+                space.project(space.sample(1, seed=0))
+
+    visit(4)
+    before = kept()
+    for height in range(5, 11):
+        visit(height)
+    assert kept() == before
 
 
 def test_gradients_after_inference_mode() -> None:

@@ -78,7 +78,7 @@ class FlowConfig(FrozenModel):
     """Conditional steps K of every level."""
     hidden: Channels = 64
     """Hidden channels of every subnet."""
-    stacked_blocks: Annotated[tuple[int, ...], limited(256)] = (1, 8, 15, 22)
+    stacked_blocks: Annotated[tuple[int, ...], Field(min_length=1), limited(256)] = (1, 8, 15, 22)
     """RRDB blocks (zero-based) whose outputs join the features of every level."""
     condition: Condition = "noise"
     """What the noise conditional layers see: the noise image, its standard deviation, or nothing (no such layer)."""

@@ -180,6 +180,8 @@ def read_checkpoint(path: Path) -> Weights:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     except MemoryError:
         raise
     except Exception:  # a damaged pickle ends in errors of every kind

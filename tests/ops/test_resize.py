@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ncsr.errors import InputError
 from ncsr.ops.resize import imresize
@@ -44,7 +45,7 @@ def test_constant_images_stay_constant() -> None:
         torch.testing.assert_close(resized, torch.full_like(resized, 0.7))
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
 def test_scale_must_be_positive(scale: float) -> None:
     with pytest.raises(InputError, match="scale"):
         imresize(torch.zeros(3, 8, 8), scale)
@@ -53,3 +54,20 @@ def test_scale_must_be_positive(scale: float) -> None:
 def test_integers_other_than_bytes_are_refused() -> None:
     with pytest.raises(InputError, match="int64"):
         imresize(torch.zeros(3, 8, 8, dtype=torch.int64), 0.5)
+
+
+def test_nothing_is_kept_of_other_modes() -> None:
+    """Neither tensors without numbers nor those of inference mode spoil a later call."""
+    images = torch.rand(1, 3, 24, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for mode in (lambda: torch.device("meta"), torch.inference_mode, FakeTensorMode):
+        with mode():
+            assert imresize(torch.rand(1, 3, 24, 20, dtype=torch.float64), 0.25).shape == (1, 3, 6, 5)
+        assert imresize(images, 0.25).isfinite().all()
+        differentiated = images.clone().requires_grad_()
+        assert torch.autograd.grad(imresize(differentiated, 0.25).sum(), differentiated)[0].sum() > 0
+
+
+@pytest.mark.parametrize("shape", [(8,), (3, 0, 8), (3, 8, 0)])
+def test_images_need_pixels(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="with pixels"):
+        imresize(torch.zeros(shape), 0.25)

@@ -24,6 +24,8 @@ def test_a_manifest_says_what_was_made(tmp_path: Path) -> None:
     json.loads((tmp_path / ".ncsr" / "photo.png.json").read_text())
     results[1].write_text("half")
     assert not is_up_to_date(target, settings, results)
+    (tmp_path / ".ncsr" / "photo.png.json").write_text("[" * 10**5)  # nested deeper than Python's stack
+    assert manifest_seed(target) is None
     remove_manifest(target)
     remove_manifest(target)
     assert manifest_seed(target) is None

@@ -13,6 +13,7 @@ from typing import Any
 
 from ncsr.model import NCSR
 from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
+from ncsr.runtime.parsing import parse_json
 from ncsr.runtime.remote import Remote
 from ncsr.upscaling.image import sample_settings
 from ncsr.upscaling.job import Job
@@ -93,7 +94,7 @@ def _size_and_version(path: Path | Remote) -> tuple[int, str] | None:
 def _read(target: Path | Remote) -> dict[str, dict[str, Any]] | None:
     """A manifest; None if there is none, or something else lies in its place."""
     try:
-        manifest = json.loads(manifest_path(target).read_text(encoding="utf-8"))
+        manifest = parse_json(manifest_path(target).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     parts = (manifest.get("settings"), manifest.get("files")) if isinstance(manifest, dict) else ()
