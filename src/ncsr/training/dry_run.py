@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 import yaml
 from lightning_fabric import Fabric
@@ -16,17 +18,30 @@ from ncsr.training.trainer import Trainer
 def dry_run(recipe: Recipe, fabric: Fabric) -> str:
     """Take a few steps on random images; returns recipe, parameters, memory, time per step and in all as text.
 
+    On a CPU, where a step is as long as its crops are many, they are steps of one and two crops.
+
     Args:
         recipe: what a run would compute.
         fabric: device and processes, launched.
     """
-    trainer = Trainer(recipe, fabric)
+    share, on_cpu = recipe.batch // fabric.world_size, fabric.device.type == "cpu"
+    part = share // recipe.accumulate
+    crops = min(part, 2) if on_cpu else share
+    print(f"taking steps of {crops} crops, of {share} in a step of this recipe", file=sys.stderr, flush=True)
+    short = {"batch": crops * fabric.world_size, "accumulate": 1}
+    trainer = Trainer(recipe.model_copy(update=short) if on_cpu else recipe, fabric)
     generator = torch.Generator().manual_seed(recipe.seed)
     photo = torch.randint(256, (3, recipe.crop, recipe.crop), generator=generator, dtype=torch.uint8)
-    batch = make_batch([photo], recipe, recipe.model.scale, 0, range(recipe.batch // fabric.world_size))
-    trainer.start(batch)
-    trainer.advance(batch)  # to warm up
-    step = seconds_of(lambda: trainer.advance(batch), fabric.device)
+    one, batch = (
+        make_batch([photo], recipe, recipe.model.scale, 0, range(count)) for count in (1 if on_cpu else crops, crops)
+    )
+    trainer.start(one)
+    trainer.advance(one)  # to warm up
+    of_one = peak_memory_gib()
+    step = seconds_of(lambda: trainer.advance(batch), fabric.device, 1 if on_cpu else 3) * share / crops
+    memory = peak_memory_gib()
+    if on_cpu:  # it grows with the crops that are computed at a time
+        memory = of_one + (memory - of_one) * (part - 1)
     encoder = sum(p.numel() for p in trainer.model.encoder.parameters())
     whole = sum(p.numel() for p in trainer.model.parameters())
     where = f"{fabric.world_size} x {fabric.device.type}, {trainer.model.precision}"
@@ -35,7 +50,7 @@ def dry_run(recipe: Recipe, fabric: Fabric) -> str:
             yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).rstrip(),
             "",
             f"parameters: {whole / 1e6:.2f} million, {encoder / 1e6:.2f} of them the encoder's",
-            f"memory: {peak_memory_gib():.2f} GiB per process",
+            f"memory: {memory:.2f} GiB per process",
             f"time: {step:.3f} s per step of {recipe.batch} crops ({where}); {duration(step * recipe.steps)} in all, "
             "validation and checkpoints not included",
         )
