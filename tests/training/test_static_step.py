@@ -16,6 +16,12 @@ from tests.models import lively_model
 from tests.training.conftest import L1, make_batches, make_recipe, started_trainer
 
 
+@pytest.fixture(scope="module")
+def fabric() -> Fabric:
+    """In float64: Adam's first steps go by the sign of gradients that are zero but for rounding."""
+    return Fabric(accelerator="cpu", devices=1, precision="64-true")
+
+
 def trainers(fabric: Fabric, **changes: Any) -> list[Trainer]:
     """One that takes steps as everywhere, one that takes static steps."""
     recipe = make_recipe(**{"steps": 20, "average": 0.75, "clip": 0.5} | changes)
@@ -25,16 +31,17 @@ def trainers(fabric: Fabric, **changes: Any) -> list[Trainer]:
 
 
 def assert_near(plain: Trainer, static: Trainer) -> None:
-    """Weights, average and moments agree; by a thousandth of a step's learning rate, as far as rounding takes them."""
+    """Weights and their average agree."""
     for one, other in ((plain.model, static.model), (plain.result(), static.result())):
         for (name, a), b in zip(one.named_parameters(), other.parameters(), strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=2e-6, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("changes", [{}, L1, {"accumulate": 2}, {"encoder_frozen": 0.2}, {"average": 0.0}])
 def test_steps_are_those_of_the_plain_trainer(fabric: Fabric, changes: dict[str, Any]) -> None:
     plain, static = trainers(fabric, **changes)
-    for _, batch in zip(range(6), make_batches(plain.recipe), strict=False):
+    for _, single in zip(range(6), make_batches(plain.recipe), strict=False):
+        batch = Batch(*(None if column is None else column.double() for column in single))
         expected = plain.advance(batch)
         static.enqueue(batch)
     results = static.results()
