@@ -491,7 +491,7 @@ def test_photographs_are_not_replaced(upscale: Command, tmp_path: Path, monkeypa
         (("-s", 0), r"-s 0 does not match the model"),
         (("--device", "meta"), "no device 'meta' on this machine"),
         (("--device", "abacus"), "no device 'abacus' on this machine"),
-        (("--precision", "float8"), "precision must be auto, float32 or bfloat16, got 'float8'"),
+        (("--precision", "float8"), "precision must be auto, float32, tf32 or bfloat16, got 'float8'"),
         (("--std", "-n", 1), "--std needs samples that differ"),
         (("--std", "-t", 0), "--std needs samples that differ"),
     ],
