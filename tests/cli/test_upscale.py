@@ -8,6 +8,8 @@ import itertools
 import os
 import pty
 import re
+import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -576,8 +578,14 @@ def test_a_killed_process_goes_on(upscale: Command, tiny_model_folder: Path, tmp
         while not journal.exists() or len(journal.read_text().splitlines()) < 3:
             assert process.poll() is None
             time.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)
+        (tmp_path / "out" / ".ncsr-tmp-abandoned.png").write_bytes(b"half")
+        second = upscale(tmp_path / "large.png", *how, tmp_path / "out")
+        second.failed(rf"^ncsr: \S+large\.png is being written by process {process.pid}: wait until that ends")
         process.kill()
-    assert _names(tmp_path / "out") == [".large.png.scratch"]
+    scratch, lock = _names(tmp_path / "out")
+    assert scratch == ".large.png.scratch"
+    assert lock.startswith(".ncsr-lock-")
     done = len(journal.read_text().splitlines())
     assert 3 <= done < 25
     result = upscale(tmp_path / "large.png", *how, tmp_path / "out")
@@ -650,6 +658,46 @@ def test_few_frames_from_the_command_to_the_space(
     assert upscale(photo, "-o", tmp_path / "out", "-n", 2).code == 0
     names = frames[0][: frames[0].index("upscale") + 1]  # above it is what reads the command line
     assert len(names) <= 6, names
+
+
+def test_scratch_that_is_a_link_is_not_followed(upscale: Command, large: Path, tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "pixels").write_bytes(b"dear diary")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".large.png.scratch").symlink_to(tmp_path / "private")
+    upscale(large, "-o", tmp_path / "out", "--tile", 16).failed(r"large\.png\.scratch is a symbolic link")
+    assert (tmp_path / "private" / "pixels").read_bytes() == b"dear diary"
+    assert _names(tmp_path / "private") == ["pixels"]
+
+
+@pytest.mark.parametrize("stem", [243, 247, 251])
+def test_the_longest_names(upscale: Command, tmp_path: Path, stem: int) -> None:
+    """A name that leaves no room for what stands behind those of hidden files."""
+    path = _save(tmp_path / ("n" * stem + ".png"))
+    for how in (("--tile", 16), ()):
+        result = upscale(path, "-o", tmp_path / "out", "-n", 1, "--seed", 0, "--skip-existing", "--strip", *how)
+        assert (result.code, result.err) == (0, "") or "left out 1 of 1" in result.err
+    if stem > 248:
+        upscale(path, "-o", tmp_path / "out", "-n", 2).failed("File name too long")
+
+
+def test_the_seed_is_printed_before_the_first_result(
+    upscale: Command, photo: Path, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written before a run was stopped can be made again."""
+    draw = FlowSpace.draw
+
+    def interrupted(space: FlowSpace, *arguments: Any) -> torch.Tensor:
+        if space.lr.shape[-1] > 12 and (tmp_path / "out" / "photo_s0.png").exists():
+            raise KeyboardInterrupt
+        return draw(space, *arguments)
+
+    monkeypatch.setattr(FlowSpace, "draw", interrupted)
+    for other in ("b", "c"):
+        shutil.copy(large, tmp_path / f"{other}.png")
+    result = upscale(photo, large, tmp_path / "b.png", tmp_path / "c.png", "-o", tmp_path / "out", "--sheet")
+    assert result.code == 130
+    assert result.err.startswith("seed ")
 
 
 def test_scratch_of_another_run_does_not_count(upscale: Command, large: Path, tmp_path: Path) -> None:

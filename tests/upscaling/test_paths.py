@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import fsspec
 import pytest
 
-from ncsr.errors import InputError
 from ncsr.runtime.remote import Remote
-from ncsr.upscaling.paths import photos_in
+from ncsr.upscaling.paths import check_results, plan_results
 
 
 def test_the_same_photographs_here_and_behind_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,10 +19,36 @@ def test_the_same_photographs_here_and_behind_a_url(tmp_path: Path, monkeypatch:
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photos" / name).write_bytes(b"")
     for folder in (tmp_path / "photos", Remote("dir://photos")):
-        assert photos_in(folder) == [folder / "a.jpg", folder / "b.PNG"]
-        inside = [str(photo.relative_to(folder)) for photo in photos_in(folder, recursive=True)]
+        assert _photos(folder) == [folder / "a.jpg", folder / "b.PNG"]
+        inside = [str(photo.relative_to(folder)) for photo in _photos(folder, recursive=True)]
         assert inside == ["a.jpg", "b.PNG", "in/c.tif"]
     (tmp_path / "none").mkdir()
     for folder in (tmp_path / "none", Remote("dir://none")):
-        with pytest.raises(InputError, match="holds no photographs"):
-            photos_in(folder)
+        assert "holds no photographs" in _planned(folder).problems[0]
+
+
+def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
+    """Of several, too: the others' photographs are planned."""
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "b.heic").write_bytes(b"")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    plan, problems, notes = plan_results(
+        [tmp_path, tmp_path / ("n" * 300), tmp_path / "loop.png"], tmp_path / "out", consistent=False, recursive=False
+    )
+    assert plan[0] == (tmp_path / "a.png", tmp_path / "out" / "a.png")
+    assert re.search(r"cannot read .*nnn: File name too long", problems[0])
+    assert notes == [f"{tmp_path}: left out images of kinds that are not read: 1 .heic"]
+    check_results(plan, lambda target: [target])  # a link that leads to itself is refused when it is read
+
+
+def _photos(folder: Path | Remote, recursive: bool = False) -> list[Path | Remote]:
+    return [photo for photo, _ in _planned(folder, recursive).photos]
+
+
+class _Plan(NamedTuple):
+    photos: list[tuple[Path | Remote, Path | Remote]]
+    problems: list[str]
+
+
+def _planned(folder: Path | Remote, recursive: bool = False) -> _Plan:
+    return _Plan(*plan_results([folder], Path("elsewhere"), consistent=False, recursive=recursive)[:2])

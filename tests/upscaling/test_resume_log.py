@@ -62,6 +62,25 @@ def test_a_line_cut_short_does_not_count(tmp_path: Path, cut: int) -> None:
     assert ResumeLog(tmp_path, _SETTINGS).bad(2) == [5]
 
 
+@pytest.mark.parametrize(
+    "line", ["[]", "{}", '"tile"', '{"attempt": 0, "tile": [0, 0], "bad": []}', "[" * 10**5, "1" * 5000, "\\"]
+)
+def test_other_json_ends_the_log(tmp_path: Path, line: str) -> None:
+    _written(tmp_path)
+    path = tmp_path / "journal.jsonl"
+    first, second, third, _ = path.read_text().splitlines()
+    path.write_text("\n".join([first, second, line, third, ""]))
+    log = ResumeLog(tmp_path, _SETTINGS)
+    assert log.resumed
+    assert log.has_tile(0, (0, 0, 16, 16))
+    assert not log.has_tile(0, (0, 16, 16, 32))
+    path.write_text(line + "\n")
+    assert not ResumeLog(tmp_path, _SETTINGS).resumed
+    scratch_folder(tmp_path / "a").mkdir()
+    (scratch_folder(tmp_path / "a") / "journal.jsonl").write_text(line + "\n")
+    assert resumable_seed(tmp_path / "a") is None
+
+
 def test_without_a_file_and_where_none_can_be(tmp_path: Path) -> None:
     log = ResumeLog()
     log.add_tile(0, (0, 0, 4, 4), [])

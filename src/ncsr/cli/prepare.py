@@ -39,18 +39,19 @@ def prepare(
         raise InputError("nothing to do: give -o FILE.lmdb to pack the photographs, --check SET to check them, or both")
     listed, broken = list_photos(*data)
     files, problems = large_enough(listed, smallest, data, broken)
-    names = [path.name for path in find_all(*data)]
+    names = [path.name for path in find_all(*data)[0]]
     deviates = [] if check is None else deviations(check, names)
+    failed: list[str] = []
     with ProgressBar(len(files), MofNCompleteColumn()) as bar:
         if output is None:
             for outcome in map_decoded(lambda photo: None, files):
-                problems += [str(outcome)] if outcome else []
+                failed += [str(outcome)] if outcome else []
                 bar.advance()
         elif not deviates:
-            problems += pack_photos(files, output, side=side, progress=bar.advance)
+            failed += pack_photos(files, output, side=side, progress=bar.advance)
     if output is not None and not deviates:
-        print(f"{output}: {len(names) - len(problems)} photographs, {output.stat().st_size / 1e6:.0f} MB")
-    problems = deviates + problems
+        print(f"{output}: {len(files) - len(failed)} photographs, {output.stat().st_size / 1e6:.0f} MB")
+    problems = deviates + problems + failed
     for problem in problems:
         print(f"ncsr: {problem}", file=sys.stderr)
     if check is not None and not problems:

@@ -133,7 +133,7 @@ def _methods_for_rows(
     from ncsr.cli.reporting import load_model_or_encoder
     from ncsr.evaluation.methods import ENCODER, ImageFolder, ModelMethod, short_name
     from ncsr.evaluation.paper.differences import MethodForRow
-    from ncsr.images.reading import is_photo_path
+    from ncsr.images import is_photo_path
     from ncsr.serialization import WEIGHTS
 
     methods: list[MethodForRow] = []

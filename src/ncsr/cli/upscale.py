@@ -78,10 +78,11 @@ def upscale(
     With --ray, INPUT and OUTPUT may be URLs: s3://bucket/folder and whatever else fsspec has a driver for.
     """
     from ncsr.runtime.files import make_folder
+    from ncsr.runtime.locks import remove_abandoned
     from ncsr.runtime.ray_pool import workers_at
     from ncsr.space import check_sampling
     from ncsr.upscaling.job import Job
-    from ncsr.upscaling.manifest import manifest_settings
+    from ncsr.upscaling.manifest import manifest_path, manifest_settings
     from ncsr.upscaling.on_ray import enlarge_by
     from ncsr.upscaling.paths import check_results, plan_results
     from ncsr.upscaling.pipeline import enlarge_all, queue_photo
@@ -89,7 +90,7 @@ def upscale(
     from ncsr.upscaling.tiling import SampleRequest
 
     *sources, results = _locations([*inputs, output], urls=ray is not None)
-    plan, failures = plan_results(sources, results, consistent=consistent, recursive=recursive)
+    plan, failures, notes = plan_results(sources, results, consistent=consistent, recursive=recursive)
     fresh = seed is None
     if fresh:
         seed = _resumed_seed([target for _, target in plan], skip_existing)
@@ -111,28 +112,37 @@ def upscale(
         check_results(plan, job.names)
         if plan and isinstance(results, Path):
             make_folder(results.parent if plan[0][1] == results else results)
+            for folder in {target.parent for _, target in plan if isinstance(target, Path)}:
+                remove_abandoned(folder)
+                remove_abandoned(manifest_path(folder / "_").parent)
         failed: dict[Path | Remote, str] = {}
-        skipped = 0
+        skipped, told = 0, not fresh or temperature == 0
         with ProgressBar(len(plan)) as bar:
             if workers is None:
                 made = enlarge_all(map(partial(queue_photo, job), plan), job, bar.update_part, bar.warn)
             else:
                 made = enlarge_by(workers, plan, job, bar.update_part)
-            for result in made:
-                skipped += result.skipped
-                if result.failure is not None:
-                    failed[result.path] = result.failure
-                elif result.paths:
-                    bar.print(*result.paths)
-                for note in result.notes:
-                    bar.warn(note)
+            try:
+                for result in made:
+                    skipped += result.skipped
+                    if result.failure is not None:
+                        failed[result.path] = result.failure
+                    elif result.paths:
+                        if not told:  # before the first result: whatever stops the run, its results can be made again
+                            bar.print(f"seed {seed}", error=True)
+                            told = True
+                        bar.print(*result.paths)
+                    for note in result.notes:
+                        bar.warn(note)
+            except KeyboardInterrupt:  # results may be there that were not told of yet
+                if not told:
+                    bar.print(f"seed {seed}", error=True)
+                raise
     done = len(plan) - len(failed)
     failures += [failed[path] for path, _ in plan if path in failed]
-    if fresh and temperature > 0 and done:
-        print(f"seed {seed}", file=sys.stderr)
     if skipped:
         print(f"left out {skipped} of {len(plan)}: made before with the same settings", file=sys.stderr)
-    for failure in failures:
+    for failure in notes + failures:
         print(f"ncsr: {failure}", file=sys.stderr)
     if failures:
         raise typer.Exit(1 if done else 2)

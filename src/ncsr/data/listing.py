@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ncsr.data.pack import PackedPhoto
 from ncsr.errors import InputError
-from ncsr.images import MAX_PIXELS, find_photos, photo_size, read_photo
+from ncsr.images import MAX_PIXELS, photo_size, read_photo
+from ncsr.images.finding import search_folder
 from ncsr.runtime.threads import prefetch_map
 
 _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
@@ -54,25 +55,30 @@ _Entry = TypeVar("_Entry", bound=PhotoFile | PackedPhoto)
 _Result = TypeVar("_Result")
 
 
-def find_all(*folders: Path) -> list[Path]:
-    """The photographs in folders and the folders inside these, each sorted by path.
+def find_all(*folders: Path) -> tuple[list[Path], list[str]]:
+    """The photographs in folders and the folders inside these, each sorted by path, and what is to be said of them.
+
+    There is a message for every folder that cannot be read, and for images of kinds that are not read.
 
     The pictures of a training run that lies there, in its `validation`, are none of them.
 
     Raises:
         InputError: one is not a folder, or holds no photograph.
     """
-    found = [path for folder in folders for path in find_photos(folder, recursive=True)]
+    contents = {folder: search_folder(folder, recursive=True) for folder in folders}
+    found = [path for folder in folders for path in contents[folder].photos]
+    messages = [problem for content in contents.values() for problem in content.problems]
+    messages += [f"{folder}: {content.note}" for folder, content in contents.items() if content.note]
     pictures = {
         folder
         for folder in {path.parent for path in found if path.parent.name == "validation"}
         if (folder.parent / "recipe.yaml").exists() and (folder.parent / "checkpoints").exists()
     }
-    return [path for path in found if path.parent not in pictures]
+    return [path for path in found if path.parent not in pictures], messages
 
 
 def list_photos(*folders: Path) -> tuple[list[PhotoFile], list[str]]:
-    """The photographs that `find_all` finds, and a message for each broken one.
+    """The photographs that `find_all` finds, and its messages with one for each broken photograph.
 
     Sizes are read from headers. Files without the last bytes of a PNG, JPEG or WebP file are decoded, to see whether
     they were cut short; this is so for every TIFF and BMP file.
@@ -80,8 +86,9 @@ def list_photos(*folders: Path) -> tuple[list[PhotoFile], list[str]]:
     Raises:
         InputError: one is not a folder, or holds no photograph.
     """
-    files, broken = [], []
-    for path in find_all(*folders):
+    files: list[PhotoFile] = []
+    found, broken = find_all(*folders)
+    for path in found:
         try:
             height, width = photo_size(path)
             if height * width > MAX_PIXELS or not _is_whole(path):

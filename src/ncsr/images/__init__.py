@@ -21,8 +21,9 @@ The image contract, for the whole package:
 """
 
 from ncsr.images.convert import photo_from_array, photo_from_pil, picture_of, to_array, to_pil
+from ncsr.images.finding import SUFFIXES, find_photos, is_photo_path
 from ncsr.images.photo import Photo, Source, premultiplied, source_of, straight
-from ncsr.images.reading import MAX_PIXELS, SUFFIXES, find_photos, is_photo_path, open_photo, photo_size, read_photo
+from ncsr.images.reading import MAX_PIXELS, open_photo, photo_size, read_photo
 from ncsr.images.writing import check_writable_folder, check_writable_size, write_photo, write_pixels
 
 __all__ = [

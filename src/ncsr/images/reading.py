@@ -1,4 +1,4 @@
-"""Finding photographs and reading them."""
+"""Reading photographs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.Image import DecompressionBombError
@@ -19,12 +19,10 @@ from PIL.WebPImagePlugin import WebPImageFile
 from ncsr.errors import InputError
 from ncsr.images import png
 from ncsr.images.convert import photo_from_pil
+from ncsr.images.finding import SUFFIXES
 from ncsr.images.photo import Photo, Source, source_of
 from ncsr.images.tiff import read_tiff, tiff_size, tiff_source
 from ncsr.runtime.memory import is_exhaustion
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
-"""The suffixes, lower case, of the files that are read and written."""
 
 MAX_PIXELS = 178_956_970
 """The default limit of a photograph's pixels: Pillow's, past which it calls a file a decompression bomb."""
@@ -33,27 +31,6 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how classic and big ones beg
 # What Pillow, tifffile and imagecodecs (whose errors are RuntimeErrors) raise when a file is damaged. TypeError,
 # AttributeError, AssertionError and the like are not among them: they would be bugs of this package.
 _DECODER_ERRORS = (ArithmeticError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, ValueError, struct.error)
-
-
-def is_photo_path(inside: PurePath) -> bool:
-    """Whether a file at this path inside a folder counts as a photograph: it is not hidden, and its suffix is known."""
-    return inside.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in inside.parts)
-
-
-def find_photos(folder: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
-    """The photographs in a folder by suffix, sorted; nothing hidden (named .something), folders inside on request.
-
-    Raises:
-        InputError: if `folder` is not a folder, or holds no photograph.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder")
-    paths = folder.rglob("*") if recursive else folder.iterdir()
-    photos = sorted(path for path in paths if is_photo_path(path.relative_to(folder)) and path.is_file())
-    if not photos:
-        raise InputError(f"the folder {folder} holds no photographs ({' '.join(sorted(SUFFIXES))})")
-    return photos
 
 
 def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Photo:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ncsr.errors import InputError
 from ncsr.images import exif
 from ncsr.images.convert import EXIF_MARK, picture_of, to_array
+from ncsr.images.finding import SUFFIXES
 from ncsr.images.photo import Photo
 from ncsr.images.png import encode_png
-from ncsr.images.reading import SUFFIXES
 from ncsr.images.tiff import write_tiff
 from ncsr.runtime.files import atomic_path, explain_write_errors
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from ncsr.errors import InputError
 from ncsr.runtime.locks import TEMPORARY, hold, release
+
+_LONGEST_NAME = 255  # bytes
 
 
 @contextmanager
@@ -39,6 +42,12 @@ def explain_write_errors(path: str | os.PathLike[str], remedy: str = "") -> Iter
     except OSError as error:
         remedy = remedy and f"; {remedy}"
         raise InputError(f"cannot write {path}: {error.strerror or error}{remedy}") from error
+
+
+def hidden_name(name: str) -> str:
+    """The name of a file that is not for the user, or a short one that stands for it if it is too long for systems."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= _LONGEST_NAME else f".{hashlib.sha256(encoded).hexdigest()[:12]}{Path(name).suffix}"
 
 
 def make_folder(folder: str | os.PathLike[str]) -> Path:

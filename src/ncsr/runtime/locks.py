@@ -35,22 +35,43 @@ def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
     Raises:
         InputError: another has it, whose process the sentence names; the folder cannot be written to.
     """
-    path = Path(path)
-    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]  # names may be as long as the system allows
-    file = path / _LOCK if path.is_dir() else path.with_name(f"{_LOCK}-{digest}")
-    try:
-        descriptor = hold(file)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; choose another -o") from error
-    if descriptor is None:
-        raise InputError(f"{path} is being written by {_holder(file)}: wait until that ends, or choose another -o")
-    try:
+    with Locks() as locks:
+        locks.take(Path(path))
+        yield
+
+
+class Locks:
+    """A context with any number of locks, which may also be given back one by one; see `exclusive`."""
+
+    def __init__(self) -> None:
+        self._held: dict[Path, tuple[Path, int]] = {}
+
+    def take(self, path: Path) -> None:
+        """Have `path` alone from now on; the error if another has it is that of `exclusive`."""
+        digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]  # names may be as long as the system allows
+        file = path / _LOCK if path.is_dir() else path.with_name(f"{_LOCK}-{digest}")
+        try:
+            descriptor = hold(file)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror}; choose another -o") from error
+        if descriptor is None:
+            raise InputError(f"{path} is being written by {_holder(file)}: wait until that ends, or choose another -o")
+        self._held[path] = file, descriptor
         with suppress(OSError):  # a full disk keeps the name alone
             os.truncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()} {socket.gethostname()}".encode())
-        yield
-    finally:
-        release(file, descriptor)
+
+    def give_back(self, path: Path) -> None:
+        """Let others have `path`, if it was taken."""
+        if path in self._held:
+            release(*self._held.pop(path))
+
+    def __enter__(self) -> Locks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for path in list(self._held):
+            self.give_back(path)
 
 
 def hold(file: Path) -> int | None:

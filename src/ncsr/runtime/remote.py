@@ -25,10 +25,6 @@ class Remote(PurePosixPath):
     def __str__(self) -> str:
         return super().__str__().replace(":/", "://", 1)
 
-    def resolve(self) -> Remote:
-        """The location itself: there are no links behind URLs."""
-        return self
-
     def is_dir(self) -> bool:
         """Whether it is a folder."""
         with self._system("read") as (system, path):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ncsr.model import NCSR
-from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
+from ncsr.runtime.files import atomic_path, explain_write_errors, hidden_name, make_folder
 from ncsr.runtime.parsing import parse_json
 from ncsr.runtime.remote import Remote
 from ncsr.upscaling.image import sample_settings
@@ -75,12 +75,12 @@ def manifest_seed(target: Path) -> int | None:
     """The seed in the manifest of a photograph, if there is one."""
     manifest = _read(target)
     seed = None if manifest is None else manifest["settings"].get("seed")
-    return seed if isinstance(seed, int) else None
+    return seed if isinstance(seed, int) and seed >= 0 else None
 
 
 def manifest_path(target: Location) -> Location:
     """Where the manifest of a photograph lies."""
-    return target.parent / _FOLDER / f"{target.name}.json"
+    return target.parent / _FOLDER / hidden_name(f"{target.name}.json")
 
 
 def _size_and_version(path: Path | Remote) -> tuple[int, str] | None:

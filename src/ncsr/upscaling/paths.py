@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from ncsr.errors import InputError
-from ncsr.images import SUFFIXES, find_photos, is_photo_path
+from ncsr.images.finding import OTHER_SUFFIXES, SUFFIXES, is_photo_path, search_folder
 from ncsr.runtime.remote import Remote
 
 Location = TypeVar("Location", Path, Remote, Path | Remote)
@@ -15,19 +16,22 @@ Plan = Sequence[tuple[Path | Remote, Path | Remote]]
 """Photographs, each with the path of its result before `_s0` and the like."""
 
 _LOSSY = {".jpg", ".jpeg"}
-_OTHER_IMAGES = {".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pdf", ".svg"}
 
 
 def plan_results(
     inputs: Sequence[Path | Remote], output: Path | Remote, *, consistent: bool, recursive: bool
-) -> tuple[list[tuple[Path | Remote, Path | Remote]], list[str]]:
-    """Every photograph with the path of its result (before `_s0` and the like), and a sentence per folder without any.
+) -> tuple[list[tuple[Path | Remote, Path | Remote]], list[str], list[str]]:
+    """Every photograph with the path of its result (before `_s0` and the like), and what is to be said of folders.
 
     Args:
         inputs: photographs, or folders of them.
         output: a folder or, of a single photograph, a file.
         consistent: whether JPEG becomes PNG.
         recursive: whether folders inside folders count; they are mirrored in the output.
+
+    Returns:
+        The photographs and their results; a sentence for each folder that has none or cannot be read; one for each
+        with images of kinds that are not read.
 
     Raises:
         InputError: an output that is a file for several photographs, or no format that can be written.
@@ -37,24 +41,28 @@ def plan_results(
             raise InputError(f"-o {output}: JPEG would change what --consistent fits; use .png or .tif")
         if len(inputs) > 1 or inputs[0].is_dir():
             raise InputError(f"-o {output} names one file, but there may be several photographs: give a folder")
-        return [(inputs[0], output)], []
-    if output.suffix.lower() in _OTHER_IMAGES and not output.is_dir():
+        return [(inputs[0], output)], [], []
+    if output.suffix.lower() in OTHER_SUFFIXES and not output.is_dir():
         raise InputError(
             f"-o {output}: results are written as {' '.join(sorted(SUFFIXES))}; for a folder, make it first"
         )
     targets: dict[Path | Remote, Path | Remote] = {}
-    problems = []
+    problems: list[str] = []
+    notes: list[str] = []
     for given in inputs:
         try:
             folder = given if given.is_dir() else None
-            found = [given] if folder is None else _without_results(photos_in(folder, recursive), folder, output)
+            found = [given] if folder is None else _photos_in(folder, output, recursive, problems, notes)
         except InputError as error:
             problems.append(str(error))
+            continue
+        except OSError as error:  # a folder above it cannot be read, or its name is too long
+            problems.append(f"cannot read {given}: {error.strerror}")
             continue
         for source in found:
             inside = source.relative_to(folder or given.parent)
             targets.setdefault(source, output / inside.with_suffix(result_suffix(inside.suffix, consistent)))
-    return list(targets.items()), problems
+    return list(targets.items()), problems, notes
 
 
 def result_suffix(suffix: str, consistent: bool) -> str:
@@ -69,35 +77,40 @@ def tagged(path: Location, tag: str) -> Location:
 
 def check_results(plan: Plan, names: Callable[[Path | Remote], list[Path | Remote]]) -> None:
     """Refuse results that would replace each other or a photograph; `names` gives the files of a result."""
-    photographs = {source.resolve() for source, _ in plan}
+    photographs = {_real(source) for source, _ in plan}
     owners: dict[Path | Remote, Path | Remote] = {}
     for source, target in plan:
         for name in names(target):
-            if name.resolve() in photographs:
+            if _real(name) in photographs:
                 raise InputError(f"{name}, made from {source}, would replace a photograph: choose another -o")
-            owner = owners.setdefault(name.resolve(), source)
+            owner = owners.setdefault(_real(name), source)
             if owner != source:
                 raise InputError(f"{owner} and {source} would both become {name}: enlarge them into different folders")
 
 
-def photos_in(folder: Path | Remote, recursive: bool = False) -> Sequence[Path | Remote]:
-    """The photographs in a folder, here or behind a URL; see `images.find_photos`."""
+def _photos_in(
+    folder: Path | Remote, output: Path | Remote, recursive: bool, problems: list[str], notes: list[str]
+) -> list[Path | Remote]:
+    """The photographs in a folder, but for results of earlier runs: those in an output folder inside the folder."""
+    photos: list[Path | Remote]
     if isinstance(folder, Path):
-        return find_photos(folder, recursive)
-    photos = [file for file in folder.files(recursive) if is_photo_path(file.relative_to(folder))]
-    if not photos:
-        raise InputError(f"the folder {folder} holds no photographs ({' '.join(sorted(SUFFIXES))})")
-    return photos
-
-
-def _without_results(
-    photos: Sequence[Path | Remote], folder: Path | Remote, output: Path | Remote
-) -> Sequence[Path | Remote]:
-    """The photographs that are no results of earlier runs: those outside an output folder inside the folder."""
-    results = output.resolve()
-    if results == folder.resolve() or folder.resolve() not in results.parents:
+        found = search_folder(folder, recursive)
+        photos = [*found.photos]
+        problems += found.problems
+        notes += [f"{folder}: left out {found.note}"] if found.note else []
+    else:
+        photos = [file for file in folder.files(recursive) if is_photo_path(file.relative_to(folder))]
+        if not photos:
+            raise InputError(f"the folder {folder} holds no photographs ({' '.join(sorted(SUFFIXES))})")
+    results = _real(output)
+    if results == _real(folder) or _real(folder) not in results.parents:
         return photos
-    photos = [photo for photo in photos if results not in photo.resolve().parents]
+    photos = [photo for photo in photos if results not in _real(photo).parents]
     if not photos:
         raise InputError(f"the folder {folder} holds no photographs outside {output}")
     return photos
+
+
+def _real(location: Path | Remote) -> Path | Remote:
+    """The location itself, links followed; there are none behind URLs."""
+    return Path(os.path.realpath(location)) if isinstance(location, Path) else location

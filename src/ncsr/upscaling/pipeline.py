@@ -23,13 +23,13 @@ from ncsr.images import (
 from ncsr.images.sheet import contact_sheet, deviation_map, panel_of, thumbnail
 from ncsr.ops.projection import Rows
 from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
+from ncsr.runtime.locks import Locks
 from ncsr.runtime.memory import available
 from ncsr.runtime.threads import BackgroundWriter, prefetch_map
 from ncsr.upscaling.grouping import group_by_key
 from ncsr.upscaling.image import Enlargement, bicubic, deviation, enlarge
 from ncsr.upscaling.job import Job, QueuedPhoto, UpscaleResult, error_message
 from ncsr.upscaling.manifest import manifest_state, remove_manifest, write_manifest
-from ncsr.upscaling.paths import tagged
 from ncsr.upscaling.resume_log import scratch_folder, scratch_for
 from ncsr.upscaling.tile_size import LARGEST, choose_side, tile_bytes
 
@@ -56,15 +56,16 @@ def enlarge_all(
 ) -> Iterator[UpscaleResult]:
     """Enlarge photographs; yields what became of each when all is written, not always in their order.
 
-    The photographs are taken one by one, a few ahead of their turn.
+    The photographs are taken one by one, a few ahead of their turn. The results of each are this process's alone from
+    the beginning of its computation until they are written.
     """
     opened = prefetch_map(partial(prefetch_photo, job), photos, 1)
     index = 0
-    with BackgroundWriter[UpscaleResult]() as writer:
+    with Locks() as locks, BackgroundWriter[UpscaleResult]() as writer:
         for group in group_by_key(opened, batch_key, lambda photo: photo.batch_limit, GROUPING_SPAN):
             name = group[0].path.name
             progress(name, index, 0, 0)
-            for write in _enlarge_group(group, job, partial(progress, name, index), warn):
+            for write in _enlarge_group(group, job, locks, partial(progress, name, index), warn):
                 yield from writer.submit(write)
             index += len(group)
         yield from writer.drain()
@@ -121,7 +122,7 @@ def _batch_limit(source: Source, target: Path, job: Job) -> int:
 
 
 def _enlarge_group(
-    group: Sequence[QueuedPhoto], job: Job, progress: Callable[[int, int], None], warn: Warn
+    group: Sequence[QueuedPhoto], job: Job, locks: Locks, progress: Callable[[int, int], None], warn: Warn
 ) -> Iterator[_Write]:
     """Compute photographs of one size; yields for each a function that writes its results.
 
@@ -136,6 +137,8 @@ def _enlarge_group(
         return
     try:
         sources = [photo.source or _open(photo, job) for photo in group]
+        for photo in group:
+            locks.take(photo.target)
         size = sources[0].size
         side = max(size) if len(group) > 1 else choose_side(job.model, *size, job.request.tile)
         dtypes = [_dtype(source, photo.target) for source, photo in zip(sources, group, strict=True)]
@@ -146,21 +149,25 @@ def _enlarge_group(
                 writes = [partial(UpscaleResult, *write()) for write in writes]
     except _FAILURES as error:
         failure = error_message(first.path, first.target, error)
+        for photo in group:
+            locks.give_back(photo.target)
     if failure is None:
-        yield from (partial(_result, photo, write) for photo, write in zip(group, writes, strict=True))
+        yield from (partial(_result, photo, write, locks) for photo, write in zip(group, writes, strict=True))
     elif len(group) == 1:
         yield partial(UpscaleResult, first.path, failure=failure)
     else:
         for photo in group:
-            yield from _enlarge_group([photo], job, progress, warn)
+            yield from _enlarge_group([photo], job, locks, progress, warn)
 
 
-def _result(photo: QueuedPhoto, write: _Write) -> UpscaleResult:
+def _result(photo: QueuedPhoto, write: _Write, locks: Locks) -> UpscaleResult:
     """What became of a photograph when it is written, or the failure to write it."""
     try:
         return write()
     except _FAILURES as error:
         return UpscaleResult(photo.path, failure=error_message(photo.path, photo.target, error))
+    finally:
+        locks.give_back(photo.target)
 
 
 def _write(photo: QueuedPhoto, made: Enlargement, job: Job, side: int, warn: Warn) -> UpscaleResult:
@@ -208,7 +215,8 @@ def _comparisons(photo: QueuedPhoto, source: Source, job: Job, side: int, warn: 
     ]
     if job.request.temperature > 0:
         zero = job.request._replace(samples=1, temperature=0.0)
-        with scratch_for(photo.path, tagged(photo.target, "zero"), source.size, side, warn) as scratch:
+        inside = scratch_folder(photo.target) / "zero"
+        with scratch_for(photo.path, inside, source.size, side, warn) as scratch:
             (smooth,) = enlarge([source], job.model, zero, side, [np.uint8], scratch=scratch)
             panels.append(("temperature 0", panel_of(smooth.pixels(0, smooth.rows(0))[0])))
     return panels

@@ -11,15 +11,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import ValidationError
 
+from ncsr.config import FrozenModel
 from ncsr.errors import InputError, SamplingError
-from ncsr.runtime.files import explain_write_errors, make_folder
+from ncsr.runtime.files import explain_write_errors, hidden_name, make_folder
 from ncsr.upscaling.canvas import Canvas
 
 _LOG, _PIXELS = "journal.jsonl", "pixels"
 
 Rectangle = tuple[int, int, int, int]
 """Top, left, bottom, right."""
+
+
+class _Line(FrozenModel):
+    """A tile that was done, and the samples that are not finite there."""
+
+    attempt: int
+    tile: Rectangle
+    bad: tuple[int, ...]
 
 
 class ResumeLog:
@@ -44,24 +54,25 @@ class ResumeLog:
         self._path, self._canvas = None if folder is None else folder / _LOG, canvas
         self._done: dict[int, set[Rectangle]] = defaultdict(set)
         self._bad: dict[int, set[int]] = defaultdict(set)
-        before, *lines = _lines(self._path) or [{}]
+        before, lines = _read(self._path)
         self.resumed = before == settings and bool(lines) and not (canvas and canvas.fresh)
         for line in lines if self.resumed else []:
             self._note(line)
         if self._path is not None:
-            kept = [settings, *lines] if self.resumed else [settings]  # without a last line that was cut short
+            kept = lines if self.resumed else []  # without a last line that was cut short
+            texts = [json.dumps(settings), *(line.model_dump_json() for line in kept)]
             with explain_write_errors(self._path, "choose another -o"):
-                self._path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+                self._path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
 
     def add_tile(self, attempt: int, tile: Rectangle, bad: list[int]) -> None:
         """Note that all samples of a tile are on the canvas; those in `bad` are not finite there."""
-        line = {"attempt": attempt, "tile": tile, "bad": bad}
+        line = _Line(attempt=attempt, tile=tile, bad=tuple(bad))
         self._note(line)
         if self._path is not None:
             if self._canvas is not None:
                 self._canvas.sync()
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(line.model_dump_json() + "\n")
 
     def has_tile(self, attempt: int, tile: Rectangle) -> bool:
         """Whether a tile is done, as such or as a part of a larger one."""
@@ -73,21 +84,20 @@ class ResumeLog:
         """The samples that were not finite in some tile."""
         return sorted(self._bad[attempt])
 
-    def _note(self, line: dict[str, Any]) -> None:
-        self._done[line["attempt"]].add(tuple(line["tile"]))
-        self._bad[line["attempt"]].update(line["bad"])
+    def _note(self, line: _Line) -> None:
+        self._done[line.attempt].add(line.tile)
+        self._bad[line.attempt].update(line.bad)
 
 
 def scratch_folder(target: Path) -> Path:
     """Where the pixels and the log of a photograph in several tiles are until its result `target` is written."""
-    return target.with_name(f".{target.name}.scratch")
+    return target.with_name(hidden_name(f".{target.name}.scratch"))
 
 
 def resumable_seed(target: Path) -> int | None:
     """The seed of a run that was stopped before it had written `target`; None if there is none to go on with."""
-    lines = _lines(scratch_folder(target) / _LOG)
-    seed = lines[0].get("seed") if lines and isinstance(lines[0], dict) else None
-    return seed if isinstance(seed, int) else None
+    seed = _read(scratch_folder(target) / _LOG)[0].get("seed")
+    return seed if isinstance(seed, int) and seed >= 0 else None
 
 
 class Scratch(NamedTuple):
@@ -104,7 +114,14 @@ class Scratch(NamedTuple):
     def open(
         self, shape: tuple[int, int, int, int], dtype: np.dtype[Any], settings: Mapping[str, Any]
     ) -> tuple[Canvas, ResumeLog]:
-        """A canvas and its log, with what an earlier run with the same `settings` left on them."""
+        """A canvas and its log, with what an earlier run with the same `settings` left on them.
+
+        Raises:
+            InputError: the folder or one of its files cannot be made, or is a link to somewhere else.
+        """
+        for path in (self.folder, self.folder / _PIXELS, self.folder / _LOG):
+            if path.is_symlink():
+                raise InputError(f"{path} is a symbolic link, through which nothing is written: remove it")
         canvas = Canvas(shape, dtype, make_folder(self.folder) / _PIXELS)
         own = {"photograph": self.photograph, "shape": list(shape), "dtype": dtype.name}
         return canvas, ResumeLog(self.folder, {**settings, **own}, canvas)
@@ -145,12 +162,17 @@ def scratch_for(
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _lines(path: Path | None) -> list[dict[str, Any]]:
-    """All lines but a last one that was cut short."""
+def _read(path: Path | None) -> tuple[dict[str, Any], list[_Line]]:
+    """The settings and the lines behind them, as far as they are whole; no settings where there is no such file."""
     if path is None or not path.is_file():
-        return []
-    text, lines = path.read_text(encoding="utf-8", errors="replace"), []
-    with suppress(ValueError):
-        for line in text[: text.rfind("\n") + 1].splitlines():
-            lines.append(json.loads(line))
-    return lines
+        return {}, []
+    text, lines = path.read_text(encoding="utf-8", errors="replace"), list[_Line]()
+    first, *others = text[: text.rfind("\n") + 1].splitlines() or [""]
+    try:
+        settings = json.loads(first)
+    except (ValueError, RecursionError):
+        return {}, []
+    with suppress(ValidationError):
+        for line in others:
+            lines.append(_Line.model_validate_json(line))
+    return (settings, lines) if isinstance(settings, dict) else ({}, [])

@@ -148,7 +148,7 @@ def draw_tiles(
                 torch.accelerator.empty_cache()
             side = max(SMALLEST, side // 4 * 2)
             warn(f"memory ran out: going on with tiles of {side} LR pixels")
-        pending = log.bad(attempt)
+        pending = sorted({*pending} & {*log.bad(attempt)})
         if not pending:
             return
     raise never_finite(pending[0], request.temperature)
