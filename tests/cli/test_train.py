@@ -126,7 +126,7 @@ def test_train_with_wrong_input(ncsr_: Command, recipe: Path, tmp_path: Path) ->
     ncsr_(*train, run, "--set", "stepz=3").failed(r"unknown key 'stepz': the nearest known one is 'steps'")
     ncsr_(*train, run, "--set", "model.encoder.block=3").failed(r"nearest known one is 'blocks'")
     ncsr_(*train, run, "--set", "steps").failed(r"--set takes KEY=VALUE, got 'steps'")
-    ncsr_(*train, run, "--set", "steps=[1").failed(r"--set steps: '\[1' is not a YAML value")
+    ncsr_(*train, run, "--set", "steps=[1").failed(r"--set 'steps': '\[1' is not a YAML value")
     ncsr_(*train, run, "--set", "steps=0").failed(r"steps: .* got 0")
     ncsr_(*train, run, "--set", "accumulate=3").failed(r"batch \(2\) must be a multiple of accumulate \(3\)")
     ncsr_(*train, run, "--set", "folders=2").failed(r"trains on 2 sources of photographs, got 1: add --data")

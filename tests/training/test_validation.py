@@ -82,7 +82,7 @@ def test_validation_where_nothing_is_finite(changes: dict[str, Any], fabric: Fab
     assert not {"LPIPS", "diversity"} & result.figures.keys()
     assert math.isnan(result.score)
     assert model.training
-    with TrainingLog(tmp_path, recipe, 0) as log:
+    with TrainingLog(tmp_path, recipe, 0, 0.0) as log:
         log.event(0, "validation", result.figures)
     assert read_log(tmp_path)[-1]["PSNR"] is None  # not NaN, which is no JSON
 

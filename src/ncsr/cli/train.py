@@ -33,6 +33,13 @@ def train(
     start_step: Annotated[
         int, typer.Option(min=0, help="With --init: the step of the recipe's schedule to start at.")
     ] = 0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Train for so long instead of the recipe's steps; without --init, the recipe's encoder first, in a "
+            "share of them."
+        ),
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a recipe's value, as in --set model.encoder.blocks=8."),
@@ -62,32 +69,30 @@ def train(
         from ncsr.training.run import Diverged
         from ncsr.training.run import train as run
         from ncsr.training.signals import Interrupted
-    resolved = load_recipe(recipe, dict(map(_override, changes or [])))
+        from ncsr.training.stages import split_minutes, train_stages
+    resolved = load_recipe(
+        recipe, dict(map(_override, changes or [])) | ({} if minutes is None else {"minutes": minutes})
+    )
+    staged = resolved.minutes is not None and resolved.encoder_recipe is not None and init is None
     if dry_run:
-        print(describe(resolved, launch(device)))
+        fabric = launch(device)
+        print(*(describe(stage, fabric) for stage in (split_minutes(resolved) if staged else [resolved])), sep="\n\n")
         return
     if not data or output is None:
         raise InputError("training needs --data (photographs) and -o (the run's folder); --dry-run needs neither")
     if start_step and init is None:
         raise InputError(f"--start-step {start_step} goes with --init MODEL; --resume goes on by itself")
+    if start_step and resolved.minutes is not None:
+        raise InputError(f"--start-step {start_step} is a place in steps, and --minutes leave these aside: give one")
     if start_step >= resolved.steps:
         raise InputError(f"--start-step {start_step} is not before the recipe's end, step {resolved.steps}")
     start = None if init is None or resume else find_model(init)
+    options: dict[str, Any] = {"held_out": validate, "device": device, "workers": workers, "cache": cache}
     try:
-        print(
-            run(
-                resolved,
-                data,
-                output,
-                held_out=validate,
-                init=start,
-                start=start_step,
-                resume=resume,
-                device=device,
-                workers=workers,
-                cache=cache,
-            )
-        )
+        if staged:
+            print(train_stages(resolved, data, output, resume=resume, **options))
+        else:
+            print(run(resolved, data, output, init=start, start=start_step, resume=resume, **options))
     except Interrupted:
         if os.environ.get("RANK", "0") == "0":
             again = [*sys.argv[1:], *([] if resume else ["--resume"])]

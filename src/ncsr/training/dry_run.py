@@ -45,13 +45,16 @@ def dry_run(recipe: Recipe, fabric: Fabric) -> str:
     encoder = sum(p.numel() for p in trainer.model.encoder.parameters())
     whole = sum(p.numel() for p in trainer.model.parameters())
     where = f"{fabric.world_size} x {fabric.device.type}, {trainer.model.precision}"
+    if recipe.minutes is None:
+        in_all = f"{duration(step * recipe.steps)} in all, validation and checkpoints not included"
+    else:
+        in_all = f"{60 * recipe.minutes / step:.0f} steps in {recipe.minutes:.3g} minutes without validation"
     return "\n".join(
         (
             yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).rstrip(),
             "",
             f"parameters: {whole / 1e6:.2f} million, {encoder / 1e6:.2f} of them the encoder's",
             f"memory: {memory:.2f} GiB per process",
-            f"time: {step:.3f} s per step of {recipe.batch} crops ({where}); {duration(step * recipe.steps)} in all, "
-            "validation and checkpoints not included",
+            f"time: {step:.3f} s per step of {recipe.batch} crops ({where}); {in_all}",
         )
     )

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from rich.progress import MofNCompleteColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from ncsr.runtime.files import atomic_path
@@ -36,32 +35,34 @@ class TrainingLog(ExitStack):
         run: the run's folder.
         recipe: the run's recipe.
         start: the step at which the run goes on.
+        done: the fraction of the run that is over by then, 0 to 1.
         validates: whether the validation of that step is yet to come; what was logged of it is dropped as well.
     """
 
-    def __init__(self, run: Path, recipe: Recipe, start: int, validates: bool = False) -> None:
+    def __init__(self, run: Path, recipe: Recipe, start: int, done: float, validates: bool = False) -> None:
         super().__init__()
         self._recipe, self._likelihood = recipe, recipe.objective == "likelihood"
         self._explains = self._likelihood
         dropped = _drop_after(run / LOG, start, validates)
         self._log = self.enter_context((run / LOG).open("a", encoding="utf-8", buffering=1))
         self._board = self.enter_context(SummaryWriter(str(run), purge_step=start + 1))
-        self._bar = self.enter_context(ProgressBar(recipe.steps, MofNCompleteColumn()))
-        self._bar.update("", start)
+        self._bar = self.enter_context(ProgressBar(1.0))
+        self._bar.update("", done)
         if dropped:
             self.print(f"{run / LOG}: dropped {dropped} lines that are no figures of a step")
-        self._first, self._began, self._last_line = start, time.monotonic(), time.monotonic()
+        self._first, self._done, self._began = start, done, time.monotonic()
+        self._last_line = self._began
         self._smooth: float | None = None
 
-    def step(self, result: StepResult) -> None:
-        """Log one step."""
+    def step(self, result: StepResult, done: float) -> None:
+        """Log one step, at which `done` of the run (0 to 1) is over."""
         figures, step = result._asdict(), result.step
         self._write(figures)
         for name in ("loss", "density", "log_det", "norm", "rate") if self._likelihood else ("loss", "norm", "rate"):
             self._board.add_scalar(f"training/{name}", figures[name], step)
         if result.taken:
             self._smooth = result.loss if self._smooth is None else 0.98 * self._smooth + 0.02 * result.loss
-        self._show_progress(result)
+        self._show_progress(result, done)
         if result.loss < 0 and self._explains:
             self._explains = False
             self.print(_NEGATIVE)
@@ -69,7 +70,7 @@ class TrainingLog(ExitStack):
             why = {"loss": result.loss, "gradient norm": result.norm}
             self.event(step, "skipped, loss or gradient not finite", why)
 
-    def _show_progress(self, result: StepResult) -> None:
+    def _show_progress(self, result: StepResult, done: float) -> None:
         now, step = time.monotonic(), result.step
         rate = (step - self._first) / max(now - self._began, 1e-9)
         loss = "none" if self._smooth is None else f"{self._smooth:.4f}"
@@ -78,11 +79,12 @@ class TrainingLog(ExitStack):
             f"{loss} {parts}, "
             f"{rate * self._recipe.batch:.1f} crops/s, rate {result.rate:.1e}, {peak_memory_gib():.1f} GiB"
         )
-        self._bar.update(text, step)
-        if step == self._recipe.steps or (not self._bar.shown and now - self._last_line > _EVERY):
+        self._bar.update(f"step {step}: {text}", done)
+        if done == 1 or (not self._bar.shown and now - self._last_line > _EVERY):
             self._last_line = now
-            left = (self._recipe.steps - step) / max(rate, 1e-9) / 60
-            self.print(f"step {step} of {self._recipe.steps}: {text}, {left:.0f} min left")
+            left = (1 - done) * (now - self._began) / max(done - self._done, 1e-9) / 60
+            of = f" of {self._recipe.steps}" if self._recipe.minutes is None else ""
+            self.print(f"step {step}{of}: {text}, {left:.0f} min left")
 
     def event(self, step: int, kind: str, figures: Mapping[str, float | str]) -> None:
         """Log what happens now and then: a validation, a skipped step, a rollback to a checkpoint."""

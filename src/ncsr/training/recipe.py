@@ -39,6 +39,12 @@ class Recipe(CropSettings):
     """`l1`: the encoder's own super-resolution (RRDB); `likelihood`: the flow and its encoder."""
     model: ModelConfig
     steps: Count
+    minutes: float | None = Field(None, gt=0, le=10**6)
+    """Minutes that the run takes, validation and saving included, instead of `steps`; its schedule goes by them."""
+    encoder_recipe: str | None = None
+    """The recipe that trains the encoder first, where a run of `minutes` has no model to start from."""
+    encoder_share: float = Field(0.15, gt=0, lt=1)
+    """The fraction of the minutes that `encoder_recipe` gets."""
 
     batch: Count = 16
     """Crops per step, over all processes."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +70,12 @@ class Run:
     """Step and score of the best model so far."""
     validation_due: bool = False
     """Whether the model as it is now is yet to be validated: the run was stopped before or during its validation."""
+    ended: bool = False
+    """Whether the last step was taken; of a run of minutes it stays so, whatever the time is afterwards."""
 
     def __post_init__(self) -> None:
         self.recipe, self.fabric = self.trainer.recipe, self.trainer.fabric
+        self._longest: dict[str, float] = {}
         # A group for waiting alone: validation may take process 0 longer than the others may wait in a step.
         several = self.fabric.world_size > 1
         self._waiting = dist.new_group(timeout=_PATIENCE, backend="gloo") if several else None
@@ -103,6 +108,7 @@ class Run:
             InputError: there is none, it belongs to another recipe, or the model cannot be written.
         """
         state, messages = read_newest(self.folder, self._restore)
+        self.trainer.spent += float(state.get("seconds", 0.0))
         if self.fabric.is_global_zero:  # the process may have ended between the checkpoint and the model
             with self._writing(_MAKE_ROOM):
                 self._save_model()
@@ -130,18 +136,20 @@ class Run:
         best = state["best"]
         self.best = best and {key: float(best[key]) for key in ("step", "score")}
         self.validation_due = bool(state.get("validation_due"))
+        self.ended = bool(state.get("ended", self.trainer.done() == 1))
 
     def train(self) -> Path:
         """Go on to the recipe's last step; returns the model folder, or raises as the function `train` does."""
         writes = self.fabric.is_global_zero
         with self._writing(_MAKE_ROOM), stoppable() as stop:
             due = self.validation_due and bool(self.held_out)
-            with TrainingLog(self.folder, self.recipe, self.trainer.step, due) if writes else nullcontext() as log:
+            start, done = self.trainer.step, self.trainer.done()
+            with TrainingLog(self.folder, self.recipe, start, done, due) if writes else nullcontext() as log:
                 if due:
                     self._validate(log, True)
-                while self.trainer.step < self.recipe.steps and not self._agreed(stop.signal):
+                while not self.ended and not self._agreed(stop.signal):
                     self._take_steps(stop, log)
-            if self.trainer.step < self.recipe.steps:
+            if not self.ended:
                 raise Interrupted(self._agreed(stop.signal))
         self._wait_for_process_0()  # the model is written when any process returns
         return self.folder / "model"
@@ -149,11 +157,12 @@ class Run:
     def _take_steps(self, stop: Stop, log: TrainingLog | None) -> None:
         """Take steps, and do what is due after each, until the run ends, a signal comes, or it is rolled back."""
         share, rank = self.recipe.batch // self.fabric.world_size, self.fabric.global_rank
-        indices, steps = range(rank * share, (rank + 1) * share), range(self.trainer.step, self.recipe.steps)
+        indices, steps = range(rank * share, (rank + 1) * share), count(self.trainer.step)
         for batch in batches(self.photos, self.recipe, self.recipe.model.scale, steps, indices, self.workers):
             self.trainer.enqueue(batch)
             step = self.trainer.step
-            stopping, last = bool(self._agreed(stop.signal)), step == self.recipe.steps
+            done = self.trainer.done()
+            stopping, last = bool(self._agreed(stop.signal)), done == 1
             saves = last or stopping or step % self.recipe.checkpoint_every == 0
             validates = bool(self.held_out) and (last or step % self.recipe.validate_every == 0)
             if self.trainer.static and not (saves or validates or step % _READ_EVERY == 0):
@@ -161,10 +170,11 @@ class Run:
             results = self.trainer.results()
             for result in results:
                 if log:
-                    log.step(result)
+                    log.step(result, done)
             if self.trainer.too_many_skipped_steps():
                 self._roll_back(batch, log)
                 break
+            self.ended = last
             # Not after a skipped step: if the weights are to blame, an earlier checkpoint is wanted.
             saves = last or stopping or (saves and results[-1].taken)
             self.validation_due = validates
@@ -173,7 +183,7 @@ class Run:
                 self._wait_for_process_0()
             if self.validation_due and (last or not stopping):
                 self._validate(log, saves)
-            if stopping:
+            if stopping or last:
                 break
 
     def _wait_for_process_0(self) -> None:
@@ -188,12 +198,19 @@ class Run:
 
     def _save(self) -> None:
         """Write the checkpoint, then the model folder."""
+        begun = time.monotonic()
         if self.fabric.is_global_zero:
-            own = {"best": self.best, "validation_due": self.validation_due, "data": self.data}
+            own = {"best": self.best, "validation_due": self.validation_due, "data": self.data, "ended": self.ended}
             state = {"recipe": self.recipe.model_dump(mode="json"), **own, **self.trainer.state()}
             best = None if self.best is None else int(self.best["step"])
             write_checkpoint(self.folder, state, self.recipe.keep, best)
             self._save_model()
+        self._reserve("saving", begun)
+
+    def _reserve(self, what: str, begun: float) -> None:
+        """Keep as much of the recipe's minutes as this took: it is done once more after the last step."""
+        self._longest[what] = max(self._longest.get(what, 0.0), time.monotonic() - begun)
+        self.trainer.reserve = sum(self._longest.values())
 
     def _save_model(self) -> None:
         self.trainer.result().save(self.folder / "model")
@@ -209,9 +226,10 @@ class Run:
             log: of process 0; the others wait.
             saved: whether a checkpoint says that this is due.
         """
-        self.validation_due = False
+        self.validation_due, begun = False, time.monotonic()
         if log and (self._keep_if_best(log) or saved):
             self._save()
+        self._reserve("validation", begun)
         self._wait_for_process_0()
 
     def _keep_if_best(self, log: TrainingLog) -> bool:

@@ -1,4 +1,4 @@
-"""The learning rate of every step, as a function of the recipe and the step alone."""
+"""The learning rate of every step, as a function of the recipe, the step and how much of the run is over."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from ncsr.training.recipe import Recipe
 _LOWEST = 1e-7  # where a cosine with restarts ends (the published RRDB)
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """The learning rate of (zero-based) step `step`: linear warm-up, then the recipe's schedule."""
-    top, done = recipe.learning_rate, step / recipe.steps
+def learning_rate(recipe: Recipe, step: int, done: float) -> float:
+    """The learning rate of (zero-based) step `step`, `done` (0 to 1) of the run being over.
+
+    It is a linear warm-up, then the recipe's schedule.
+    """
+    top = recipe.learning_rate
     if step < recipe.warmup:
         return top * (step + 1) / recipe.warmup
     if recipe.schedule == "cosine":
@@ -23,9 +26,9 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return top
 
 
-def encoder_trains(recipe: Recipe, step: int) -> bool:
-    """Whether the encoder's weights change in (zero-based) step `step`."""
-    return recipe.encoder_rate > 0 and step >= recipe.encoder_frozen * recipe.steps
+def encoder_trains(recipe: Recipe, done: float) -> bool:
+    """Whether the encoder's weights change when `done` (0 to 1) of the run is over."""
+    return recipe.encoder_rate > 0 and done >= recipe.encoder_frozen
 
 
 def _cosine(done: float) -> float:

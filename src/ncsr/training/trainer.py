@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -57,6 +58,10 @@ class Trainer:
             encoder).
         step: position in the recipe's schedule to start at.
 
+    Attributes:
+        spent: seconds spent on the run before it was resumed.
+        reserve: seconds of the recipe's minutes that are kept for what comes after the last step.
+
     Raises:
         InputError: the batch cannot be shared evenly by the processes; `init` does not fit.
     """
@@ -71,6 +76,8 @@ class Trainer:
         self.recipe, self.fabric, self.step = recipe, fabric, step
         self.skipped: list[int] = []
         self.rollbacks = 0
+        self.spent = self.reserve = 0.0
+        self._began = time.monotonic()
         self.model = NCSR(recipe.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.recompute, self.model.precision = recipe.recompute, recipe.precision
         if recipe.precision == "auto":  # a model's own `auto` concerns sampling alone
@@ -101,6 +108,20 @@ class Trainer:
         if self.average is not None:
             self.average = self._new_average()
 
+    def done(self) -> float:
+        """The fraction of the run that is over (0 to 1), of its steps or of its minutes; the same in all processes."""
+        if self.recipe.minutes is None:
+            return self.step / self.recipe.steps
+        limit = 60 * self.recipe.minutes - self.reserve
+        share = torch.tensor(1.0 if limit <= 0 else min(1.0, self.seconds() / limit))
+        agreed = self.fabric.all_reduce(share, reduce_op="max")
+        assert isinstance(agreed, Tensor)
+        return agreed.item()
+
+    def seconds(self) -> float:
+        """What has been spent on the run by now, before it was stopped and resumed as well."""
+        return self.spent + time.monotonic() - self._began
+
     def advance(self, batch: Batch) -> StepResult:
         """One optimiser step on this process's share of the batch, and its figures."""
         self.enqueue(batch)
@@ -108,8 +129,9 @@ class Trainer:
 
     def enqueue(self, batch: Batch) -> None:
         """One optimiser step on this process's share of the batch; on a GPU it may still be computing afterwards."""
-        rate = learning_rate(self.recipe, self.step) * 0.5**self.rollbacks
-        trains = encoder_trains(self.recipe, self.step)
+        done = self.done()
+        rate = learning_rate(self.recipe, self.step, done) * 0.5**self.rollbacks
+        trains = encoder_trains(self.recipe, done)
         if trains != self.model.encoder.first.weight.requires_grad:
             self._static_step = None
         self.model.encoder.requires_grad_(trains)
@@ -154,6 +176,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "skipped": self.skipped,
             "returns": self.rollbacks,  # the name that the format has
+            "seconds": self.seconds() if self.recipe.minutes else 0.0,
             "random": torch.get_rng_state(),
         }
 
