@@ -30,7 +30,7 @@ SECONDS, MEBIBYTES = 20.0, 1024.0  # of processor time and of memory that any tr
 HANGS = 150.0  # seconds after which a process is ended
 SENTENCE = 600  # characters of an error
 _OURS = re.compile(
-    r"ncsr: |seed \d+$|left out|saved; go on with: |step \d+( of \d+)?: |The loss fell|.* is damaged: going back"
+    r"ncsr: |seed \d+$|left out|saved; go on with: |step \d+( of \d+)?: |The loss fell|.* is damaged.*: going back"
 )
 
 
