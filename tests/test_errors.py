@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ncsr.errors import InputError, needs_extra
+from ncsr.errors import InputError, needs_extra, printable
 from tests.conftest import Command
 
 
@@ -30,3 +30,8 @@ def test_training_with_a_bug_of_ours_is_not_a_missing_extra(ncsr_: Command, monk
     monkeypatch.setitem(sys.modules, "ncsr.training.signals", None)
     with pytest.raises(ModuleNotFoundError, match=r"ncsr\.training\.signals"):
         ncsr_("train", "x4-small", "--data", "photos", "-o", "run")
+
+
+def test_printable() -> None:
+    assert printable("ü photo.png") == "ü photo.png"
+    assert printable("a\x1b[31m\n\r\udce9\u202eb") == r"a\x1b[31m\n\r\udce9\u202eb"

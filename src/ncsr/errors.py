@@ -26,6 +26,11 @@ def brief(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
+def printable(text: str) -> str:
+    """A text in which whatever would move a cursor or change colours, lines or direction stands as its escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 @contextmanager
 def needs_extra(extra: str, user: str, *packages: str) -> Iterator[None]:
     """A context for imports of packages that only an extra of ncsr installs.

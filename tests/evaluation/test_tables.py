@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ncsr.evaluation.tables import NONE, Cell, Interval, csv_text, table_of
+from ncsr.evaluation.tables import NONE, Cell, Interval, Table, csv_text, table_of
 
 
 def test_a_table_has_a_column_for_each_measure_and_marks_the_best() -> None:
@@ -32,3 +32,9 @@ def test_a_table_has_a_column_for_each_measure_and_marks_the_best() -> None:
 
 def test_csv_leaves_out_what_has_no_column() -> None:
     assert csv_text(["a", "b"], [{"a": 1, "c": 2}, {"b": None, "a": math.inf}]) == "a,b\n1,\ninf,\n"
+
+
+def test_names_are_neither_formulas_nor_html() -> None:
+    text = csv_text(["name", "psnr"], [{"name": "=1+1.png", "psnr": -1.5}, {"name": "a\rb.png", "psnr": 2.0}])
+    assert text == "name,psnr\n'=1+1.png,-1.5\na\\rb.png,2.0\n"
+    assert Table([], [("<b>x", [])]).markdown()[-1].startswith("| &lt;b&gt;x |")

@@ -5,6 +5,7 @@ The modules of the commands import PyTorch, and what imports it, inside the comm
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -24,7 +25,7 @@ from ncsr.cli.prepare import prepare
 from ncsr.cli.reproduce import reproduce
 from ncsr.cli.train import train
 from ncsr.cli.upscale import upscale
-from ncsr.errors import InputError
+from ncsr.errors import InputError, printable
 
 app = typer.Typer(
     help="One photograph in, many plausible high-resolution photographs out.",
@@ -58,12 +59,14 @@ for command in (upscale, plan, train, prepare, evaluate, measure, reproduce, con
 
 def main() -> None:
     """Run the command line; wrong input and want of memory end with exit code 2, Ctrl-C with 130."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no text come out as they are
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries tell programmers; python -W brings it back
     try:
         app(with_address(sys.argv[1:]))
     except (InputError, MemoryError) as error:
-        print(f"ncsr: {error or 'there is not enough memory'}", file=sys.stderr)
+        print(f"ncsr: {printable(str(error)) or 'there is not enough memory'}", file=sys.stderr)
         _leave(2)
     except SystemExit as end:  # how typer ends every command
         _leave(end.code if isinstance(end.code, int) else 0)

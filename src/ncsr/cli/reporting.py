@@ -9,6 +9,7 @@ from dataclasses import replace
 from rich.progress import MofNCompleteColumn
 
 from ncsr.cli.options import load_model
+from ncsr.errors import printable
 from ncsr.evaluation.methods import ENCODER, check_unique_names, encoder_alone
 from ncsr.evaluation.plots import check_matplotlib, is_sweep
 from ncsr.evaluation.run import Evaluation, Report, evaluate
@@ -39,7 +40,7 @@ def write_report(work: Evaluation, processes: Processes, problems: list[str]) ->
     if processes.rank:
         return 0
     for sentence in dict.fromkeys([*work.notes, *report.warnings, *report.failures]):
-        print(f"ncsr: {sentence}", file=sys.stderr)
+        print(f"ncsr: {printable(sentence)}", file=sys.stderr)
     for path in report.paths:
         print(path)
     if not report.paths:

@@ -62,7 +62,10 @@ class Records:
         Raises:
             InputError: it cannot be written, as on a full disk; what was measured before stays.
         """
-        contents = {f"{name}.json": (json.dumps(record) + "\n").encode(), f"{name}.html": section.encode()}
+        contents = {
+            f"{name}.json": (json.dumps(record) + "\n").encode(),
+            f"{name}.html": section.encode(errors="backslashreplace"),
+        }
         if panels:
             contents[f"{name}.panels"] = save(panels)
         tensors = {

@@ -237,7 +237,7 @@ def _measure_methods(
 def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
     """Write the report; returns its files."""
     texts = {"images.csv": images_csv(results), "results.json": json_text(results), "table.md": markdown_text(results)}
-    contents = {name: text.encode() for name, text in texts.items()}
+    contents = {name: text.encode(errors="backslashreplace") for name, text in texts.items()}
     if is_sweep(results.settings.rows):
         contents["sweep.png"] = sweep_png(results)
     names = [record["name"] for record in results.records]
@@ -246,7 +246,7 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
     for name, content in written.items():
         with atomic_path(work.output / name) as path:
             path.write_bytes(content)
-    with atomic_path(work.output / "index.html") as path, path.open("w", encoding="utf-8") as file:
+    with atomic_path(work.output / "index.html") as path, path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         page = render_in_pieces(
             "page.html",
             results=results,

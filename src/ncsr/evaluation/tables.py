@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
+
+from ncsr.errors import printable
 
 
 class Measure(NamedTuple):
@@ -84,7 +87,9 @@ class Table(NamedTuple):
         ]
         for label, cells in self.lines:
             texts = [" ".join(filter(None, cell[:2])) for cell in cells]
-            lines.append(f"| {label.replace('|', '/')} | " + " | ".join(texts) + " |")
+            lines.append(
+                f"| {html.escape(printable(label), quote=False).replace('|', '/')} | " + " | ".join(texts) + " |"
+            )
         return lines
 
 
@@ -136,12 +141,22 @@ def plain(value: float | None) -> float | str | None:
 
 
 def csv_text(columns: list[str], lines: Iterable[dict[str, Any]]) -> str:
-    """These columns as CSV: what a line lacks is left empty, and what it has besides is left out."""
+    """These columns as CSV: what a line lacks is left empty, and what it has besides is left out.
+
+    Texts are printable, and those that a spreadsheet takes for a formula begin with an apostrophe.
+    """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({key: _text(value) for key, value in line.items()} for line in lines)
     return buffer.getvalue()
+
+
+def _text(value: Any) -> Any:
+    """A cell of a CSV file."""
+    if not isinstance(value, str):
+        return value
+    return f"'{printable(value)}" if value.startswith(("=", "+", "-", "@")) else printable(value)
 
 
 def json_of(content: dict[str, Any]) -> str:

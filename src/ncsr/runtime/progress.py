@@ -7,6 +7,8 @@ import sys
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ncsr.errors import printable
+
 
 class ProgressBar:
     """A context with a bar that tells how much is done, the time taken and left, and what is at work.
@@ -71,7 +73,9 @@ class ProgressBar:
         self.print(f"ncsr: {sentence}", error=True)
 
     def print(self, *lines: object, error: bool = False) -> None:
-        """Print lines as they are to standard output, or to standard error, whatever these are."""
+        """Print lines to standard output, or to standard error; for readers without what controls a terminal."""
         self._bar.stop()
-        print(*lines, sep="\n", file=sys.stderr if error else sys.stdout, flush=True)
+        stream = sys.stderr if error else sys.stdout
+        read = error or stream.isatty()  # by people; programs get names of files as they are
+        print(*(printable(str(line)) if read else line for line in lines), sep="\n", file=stream, flush=True)
         self._bar.start()
