@@ -106,9 +106,7 @@ def faults(ended: Ended, *codes: int, seconds: float = SECONDS, mebibytes: float
         if ended.code == 2 and not any(line.startswith("ncsr: ") for line in lines):
             found.append("silence: exit code 2 without a sentence")
         found += [f"long sentence: {len(line)} characters: {line[:200]}" for line in lines if len(line) > SENTENCE][:1]
-        if any(
-            not (mark.isprintable() or mark == "\n") for mark in ended.err
-        ):
+        if any(not (mark.isprintable() or mark == "\n") for mark in ended.err):
             found.append(f"control codes: {ended.first!r}")
     if ended.seconds > seconds:
         found.append(f"time: {ended.seconds:.1f} s of processor time, at most {seconds:.0f}")

@@ -246,7 +246,10 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
     for name, content in written.items():
         with atomic_path(work.output / name) as path:
             path.write_bytes(content)
-    with atomic_path(work.output / "index.html") as path, path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+    with (
+        atomic_path(work.output / "index.html") as path,
+        path.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         page = render_in_pieces(
             "page.html",
             results=results,
