@@ -16,6 +16,10 @@ class InputError(ValueError):
     """
 
 
+class UnreadableError(InputError):
+    """A file that is damaged, or no photograph: whoever reads it again will not fare better."""
+
+
 class SamplingError(RuntimeError):
     """A sample was not finite in any of its draws."""
 

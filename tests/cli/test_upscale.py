@@ -780,3 +780,33 @@ def test_more_pixels_than_allowed(upscale: Command, large: Path, tmp_path: Path)
     small = (large, "-o", tmp_path / "out", "-n", 1, "--max-pixels")
     upscale(*small, 1919).failed(r"large\.png: its header tells of 48 x 40 pixels, over the limit of 1919")
     assert upscale(*small, 1920).code == 0
+
+
+def test_incomplete_photographs_and_further_pages(upscale: Command, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(scene8(32, 32)).save(buffer, "JPEG", quality=95)
+    (tmp_path / "half.jpg").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) * 3 // 4] + b"\xff\xd9")
+    tifffile.imwrite(tmp_path / "pages.tif", np.stack([scene8(_H, _W)] * 2), photometric="rgb")
+    given = (tmp_path / "half.jpg", tmp_path / "pages.tif", "-o", tmp_path / "out", "-n", 1, "--seed", 0)
+    result = upscale(*given)
+    first, incomplete = (
+        r"pages\.tif: it has several pages, of which the first is taken",
+        r"half\.jpg: its data end early",
+    )
+    result.failed(first, rf"{incomplete}.*--allow-incomplete", code=1)
+    result = upscale(*given, "--allow-incomplete")
+    assert result.code == 0
+    assert re.search(incomplete, result.err)
+    assert _names(tmp_path / "out") == ["half.jpg", "pages.tif"]
+
+
+def test_a_damaged_tile_leaves_no_scratch(upscale: Command, tmp_path: Path) -> None:
+    path = tmp_path / "photo.tif"
+    tifffile.imwrite(path, scene8(48, 48), photometric="rgb", tile=(16, 16), compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        last, length = file.pages.first.dataoffsets[-1], file.pages.first.databytecounts[-1]
+    with path.open("r+b") as target:
+        target.seek(last)
+        target.write(bytes(length))
+    upscale(path, "-o", tmp_path / "out", "-n", 1, "--tile", 16).failed(r"photo\.tif: it is damaged")
+    assert _names(tmp_path / "out") == []

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ncsr.errors import InputError
@@ -75,3 +77,23 @@ def test_sizes_and_kernel_of_given_lr_images(tmp_path: Path) -> None:
         read_pair(PhotographFiles(0, hr, made), 4)
     with pytest.raises(InputError, match=r"hr.png is 65 x 67 pixels: hr.png, cropped .*, is 64 x 64"):
         read_sample(hr, pair)
+
+
+def test_an_image_of_another_size_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = PhotographFiles(0, save(tmp_path / "hr/a.png"), samples=((save(tmp_path / "sr/a.png", 64, 80),),))
+    pair = read_pair(files, 4)
+    monkeypatch.setattr("ncsr.evaluation.pairs.read_eight_bit", None)
+    with pytest.raises(InputError, match=r"80 x 64 pixels.*is 64 x 64"):
+        read_sample(files.samples[0][0], pair)
+
+
+def test_hidden_colours_are_not_measured(tmp_path: Path) -> None:
+    pixels = np.dstack([scene8(64, 64), np.full((64, 64), 255, np.uint8)])
+    pixels[16:48, 16:48, 3] = 0
+    hidden = pixels.copy()
+    hidden[16:48, 16:48, :3] = 255 - hidden[16:48, 16:48, :3]
+    for name, image in (("hr", pixels), ("sr", hidden)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(image).save(tmp_path / name / "a.png")
+    pair = read_pair(PhotographFiles(0, tmp_path / "hr/a.png"), 4)
+    assert torch.equal(read_sample(tmp_path / "sr/a.png", pair), pair.hr)

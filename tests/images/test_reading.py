@@ -14,10 +14,31 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ncsr.errors import InputError
-from ncsr.images import find_photos, open_photo, read_photo, to_array, write_photo
-from tests.images.samples import HEIGHT, LARGE, SRGB_PROFILE, WIDTH, encoded, large_noise, levels, noise, pil_image
+from ncsr.images import (
+    find_photos,
+    open_photo,
+    photo_from_array,
+    photo_from_pil,
+    read_eight_bit,
+    read_photo,
+    to_array,
+    write_photo,
+)
+from tests.images.samples import (
+    HEIGHT,
+    LARGE,
+    SRGB_PROFILE,
+    WIDTH,
+    encoded,
+    exif_fields,
+    large_noise,
+    levels,
+    noise,
+    pil_image,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -244,8 +265,7 @@ def test_neither_want_of_memory_nor_a_bug_is_called_damage(
     def fail(*_: object) -> None:
         raise error
 
-    for module in ("convert", "png", "tiff"):
-        monkeypatch.setattr(f"ncsr.images.{module}.photo_from_array", fail)
+    monkeypatch.setattr("ncsr.images.raster.photo_from_array", fail)
     for read in (read_photo, lambda path: open_photo(path).window(0, 0, 1, 1)):
         if isinstance(error, TypeError):
             with pytest.raises(TypeError, match="bug"):
@@ -253,3 +273,95 @@ def test_neither_want_of_memory_nor_a_bug_is_called_damage(
         else:
             with pytest.raises(MemoryError, match=rf"^cannot read .*photo\{suffix}: there is not enough memory"):
                 read(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_eight_bits_are_laid_on_black(tmp_path: Path, suffix: str, depth: int) -> None:
+    """What a file holds where it is transparent does not count."""
+    pixels = noise(4, np.uint16) if depth == 16 and suffix != ".webp" else noise(4)
+    pixels[:2, :, 3] = 0
+    top = np.iinfo(pixels.dtype).max
+    path = tmp_path / f"photo{suffix}"
+    write_photo(path, photo_from_array(pixels))
+    expected = np.rint(pixels[..., :3] / top * (pixels[..., 3:] / top) * 255)
+    seen = read_eight_bit(path)
+    assert seen.dtype == torch.uint8
+    assert np.abs(np.moveaxis(seen.numpy(), 0, -1) - expected).max() <= 1e-3 + (depth == 16)
+    hidden = pixels.copy()
+    hidden[:2, :, :3] = top - hidden[:2, :, :3]
+    write_photo(path, photo_from_array(hidden))
+    assert torch.equal(read_eight_bit(path), seen)
+
+
+def test_reading_takes_little_more_memory_than_the_pixels(tmp_path: Path) -> None:
+    """12 bytes a pixel of 8 bits, of which 3 stay: for each kind, in a process of its own."""
+    side = 2000
+    code = (
+        "import resource, sys, torch\n"
+        "from ncsr.images import open_photo\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "open_photo(sys.argv[2]).window(0, 0, 9, 9)\n"
+        "before = peak()\n"
+        "source = open_photo(sys.argv[1])\n"
+        "print((peak() - before) / (source.size[0] * source.size[1]))\n"
+    )
+    flat = Image.new("RGB", (side, side), (10, 200, 30))
+    for name, options in {
+        "a.jpg": {"progressive": True, "subsampling": 0},
+        "a.webp": {"lossless": True},
+        "a.png": {},
+        "a.bmp": {},
+    }.items():
+        flat.save(tmp_path / name, **options)
+        flat.resize((9, 9)).save(tmp_path / f"small_{name}", **options)
+        command = [sys.executable, "-c", code, str(tmp_path / name), str(tmp_path / f"small_{name}")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert float(done.stdout) < 12.5, name
+
+
+def test_a_note_on_further_pages_and_frames(tmp_path: Path) -> None:
+    first, second = (Image.fromarray(noise(3, seed=seed)) for seed in (0, 1))
+    for suffix, options in {".tif": {}, ".webp": {"lossless": True}, ".png": {}}.items():
+        path = tmp_path / f"photo{suffix}"
+        first.save(path, **options)
+        assert open_photo(path).notes == ()
+        first.save(path, save_all=True, append_images=[second], **options)
+        for photo in (read_photo(path), open_photo(path)):
+            assert "first" in photo.notes[0]
+        np.testing.assert_array_equal(to_array(read_photo(path)), noise(3))
+
+
+_XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation=%s</x:xmpmeta>'
+
+
+@pytest.mark.parametrize("packet", [_XMP % b'"6"/>', _XMP.replace(b"=%s", b">6</tiff:Orientation>")])
+def test_orientation_in_xmp(tmp_path: Path, packet: bytes) -> None:
+    image = Image.fromarray(noise(3))
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", packet.decode(), zip=b"=" in packet[60:70])
+    image.save(tmp_path / "photo.png", pnginfo=text)
+    image.save(tmp_path / "photo.webp", lossless=True, xmp=packet)
+    image.save(tmp_path / "photo.jpg", xmp=packet)
+    tifffile.imwrite(tmp_path / "photo.tif", noise(3), photometric="rgb", extratags=[(700, 1, None, packet, True)])
+    for suffix in (".png", ".webp", ".tif", ".jpg"):
+        path = tmp_path / f"photo{suffix}"
+        assert read_photo(path).size == open_photo(path).size == (WIDTH, HEIGHT)
+        if suffix != ".jpg":
+            np.testing.assert_array_equal(to_array(read_photo(path)), np.rot90(noise(3), -1))
+    with Image.open(tmp_path / "photo.png") as opened:
+        assert photo_from_pil(opened).size == (WIDTH, HEIGHT)
+    upright = exif_fields(1)  # EXIF counts for more
+    image.save(tmp_path / "photo.jpg", xmp=packet, exif=upright)
+    assert read_photo(tmp_path / "photo.jpg").size == (HEIGHT, WIDTH)
+
+
+def test_a_large_file_of_another_kind_inside_webp(tmp_path: Path) -> None:
+    """The canvas says 8 x 8, the picture on it 5000 x 5000."""
+    image = Image.new("RGB", (5000, 5000))
+    image.save(tmp_path / "photo.webp", lossless=True)
+    inner = (tmp_path / "photo.webp").read_bytes()[12:]
+    data = b"VP8X" + struct.pack("<I", 10) + bytes(4) + b"\7\0\0\7\0\0" + inner
+    (tmp_path / "photo.webp").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(data)) + b"WEBP" + data)
+    with pytest.raises(InputError, match="its first picture is not of the 8 x 8 pixels"):
+        read_photo(tmp_path / "photo.webp")

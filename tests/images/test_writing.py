@@ -6,13 +6,14 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from ncsr.errors import InputError
-from ncsr.images import Photo, check_writable_size, photo_from_array, read_photo, to_array, write_photo
+from ncsr.images import Photo, check_writable_size, open_photo, photo_from_array, read_photo, to_array, write_photo
 from tests.images.samples import HEIGHT, WIDTH, noise
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -121,3 +122,24 @@ def test_places_where_nothing_can_be_written(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="cannot write"):
             write_photo(path, Photo(torch.zeros(3, 2, 2)))
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.png"]
+
+
+@pytest.mark.parametrize("source", [".png", ".jpg", ".tif", ".bmp"])
+@pytest.mark.parametrize("target", [".png", ".jpg", ".tif", ".bmp"])
+def test_resolution_is_kept(tmp_path: Path, source: str, target: str) -> None:
+    Image.fromarray(noise(3)).save(tmp_path / f"a{source}", dpi=(300, 150))
+    write_photo(tmp_path / f"b{target}", read_photo(tmp_path / f"a{source}"))
+    with Image.open(tmp_path / f"b{target}") as image:
+        assert [round(float(value)) for value in image.info["dpi"]] == [300, 150]
+    assert open_photo(tmp_path / f"b{target}").dpi == pytest.approx((300, 150), abs=0.02)
+
+
+def test_no_profile_for_gray_beside_colours(tmp_path: Path) -> None:
+    gray = imagecodecs.cms_profile("gray", gamma=1.0)
+    pixels = np.full((8, 8, 1), 128, np.uint8)
+    write_photo(tmp_path / "a.webp", replace(photo_from_array(pixels), icc=gray))
+    with Image.open(tmp_path / "a.webp") as image:
+        assert "icc_profile" not in image.info
+        assert image.getpixel((0, 0)) == pytest.approx((188, 188, 188), abs=1)  # half the light, in sRGB
+    write_photo(tmp_path / "b.png", replace(photo_from_array(noise(3)), icc=gray))
+    assert read_photo(tmp_path / "b.png").icc is None

@@ -62,6 +62,11 @@ RayAddress: TypeAlias = Annotated[
     ),
 ]
 
+AllowIncomplete: TypeAlias = Annotated[
+    bool,
+    typer.Option("--allow-incomplete", help="Take JPEG files whose data end early, too: what is missing is gray."),
+]
+
 MAX_PIXELS = 178_956_970  # `ncsr.images.MAX_PIXELS`, which the commands would import PyTorch to read
 
 

@@ -10,6 +10,7 @@ import typer
 
 from ncsr.cli.options import (
     MAX_PIXELS,
+    AllowIncomplete,
     Consistent,
     Device,
     MaxPixels,
@@ -36,6 +37,7 @@ def plan(
     device: Device = "auto",
     precision: PrecisionName = "auto",
     max_pixels: MaxPixels = MAX_PIXELS,
+    allow_incomplete: AllowIncomplete = False,
 ) -> None:
     """Estimate what `ncsr upscale` would take: tiles, memory, room on disk, and time, by trying it on a small part."""
     from ncsr.images import find_photos, open_photo
@@ -59,7 +61,7 @@ def plan(
     seconds, failures = [], []
     for path in photos:
         try:
-            source = open_photo(path, max_pixels=max_pixels)
+            source = open_photo(path, max_pixels=max_pixels, allow_incomplete=allow_incomplete)
             suffix = result_suffix(path.suffix, consistent)
             expected = estimate(source, network, request, suffix)
         except (InputError, MemoryError) as error:

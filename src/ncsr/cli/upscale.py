@@ -12,6 +12,7 @@ import typer
 
 from ncsr.cli.options import (
     MAX_PIXELS,
+    AllowIncomplete,
     Consistent,
     Device,
     MaxPixels,
@@ -64,10 +65,11 @@ def upscale(
     std: Annotated[
         bool, typer.Option("--std", help="Also write where the samples differ, the standard-deviation map.")
     ] = False,
-    strip: Annotated[bool, typer.Option("--strip", help="Leave out EXIF and colour profile.")] = False,
+    strip: Annotated[bool, typer.Option("--strip", help="Leave out EXIF, resolution and colour profile.")] = False,
     recursive: Recursive = False,
     skip_existing: SkipExisting = False,
     max_pixels: MaxPixels = MAX_PIXELS,
+    allow_incomplete: AllowIncomplete = False,
     ray: RayAddress = None,
 ) -> None:
     """Enlarge photographs: several plausible, sharp, different images of each.
@@ -108,7 +110,7 @@ def upscale(
         request = SampleRequest(samples, temperature, seed, side, consistent)
         kind = network.device.type if workers is None else workers.device
         settings = manifest_settings(network, request, strip, kind) if skip_existing else None
-        job = Job(network, request, sheet, std, strip, max_pixels, settings)
+        job = Job(network, request, sheet, std, strip, max_pixels, settings, allow_incomplete)
         check_results(plan, job.names)
         if plan and isinstance(results, Path):
             make_folder(results.parent if plan[0][1] == results else results)

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import torch
 from torch import Tensor
 
 from ncsr.data.pack import PackedPhoto
 from ncsr.errors import InputError
-from ncsr.images import MAX_PIXELS, photo_size, read_photo
+from ncsr.images import MAX_PIXELS, photo_size, read_eight_bit, read_photo
 from ncsr.images.finding import search_folder
 from ncsr.runtime.threads import prefetch_map
 
@@ -37,18 +36,18 @@ class PhotoFile(NamedTuple):
         return self.path.name
 
     def decode(self) -> Tensor:
-        """The photograph as uint8, (3, H, W), upright.
+        """The photograph as uint8, (3, H, W), upright, transparency laid on black (`read_eight_bit`).
 
         Raises:
             InputError: it is broken, or has another size than when it was listed.
         """
-        photo = read_photo(self.path)
-        if sorted(photo.size) != sorted((self.height, self.width)):
+        pixels = read_eight_bit(self.path)
+        height, width = pixels.shape[1:]
+        if sorted((height, width)) != sorted((self.height, self.width)):
             raise InputError(
-                f"{self.path} was changed: it had {self.width} x {self.height} pixels, "
-                f"now {photo.size[1]} x {photo.size[0]}"
+                f"{self.path} was changed: it had {self.width} x {self.height} pixels, now {width} x {height}"
             )
-        return (photo.rgb * 255).round().to(torch.uint8)
+        return pixels
 
 
 _Entry = TypeVar("_Entry", bound=PhotoFile | PackedPhoto)

@@ -10,9 +10,9 @@ from pathlib import Path
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.images import find_photos, read_photo
+from ncsr.images import find_photos, photo_size, read_eight_bit
 from ncsr.metrics.fidelity import psnr
-from ncsr.metrics.pixels import crop_to_multiple, eight_bit
+from ncsr.metrics.pixels import crop_to_multiple
 from ncsr.ops.resize import imresize
 
 SAME_KERNEL = 45.0
@@ -144,7 +144,7 @@ def read_pair(files: PhotographFiles, scale: int) -> Pair:
     Raises:
         InputError: a file that cannot be read, or of another size than it must have; it is named.
     """
-    hr = crop_to_multiple(eight_bit(read_photo(files.hr).rgb), scale)
+    hr = crop_to_multiple(read_eight_bit(files.hr), scale)
     if min(hr.shape[-2:]) < 4 * scale:
         raise InputError(
             f"{files.hr} is too small: a photograph needs {4 * scale} x {4 * scale} pixels at scale {scale}"
@@ -152,8 +152,7 @@ def read_pair(files: PhotographFiles, scale: int) -> Pair:
     reduced = imresize(hr, 1 / scale)
     if files.lr is None:
         return Pair(files, hr, reduced, None)
-    lr = eight_bit(read_photo(files.lr).rgb)
-    _check_size(files.lr, lr, reduced, f"the LR image of {files.name} at scale {scale}")
+    lr = _read_like(reduced, files.lr, f"the LR image of {files.name} at scale {scale}")
     return Pair(files, hr, lr, psnr(lr.double() / 255, reduced.double() / 255).item())
 
 
@@ -163,9 +162,7 @@ def read_sample(path: Path, pair: Pair) -> Tensor:
     Raises:
         InputError: as `read_pair`.
     """
-    image = eight_bit(read_photo(path).rgb)
-    _check_size(path, image, pair.hr, f"{pair.files.name}, cropped to a multiple of the scale")
-    return image
+    return _read_like(pair.hr, path, f"{pair.files.name}, cropped to a multiple of the scale")
 
 
 def _by_photograph(
@@ -193,7 +190,17 @@ def _by_photograph(
     return table
 
 
-def _check_size(path: Path, image: Tensor, like: Tensor, what: str) -> None:
-    if image.shape != like.shape:
-        (height, width), (h, w) = image.shape[-2:], like.shape[-2:]
-        raise InputError(f"{path} is {width} x {height} pixels: {what}, is {w} x {h}")
+def _read_like(like: Tensor, path: Path, what: str) -> Tensor:
+    """An image of the size of another, (3, H, W) uint8; one of another size is not even decoded.
+
+    Raises:
+        InputError: it cannot be read, or is of another size than `what` is.
+    """
+    expected, size = tuple(like.shape[-2:]), photo_size(path)
+    if sorted(size) == sorted(expected):  # the header tells the sides before the photograph is turned upright
+        image = read_eight_bit(path)
+        size = image.shape[-2], image.shape[-1]
+        if size == expected:
+            return image
+    (height, width), (h, w) = size, expected
+    raise InputError(f"{path} is {width} x {height} pixels: {what}, is {w} x {h}")

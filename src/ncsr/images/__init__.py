@@ -13,17 +13,22 @@ The image contract, for the whole package:
   undo it with `straight`, so that the unseen colour of transparent pixels cannot bleed.
 - `bits` is 16 for files and arrays with more than 8 bits per channel. Writing rounds to the nearest level and clips.
 - EXIF survives byte for byte (its fields do, from and to TIFF), but for the orientation, now 1, the sizes, true again,
-  and the preview image, cut off. Other metadata (XMP, comments, PNG gamma) is not kept.
+  and the preview image, cut off. An orientation that stands in XMP alone counts. The resolution that PNG, JPEG, TIFF
+  and BMP state beside EXIF is kept. Other metadata (XMP, comments, PNG gamma) is not.
 - The kind of file is told by its content, so a JPEG named .png opens; names decide which files are looked at and how
-  results are written. The first page, frame or picture of a file counts.
+  results are written. The first page, frame or picture of a file counts; `notes` say so where there are more.
 - Whatever is wrong with a file is one `InputError` that names it, and want of memory a `MemoryError`. Sizes
-  are checked before pixels are decoded.
+  are checked before pixels are decoded: those in the file's header, and those in the headers of tiles and strips.
+- Reading as a whole takes at most 12 bytes a pixel (24 for 16 bits) beside the file; `open_photo` keeps 1 to 8 of them,
+  `read_photo` makes floating point of them, 12 to 16 bytes a pixel more.
+- A JPEG file whose data end early is refused, unless `allow_incomplete` takes it, with a note.
 """
 
-from ncsr.images.convert import photo_from_array, photo_from_pil, picture_of, to_array, to_pil
+from ncsr.images.convert import photo_from_array, picture_of, to_array
 from ncsr.images.finding import SUFFIXES, find_photos, is_photo_path
 from ncsr.images.photo import Photo, Source, premultiplied, source_of, straight
-from ncsr.images.reading import MAX_PIXELS, open_photo, photo_size, read_photo
+from ncsr.images.pil import photo_from_pil, to_pil
+from ncsr.images.reading import MAX_PIXELS, open_photo, photo_size, read_eight_bit, read_photo
 from ncsr.images.writing import check_writable_folder, check_writable_size, write_photo, write_pixels
 
 __all__ = [
@@ -41,6 +46,7 @@ __all__ = [
     "photo_size",
     "picture_of",
     "premultiplied",
+    "read_eight_bit",
     "read_photo",
     "source_of",
     "straight",

@@ -1,8 +1,8 @@
-"""CMYK to RGB."""
+"""CMYK, and gray that has a profile, to sRGB."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -24,17 +24,37 @@ def rgb_from_cmyk(cmyk: NDArray[Any], profile: bytes | None) -> NDArray[Any]:
     """
     if profile is not None and profile[16:20] == b"CMYK":
         try:
-            return imagecodecs.cms_transform(
-                np.ascontiguousarray(cmyk),
-                profile,
-                imagecodecs.cms_profile("srgb"),
-                colorspace="cmyk",
-                outcolorspace="rgb",
-                intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
-                flags=imagecodecs.CMS.FLAGS.BLACKPOINTCOMPENSATION,
-            )
+            return _srgb(cmyk, profile, "cmyk")
         except imagecodecs.CmsError:
             pass  # a damaged profile: do without
     top = np.iinfo(cmyk.dtype).max
-    paper = top - cmyk.astype(np.float32)
-    return np.rint(paper[..., :3] * paper[..., 3:] / top).astype(cmyk.dtype)
+    rgb = np.empty_like(cmyk[..., :3])
+    for inks, row in zip(cmyk, rgb, strict=True):  # as floating point, the whole would take much memory
+        paper = top - inks.astype(np.float32)
+        row[:] = np.rint(paper[:, :3] * paper[:, 3:] / top)
+    return rgb
+
+
+def is_for_gray(profile: bytes | None) -> bool:
+    """Whether a profile is one for gray."""
+    return profile is not None and profile[16:20] == b"GRAY"
+
+
+def rgb_from_gray(gray: NDArray[Any], profile: bytes) -> NDArray[Any]:
+    """Convert gray, (H, W, 1) uint8 or uint16, to sRGB, (H, W, 3), by its profile; by none if that is damaged."""
+    try:
+        return _srgb(gray[..., 0], profile, "gray")
+    except imagecodecs.CmsError:
+        return np.repeat(gray, 3, axis=2)
+
+
+def _srgb(pixels: NDArray[Any], profile: bytes, space: Literal["cmyk", "gray"]) -> NDArray[Any]:
+    return imagecodecs.cms_transform(
+        np.ascontiguousarray(pixels),
+        profile,
+        imagecodecs.cms_profile("srgb"),
+        colorspace=space,
+        outcolorspace="rgb",
+        intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
+        flags=imagecodecs.CMS.FLAGS.BLACKPOINTCOMPENSATION,
+    )

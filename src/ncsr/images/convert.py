@@ -1,8 +1,7 @@
-"""Photographs from and to NumPy arrays and PIL images."""
+"""Photographs from and to NumPy arrays."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,16 +10,11 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
 from ncsr.errors import InputError
-from ncsr.images import exif
-from ncsr.images.cmyk import rgb_from_cmyk
 from ncsr.images.photo import Photo
 
 Array: TypeAlias = NDArray[Any]
 
-_SIMPLER_MODE = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBa": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
-_PHOTO_MODES = {*_SIMPLER_MODE, "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "I;16L", "I;16B", "I;16N"}
 _ROWS = 256  # of an image that are converted at a time
-EXIF_MARK = b"Exif\0\0"  # what stands before the block in JPEG, and in PIL's `info`
 
 
 def photo_from_array(array: Array) -> Photo:
@@ -85,44 +79,6 @@ def to_array(photo: Photo, dtype: DTypeLike = np.uint8, *, flat_gray: bool = Tru
     return array[..., 0] if flat_gray and array.shape[2] == 1 else array
 
 
-def photo_from_pil(image: Image.Image) -> Photo:
-    """Make a photo of a PIL image, with the ICC profile and EXIF it carries; the EXIF orientation is applied.
-
-    Raises:
-        InputError: if the image cannot be decoded, or its mode is no photograph's (32 bits, floating point, LAB, HSV).
-    """
-    if image.mode not in _PHOTO_MODES:
-        raise InputError(f"a PIL image must be gray, colour, CMYK or I;16, got mode {image.mode}: convert it first")
-    try:
-        image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"the PIL image cannot be decoded: {error}") from error
-    mode = _SIMPLER_MODE.get(image.mode, image.mode)
-    if mode in ("L", "RGB") and image.has_transparency_data:
-        mode += "A"
-    array = np.asarray(image if image.mode == mode else image.convert(mode))
-    icc = image.info.get("icc_profile") or None
-    if mode == "CMYK":
-        array, icc = rgb_from_cmyk(array, icc), None
-    elif image.mode in ("P", "PA") and icc is None:
-        array = gray_if_equal(array)
-    return with_metadata(photo_from_array(array), icc, image.info.get("exif"))
-
-
-def to_pil(photo: Photo) -> Image.Image:
-    """The photo as a PIL image: L, LA, RGB or RGBA, and I;16 for 16-bit gray without alpha.
-
-    PIL has no 16-bit colour: it is rounded to 8 bits. ICC profile and EXIF are in the image's `info`.
-    """
-    deep = photo.bits == 16 and photo.gray and photo.alpha is None
-    image = Image.fromarray(to_array(photo, np.uint16 if deep else np.uint8))
-    if photo.icc is not None:
-        image.info["icc_profile"] = photo.icc
-    if photo.exif is not None:
-        image.info["exif"] = EXIF_MARK + photo.exif
-    return image
-
-
 def picture_of(pixels: Array, *, transparency: bool = True) -> Image.Image:
     """(H, W, C) pixels, uint8 or uint16, as a PIL image of 8 bits: L, LA, RGB or RGBA.
 
@@ -137,21 +93,3 @@ def picture_of(pixels: Array, *, transparency: bool = True) -> Image.Image:
             part = 255 + (part[..., :-1] - 255) * (part[..., -1:] / 255)
         levels[first : first + _ROWS] = np.rint(part)
     return Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
-
-
-def gray_if_equal(array: Array) -> Array:
-    """(H, W, 3 or 4) without its second and third channel, if they equal the first everywhere."""
-    return np.delete(array, (1, 2), axis=2) if (array[..., 1:3] == array[..., :1]).all() else array
-
-
-def with_metadata(photo: Photo, icc: bytes | None, block: bytes | None, orientation: int | None = None) -> Photo:
-    """The photo turned upright, with its ICC profile and EXIF block; a damaged block is left out.
-
-    `orientation` is EXIF's, 1 to 8; None means the one in the block.
-    """
-    block = (block or b"").removeprefix(EXIF_MARK)
-    if orientation is None:
-        orientation = exif.orientation(block)
-    alpha = None if photo.alpha is None else exif.upright(photo.alpha, orientation)
-    photo = replace(photo, rgb=exif.upright(photo.rgb, orientation), alpha=alpha, icc=icc)
-    return replace(photo, exif=exif.with_size(block, *photo.size))

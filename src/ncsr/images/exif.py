@@ -13,9 +13,10 @@ from __future__ import annotations
 import mmap
 import struct
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 _ORIENTATION, _CAMERA, _GPS, _INTEROPERABILITY = 0x0112, 0x8769, 0x8825, 0xA005
 _WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
@@ -39,21 +40,20 @@ class _Field(NamedTuple):
     inner: dict[int, _Field] | None  # the directory it leads to
 
 
-def orientation(block: bytes) -> int:
-    """The orientation in a block, 1 to 8; 1 (upright) where there is none or the block is damaged."""
+def orientation(block: bytes) -> int | None:
+    """The orientation in a block, 1 to 8; None where there is none or the block is damaged."""
     try:
         order, _, fields = _parsed(block)
         value = int.from_bytes(fields[_ORIENTATION].value, "little" if order == "<" else "big")
     except (KeyError, *_DAMAGED):
-        return 1
-    return value if value in range(1, 9) else 1
+        return None
+    return value if value in range(1, 9) else None
 
 
-def upright(image: Tensor, orientation: int) -> Tensor:
-    """Turn a stored (C, H, W) image the way EXIF's orientation (1 to 8) wants it seen; (C, W, H) from 5 on."""
-    turned = image.transpose(1, 2) if orientation >= 5 else image
-    flips = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}.get(orientation)
-    return (turned.flip(flips) if flips else turned).contiguous()
+def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """A view of a stored (H, W, C) image the way EXIF's orientation (1 to 8) wants it seen; (W, H, C) from 5 on."""
+    turned = image.swapaxes(0, 1) if orientation >= 5 else image
+    return np.flip(turned, {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}.get(orientation, ()))
 
 
 def with_size(block: bytes, height: int, width: int) -> bytes | None:

@@ -17,7 +17,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 OTHER_SUFFIXES = frozenset(
     {".avif", ".exr", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jxl", ".pdf", ".psd", ".svg", ".tga"}
     | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"}  # of cameras
-    | {".pbm", ".pgm", ".pnm", ".ppm"}
+    | {".pbm", ".pgm", ".pnm", ".ppm", ".dib", ".eps", ".hdr", ".ico", ".j2k", ".jif", ".jxr", ".pcx", ".qoi"}
 )
 """Those of images that are neither."""
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
+
+Dpi: TypeAlias = tuple[float, float]
+"""Pixels per inch across and down, as the file states them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +24,8 @@ class Photo:
         bits: per channel, 8 or 16.
         icc: the colour profile; None means sRGB.
         exif: the EXIF block, from its byte-order mark on, with orientation 1; None if there is none.
+        dpi: the resolution that the file states beside EXIF; None if it states none.
+        notes: what the reader has to say, each without a full stop: that there are further pages, say.
     """
 
     rgb: Tensor
@@ -29,6 +34,8 @@ class Photo:
     bits: Literal[8, 16] = 8
     icc: bytes | None = None
     exif: bytes | None = None
+    dpi: Dpi | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 3 or len(self.rgb) != 3:
@@ -59,6 +66,8 @@ class Source:
     icc: bytes | None
     exif: bytes | None
     window: Callable[[int, int, int, int], Photo]
+    dpi: Dpi | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -73,7 +82,17 @@ def source_of(photo: Photo) -> Source:
         alpha = None if photo.alpha is None else photo.alpha[:, top:bottom, left:right]
         return replace(photo, rgb=photo.rgb[:, top:bottom, left:right], alpha=alpha)
 
-    return Source(photo.size, photo.alpha is not None, photo.gray, photo.bits, photo.icc, photo.exif, window)
+    return Source(
+        photo.size,
+        photo.alpha is not None,
+        photo.gray,
+        photo.bits,
+        photo.icc,
+        photo.exif,
+        window,
+        photo.dpi,
+        photo.notes,
+    )
 
 
 def premultiplied(photo: Photo) -> Tensor:

@@ -1,7 +1,8 @@
-"""PNG files: pixels by libpng, which keeps all 16 bits; the profile and EXIF chunks by hand, beside it."""
+"""PNG files: pixels by libpng, which keeps all 16 bits; profile, EXIF, XMP and resolution by hand, beside it."""
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -11,14 +12,22 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from ncsr.images.convert import gray_if_equal, photo_from_array, with_metadata
-from ncsr.images.photo import Photo
+from ncsr.images.photo import Dpi
+from ncsr.images.raster import Raster, gray_if_equal, upright_raster
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER_LENGTH = 33  # signature and IHDR, which is always first
 _PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _PALETTE = 3  # a kind of colour
-_PROFILE_LIMIT = 1 << 24  # bytes; larger ones are not profiles but attacks
+_METADATA_LIMIT = 1 << 24  # bytes of a profile, EXIF or XMP; larger ones are attacks
+_RAW_EXIF, _RAW_APP1, _XMP = b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp"
+_PER_METRE, _INCHES = 1, 0.0254  # a unit of resolution; inches in it
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by kind of colour
+_LONGEST = 2**26  # bytes of compressed data that are handed to libpng in one chunk
+_ONE_PASS = ((0, 0, 1, 1),)  # first row and column, steps down and across
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_LONGEST_SIDE = 1_000_000  # libpng's limit
+_PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
 
 def png_size(header: bytes) -> tuple[int, int]:
@@ -27,28 +36,34 @@ def png_size(header: bytes) -> tuple[int, int]:
     return width, height
 
 
-def decode_png(data: bytes) -> Photo:
+def decode_png(data: bytes) -> Raster:
     """Decode a whole file. Palettes, transparent colours and fewer than 8 bits become plain channels of 8 bits.
 
     Raises:
-        imagecodecs.PngError: if it is damaged or truncated.
+        ValueError, zlib.error, imagecodecs.PngError: if it is damaged or truncated.
     """
     chunks = list(_chunks(data))
+    pixels = _pixels([chunk for chunk in chunks if chunk[4:8] in _PIXELS])
     metadata = {chunk[4:8]: chunk[8:-4] for chunk in chunks if chunk[4:8] not in _PIXELS}
-    # libpng complains on the terminal about chunks it does not like: it gets only those that make the pixels
-    pixels = imagecodecs.png_decode(SIGNATURE + b"".join(chunk for chunk in chunks if chunk[4:8] in _PIXELS))
-    icc = _unpacked(metadata.get(b"iCCP", b""))
+    icc = _inflated(metadata.get(b"iCCP", b"").partition(b"\0")[2][1:])
     if data[25] == _PALETTE and icc is None:
         pixels = gray_if_equal(pixels)
-    return with_metadata(photo_from_array(pixels), icc, metadata.get(b"eXIf"))
+    texts = dict(filter(None, map(_text, chunks)))
+    block = metadata.get(b"eXIf") or unpacked_raw_profile(texts.get(_RAW_EXIF) or texts.get(_RAW_APP1) or b"")
+    (frames,) = struct.unpack_from(">I", metadata.get(b"acTL", b"").ljust(4, b"\0"))
+    notes = ("it is an animation, of which the first frame is taken",) if frames > 1 else ()
+    raster = Raster(pixels, icc, dpi=_dpi(metadata.get(b"pHYs", b"")), notes=notes)
+    return upright_raster(raster, block, xmp=texts.get(_XMP))
 
 
-def encode_png(pixels: NDArray[Any], icc: bytes | None, exif: bytes | None) -> bytes:
+def encode_png(pixels: NDArray[Any], icc: bytes | None, exif: bytes | None, dpi: Dpi | None) -> bytes:
     """The file of (H, W, C) pixels, uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
     data = bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)))
     metadata = b""
     if icc is not None:
         metadata += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
+    if dpi is not None:
+        metadata += _chunk(b"pHYs", struct.pack(">IIB", *(round(value / _INCHES) for value in dpi), _PER_METRE))
     if exif is not None:
         metadata += _chunk(b"eXIf", exif)
     return data[:HEADER_LENGTH] + metadata + data[HEADER_LENGTH:]
@@ -67,11 +82,95 @@ def _chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
-def _unpacked(body: bytes) -> bytes | None:
-    """The profile in an iCCP chunk (name, 0, compression 0, zlib stream); None if there is none or it is damaged."""
+def _inflated(packed: bytes) -> bytes | None:
+    """What a whole zlib stream holds; None if it is damaged or made to fill the memory."""
     stream = zlib.decompressobj()
     try:
-        profile = stream.decompress(body.partition(b"\0")[2][1:], _PROFILE_LIMIT)
+        content = stream.decompress(packed, _METADATA_LIMIT)
     except zlib.error:
         return None
-    return profile if stream.eof else None
+    return content if stream.eof else None
+
+
+def _text(chunk: bytes) -> tuple[bytes, bytes] | None:
+    """Keyword and text of a chunk of text that may hold EXIF or XMP; None if it is another."""
+    name, (keyword, _, body) = chunk[4:8], chunk[8:-4].partition(b"\0")
+    if keyword not in (_XMP, _RAW_EXIF, _RAW_APP1):
+        return None
+    if name == b"iTXt":  # whether it is compressed, how, language, 0, keyword in that language, 0
+        text = body[2:].split(b"\0", 2)[-1]
+        return keyword, (_inflated(text) or b"") if body[:1] == b"\1" else text
+    return keyword, (_inflated(body[1:]) or b"") if name == b"zTXt" else body
+
+
+def unpacked_raw_profile(text: bytes) -> bytes:
+    """The block in ImageMagick's text of it: a line of its name, one of its length, and hexadecimal digits."""
+    try:
+        return bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
+    except ValueError:
+        return b""
+
+
+def _dpi(body: bytes) -> Dpi | None:
+    """The resolution in a pHYs chunk; None if there is none, or none in metres."""
+    if len(body) != 9 or body[8] != _PER_METRE:
+        return None
+    across, down = struct.unpack_from(">II", body)
+    return across * _INCHES, down * _INCHES
+
+
+def _pixels(chunks: list[bytes]) -> NDArray[Any]:
+    """(H, W, C) pixels, decoded by libpng from as little as makes them.
+
+    libpng complains on the terminal about what it does not like: compressed data that it takes all the same, chunks in
+    the wrong place, and interlaced files, in the way that imagecodecs has it decode them. So data are unpacked and
+    checked here, and each pass of an interlaced file is handed on as a file of its own.
+    """
+    for chunk in chunks:
+        if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
+            raise ValueError("a checksum is wrong")
+    header = chunks[0][8:-4]
+    width, height, bits, colour, packing, filtering, interlaced = struct.unpack(">IIBBBBB", header)
+    sound = bits in _DEPTHS.get(colour, ()) and max(width, height) <= _LONGEST_SIDE
+    if chunks[0][4:8] != b"IHDR" or packing or filtering or interlaced > 1 or not sound:
+        raise ValueError("its header makes no sense")
+    passes = [grid for grid in (_PASSES if interlaced else _ONE_PASS) if grid[0] < height and grid[1] < width]
+    sizes = [(math.ceil((width - x) / across), math.ceil((height - y) / down)) for y, x, down, across in passes]
+    lengths = [h * (1 + math.ceil(w * bits * _CHANNELS[colour] / 8)) for w, h in sizes]
+    stream = zlib.decompressobj()
+    packed = b"".join(chunk[8:-4] for chunk in chunks if chunk[4:8] == b"IDAT")
+    rows = stream.decompress(packed, sum(lengths)) if passes else b""
+    stream.decompress(stream.unconsumed_tail, 1)  # checks the sum behind it
+    if len(rows) < sum(lengths) or not passes:
+        raise ValueError("its data end early")
+    colours = _first(chunks, b"PLTE") if colour == _PALETTE else b""
+    if colour == _PALETTE and not colours:
+        raise ValueError("its palette is missing")
+    colours += _first(chunks, b"tRNS") if colour in (0, 2, _PALETTE) else b""
+    whole = None
+    for (y, x, down, across), size, length in zip(passes, sizes, lengths, strict=True):
+        stored = zlib.compress(rows[:length], 0)
+        rows = rows[length:]
+        part = imagecodecs.png_decode(
+            b"".join(
+                (
+                    SIGNATURE,
+                    _chunk(b"IHDR", struct.pack(">II", *size) + header[8:12] + b"\0"),
+                    colours,
+                    *(_chunk(b"IDAT", stored[start : start + _LONGEST]) for start in range(0, len(stored), _LONGEST)),
+                    _chunk(b"IEND", b""),
+                )
+            )
+        )
+        part = part[..., None] if part.ndim == 2 else part
+        if len(passes) == 1:
+            return part
+        whole = np.empty((height, width, part.shape[2]), part.dtype) if whole is None else whole
+        whole[y::down, x::across] = part
+    assert whole is not None  # there was a pass
+    return whole
+
+
+def _first(chunks: list[bytes], name: bytes) -> bytes:
+    """The first chunk of a name; nothing if there is none."""
+    return next((chunk for chunk in chunks if chunk[4:8] == name), b"")

@@ -4,41 +4,57 @@ from __future__ import annotations
 
 import os
 import struct
+import textwrap
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.Image import DecompressionBombError
-from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.WebPImagePlugin import WebPImageFile
+from torch import Tensor
 
-from ncsr.errors import InputError
+from ncsr.errors import InputError, UnreadableError
 from ncsr.images import png
-from ncsr.images.convert import photo_from_pil
 from ncsr.images.finding import SUFFIXES
-from ncsr.images.photo import Photo, Source, source_of
+from ncsr.images.jpeg import START, JpegFile, read_jpeg
+from ncsr.images.photo import Photo, Source, premultiplied
+from ncsr.images.pil import raster_from_pil
+from ncsr.images.raster import Raster
 from ncsr.images.tiff import read_tiff, tiff_size, tiff_source
+from ncsr.images.webp import is_webp, read_webp, webp_size
 from ncsr.runtime.memory import is_exhaustion
 
 MAX_PIXELS = 178_956_970
 """The default limit of a photograph's pixels: Pillow's, past which it calls a file a decompression bomb."""
 
+_ROWS = 256  # of a photograph that are floating point at a time
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how classic and big ones begin
 # What Pillow, tifffile and imagecodecs (whose errors are RuntimeErrors) raise when a file is damaged. TypeError,
 # AttributeError, AssertionError and the like are not among them: they would be bugs of this package.
-_DECODER_ERRORS = (ArithmeticError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, ValueError, struct.error)
+_DECODER_ERRORS = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
-def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Photo:
+def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, allow_incomplete: bool = False) -> Photo:
     """Read a PNG, JPEG, WebP, TIFF or BMP file; what becomes of its values is in `ncsr.images`.
 
     Args:
         path: the file. Its suffix must be in `SUFFIXES`; its kind is told by its content.
         max_pixels: a larger photograph is refused before it is decoded, as it may be made to fill the memory.
+        allow_incomplete: take a JPEG file whose data end early, too; what is missing is gray.
 
     Raises:
         InputError: if there is no such file, or it is empty, damaged, truncated, too large, or no photograph. Its
@@ -46,29 +62,20 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         MemoryError: if there is not enough memory for it. Its sentence names the file, too.
     """
     path = Path(path)
-    check_size = partial(_check_size, max_pixels)
     with _explained(path):
-        head = _head(path)
-        if head.startswith(png.SIGNATURE):
-            check_size(*png.png_size(head))
-            return png.decode_png(path.read_bytes())
-        if head.startswith(_TIFF):
-            return read_tiff(path, check_size)
-        with _pil_image(path, head) as image:
-            check_size(*image.size)
-            image.load()
-            return photo_from_pil(image)
+        return _read(path, max_pixels, allow_incomplete).photo()
 
 
-def open_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Source:
+def open_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, allow_incomplete: bool = False) -> Source:
     """A photograph to be looked at in windows; what becomes of its values is in `ncsr.images`.
 
     TIFF files that allow it (`ncsr.images.tiff.tiff_source`) are read window by window, of whatever size; all others
-    are read now, as a whole.
+    are read now, as a whole, and kept as they are stored.
 
     Args:
         path: as `read_photo`.
         max_pixels: the limit for a photograph that has to be read as a whole.
+        allow_incomplete: as `read_photo`.
 
     Raises:
         InputError: as `read_photo` does; a window raises it, too, if its part of the file is damaged.
@@ -76,9 +83,28 @@ def open_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     path = Path(path)
     with _explained(path):
         source = tiff_source(path) if _head(path).startswith(_TIFF) else None
-    if source is None:
-        return source_of(read_photo(path, max_pixels=max_pixels))
+        source = source or _read(path, max_pixels, allow_incomplete).source()
     return replace(source, window=_explained(path)(source.window))
+
+
+def read_eight_bit(path: str | os.PathLike[str]) -> Tensor:
+    """A photograph as measures and training take it: (3, H, W) uint8.
+
+    16 bits are rounded to 8. Colours are premultiplied, as they are enlarged, that is laid on black: what a file holds
+    where it is transparent is nobody's picture.
+
+    Raises:
+        InputError, MemoryError: as `read_photo`.
+    """
+    path = Path(path)
+    with _explained(path):
+        source = _read(path, MAX_PIXELS, allow_incomplete=False).source()
+        height, width = source.size
+        image = torch.empty(3, height, width, dtype=torch.uint8)
+        for top in range(0, height, _ROWS):
+            part = source.window(top, 0, min(top + _ROWS, height), width)
+            image[:, top : top + _ROWS] = (premultiplied(part) * 255).round_()
+    return image
 
 
 def photo_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -94,10 +120,32 @@ def photo_size(path: str | os.PathLike[str]) -> tuple[int, int]:
             width, height = png.png_size(head)
         elif head.startswith(_TIFF):
             width, height = tiff_size(path)
+        elif is_webp(head):
+            width, height = webp_size(head)
         else:
-            with _pil_image(path, head) as image:
+            with _pil_kind(head)(path) as image:
                 width, height = image.size
     return height, width
+
+
+def _read(path: Path, max_pixels: int, allow_incomplete: bool) -> Raster:
+    """`read_photo`, as stored values."""
+    check_size = partial(_check_size, max_pixels)
+    head = _head(path)
+    if head.startswith(png.SIGNATURE):
+        check_size(*png.png_size(head))
+        return png.decode_png(path.read_bytes())
+    if head.startswith(_TIFF):
+        return read_tiff(path, check_size)
+    if is_webp(head):
+        return read_webp(path.read_bytes(), check_size)
+    kind = _pil_kind(head)
+    if kind is JpegFile:
+        return read_jpeg(path.read_bytes(), check_size, allow_incomplete=allow_incomplete)
+    with kind(path) as image:
+        check_size(*image.size)
+        image.load()
+        return raster_from_pil(image)
 
 
 @contextmanager
@@ -106,24 +154,20 @@ def _explained(path: Path) -> Iterator[None]:
 
     Raises:
         MemoryError: if memory ran out.
+        UnreadableError: if what the file holds is to blame.
         InputError: if it was anything else.
     """
     try:
         yield
     except (MemoryError, DecompressionBombError, *_DECODER_ERRORS) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = textwrap.shorten(str(error), 300) or type(error).__name__
         if is_exhaustion(error):
             raise MemoryError(f"cannot read {path}: there is not enough memory ({reason})") from error
-        if not isinstance(error, InputError) and getattr(error, "errno", None) is None:
+        if getattr(error, "errno", None) is not None:
+            raise InputError(f"cannot read {path}: {reason}") from error
+        if not isinstance(error, InputError):
             reason = f"it is damaged, truncated or of an unusual kind ({reason})"
-        raise InputError(f"cannot read {path}: {reason}") from error
-
-
-class _JpegFile(JpegImageFile):
-    """Pillow's reader without its look into the EXIF block for the resolution: it warns if the block is damaged."""
-
-    def _read_dpi_from_exif(self) -> None:
-        pass
+        raise UnreadableError(f"cannot read {path}: {reason}") from error
 
 
 def _head(path: Path) -> bytes:
@@ -136,14 +180,12 @@ def _head(path: Path) -> bytes:
         return file.read(png.HEADER_LENGTH)
 
 
-def _pil_image(path: Path, head: bytes) -> ImageFile:
-    """Open a JPEG, WebP or BMP file without decoding it, and without Pillow's own limit of pixels."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return _JpegFile(path)
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return WebPImageFile(path)
+def _pil_kind(head: bytes) -> type[JpegFile | BmpImageFile]:
+    """What opens a JPEG or BMP file without decoding it, and without Pillow's own limit of pixels."""
+    if head.startswith(START):
+        return JpegFile
     if head.startswith(b"BM"):
-        return BmpImageFile(path)
+        return BmpImageFile
     raise InputError("its content is no PNG, JPEG, WebP, TIFF or BMP image" if head else "it is empty")
 
 

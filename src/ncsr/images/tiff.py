@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,25 @@ from numpy.typing import NDArray
 from ncsr.errors import InputError
 from ncsr.images import exif
 from ncsr.images.cmyk import rgb_from_cmyk
-from ncsr.images.convert import gray_if_equal, photo_from_array, with_metadata
-from ncsr.images.photo import Photo, Source, straight
+from ncsr.images.jpeg import check_segment
+from ncsr.images.photo import Dpi, Photo, Source
+from ncsr.images.raster import Raster, gray_if_equal, upright_raster, xmp_orientation
+from ncsr.images.webp import webp_size
 
 # tifffile logs what it then raises; if nobody handled that, Python would print it on the terminal
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}  # stored channels
-_JPEG = 7  # a compression: the only one whose YCbCr is decoded to RGB
+_NONE, _JPEG = 1, 7  # compressions; the latter is the only one whose YCbCr is decoded to RGB
+_JPEGS = (6, _JPEG, 33007)
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # kinds of alpha
-_INK_SET, _ORIENTATION = 332, 274  # tags
+_INK_SET, _ORIENTATION, _UNIT, _XMP, _RESOLUTION = 332, 274, 296, 700, (282, 283)  # tags
 _LARGEST_SEGMENT = 2**24  # values of a tile or strip
 _CLASSIC_LIMIT = 2**32 - 2**25  # bytes of pixels beside which everything else surely fits into 4 GiB
 
 
-def read_tiff(path: Path, check_size: Callable[[int, int], None]) -> Photo:
+def read_tiff(path: Path, check_size: Callable[[int, int], None]) -> Raster:
     """Read the first page; `check_size(width, height)` is called before any pixel is decoded.
 
     Raises:
@@ -40,10 +44,10 @@ def read_tiff(path: Path, check_size: Callable[[int, int], None]) -> Photo:
     with _first_page(path) as page:
         check_size(page.imagewidth, page.imagelength)
         check_size(page.tilewidth, page.tilelength)
-        _check_kind(page)
-        photo = _photo(page, _joined(page, page.asarray().reshape(page.shaped)[:, 0]))
-        orientation = page.tags.valueof(_ORIENTATION, 1)
-    return with_metadata(photo, photo.icc, exif.read_from_tiff(path), orientation if orientation in range(1, 9) else 1)
+        _check_places(page)
+        raster = _raster(page, np.array(_read_window(page, 0, 0, page.imagelength, page.imagewidth)))
+        raster = replace(raster, notes=_notes(page))
+        return upright_raster(raster, exif.read_from_tiff(path), orientation=_orientation(page))
 
 
 def tiff_source(path: Path) -> Source | None:
@@ -56,61 +60,126 @@ def tiff_source(path: Path) -> Source | None:
         InputError: as `read_tiff`.
     """
     with _first_page(path) as page:
-        _check_kind(page)
+        _check_places(page)
         height, width = _segment(page)
         in_parts = page.is_memmappable or height * width * page.samplesperpixel <= _LARGEST_SEGMENT
-        if not in_parts or page.photometric == _PALETTE or page.tags.valueof(_ORIENTATION, 1) != 1:
+        if not in_parts or page.photometric == _PALETTE or _orientation(page) != 1:
             return None
-        corner = _photo(page, _read_window(page, 0, 0, 1, 1))
+        corner = replace(_raster(page, _read_window(page, 0, 0, 1, 1)), notes=_notes(page))
         size = page.imagelength, page.imagewidth
 
     def window(top: int, left: int, bottom: int, right: int) -> Photo:
         with _first_page(path) as page:
-            return _photo(page, _read_window(page, top, left, bottom, right))
+            return _raster(page, _read_window(page, top, left, bottom, right)).photo()
 
     block = exif.with_size(exif.read_from_tiff(path) or b"", *size)
-    return Source(size, corner.alpha is not None, corner.gray, corner.bits, corner.icc, block, window)
+    return replace(corner, exif=block).source(size, window)
 
 
 @contextmanager
 def _first_page(path: Path) -> Iterator[tifffile.TiffPage]:
-    """Open the first page of a file; its sizes are integers.
+    """Open the first page of a file: a photograph, its sizes integers.
 
     Raises:
-        ValueError: if they are not, or if tifffile cannot calculate with what the header holds.
+        InputError: if it is no photograph.
+        ValueError: if it is damaged, which tifffile tells in many ways.
     """
-    try:
+    with _tifffile():
         file = tifffile.TiffFile(path)  # reads the header of the first page
-    except (AttributeError, TypeError) as error:
-        raise ValueError(f"its header makes no sense: {error}") from error
     with file:
         page = file.pages.first
         sizes = (page.imagewidth, page.imagelength, page.tilewidth, page.tilelength, page.rowsperstrip)
         if not all(isinstance(size, int) for size in (*sizes, page.samplesperpixel)):
             raise ValueError(f"its header tells of sizes {sizes}")
+        _check_kind(page)
         yield page
 
 
-def _photo(page: tifffile.TiffPage, array: NDArray[Any]) -> Photo:
-    """The photo of (h, w, samples) stored values, with its profile and no other metadata, as it lies in the file."""
+@contextmanager
+def _tifffile() -> Iterator[None]:
+    """A context for calls of tifffile, which cannot calculate with whatever a header holds.
+
+    Raises:
+        ValueError: instead of what would be a bug in this package.
+    """
+    try:
+        yield
+    except (AssertionError, AttributeError, TypeError, UnboundLocalError) as error:
+        raise ValueError(f"its header makes no sense: {error}") from error
+
+
+def _check_places(page: tifffile.TiffPage) -> None:
+    """Make sure that the header tells of a place inside the file for every tile or strip.
+
+    Raises:
+        ValueError: it does not.
+    """
+    height, width = _segment(page)
+    if min(height, width, page.imagelength, page.imagewidth, page.samplesperpixel) < 1:
+        raise ValueError("it is empty")
+    parts = page.shaped[0] * -(-page.imagelength // height) * -(-page.imagewidth // width)
+    if not all(isinstance(place, int) for place in (*page.dataoffsets, *page.databytecounts)):
+        raise ValueError("its header tells of places that are no numbers")
+    if len(page.dataoffsets) < parts or len(page.databytecounts) < parts:
+        raise ValueError(f"its header tells of {len(page.dataoffsets)} of {parts} tiles or strips")
+    end = page.parent.filehandle.size
+    for start, length in zip(page.dataoffsets, page.databytecounts, strict=False):
+        if not start and not length:
+            continue  # left out, as all its pixels are 0
+        if not 0 < start < end or not length > 0 or (page.compression != _NONE and start + length > end):
+            raise ValueError("its data end early")
+
+
+def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:
+    """A note if there is a further page that is not the first one in small."""
+    with _tifffile(), suppress(IndexError, tifffile.TiffFileError):
+        second = page.parent.pages[1]
+        if isinstance(second, tifffile.TiffPage) and not second.is_reduced:
+            return ("it has several pages, of which the first is taken",)
+    return ()
+
+
+def _orientation(page: tifffile.TiffPage) -> int:
+    """Its orientation, 1 to 8, by its tag or else by XMP."""
+    orientation = page.tags.valueof(_ORIENTATION, 0)
+    if orientation in range(1, 9):
+        return int(orientation)
+    xmp = page.tags.valueof(_XMP, b"")
+    return xmp_orientation(xmp if isinstance(xmp, bytes) else str(xmp).encode())
+
+
+def _dpi(page: tifffile.TiffPage) -> Dpi | None:
+    """Its resolution; None if it states none."""
+    inches = {2: 1.0, 3: 2.54}.get(page.tags.valueof(_UNIT, 2))
+    across, down = (page.tags.valueof(tag) for tag in _RESOLUTION)
+    pairs = isinstance(across, tuple) and isinstance(down, tuple) and len(across) == len(down) == 2
+    if inches is None or not pairs or not (across[1] and down[1]):
+        return None
+    return across[0] / across[1] * inches, down[0] / down[1] * inches
+
+
+def _raster(page: tifffile.TiffPage, array: NDArray[Any]) -> Raster:
+    """(h, w, samples) stored values with profile and resolution and no other metadata, as they lie in the file."""
     icc = page.iccprofile if isinstance(page.iccprofile, bytes) else None
     colours, bits = _COLOURS[page.photometric], page.bitspersample
     palette = page.colormap if page.photometric == _PALETTE else None
+    if page.photometric == _PALETTE and (palette is None or palette.ndim != 2 or len(palette) != 3):
+        raise ValueError("its palette makes no sense")
     if palette is None and bits not in (8, 16):  # stretched to the whole range
         top, dtype = (255, np.uint8) if bits < 8 else (65535, np.uint16)
-        array = np.rint(array * (top / (2**bits - 1))).astype(dtype)
-    array, alpha = array[..., :colours], array[..., colours:]
+        array = np.rint(np.arange(2**bits) * (top / (2**bits - 1))).astype(dtype)[array.astype(dtype, copy=False)]
+    alpha = array[..., colours:]
     if palette is not None:
-        array = (palette.T[array[..., 0]] >> 8).astype(np.uint8)  # writers store a level times 256 or 257
+        array = (palette.T >> 8).astype(np.uint8)[array[..., 0]]  # writers store a level times 256 or 257
         array = gray_if_equal(array) if icc is None else array
-    if page.photometric == _WHITE_IS_ZERO:
-        array = np.iinfo(array.dtype).max - array
-    if page.photometric == _CMYK:
-        array, icc = rgb_from_cmyk(array, icc), None
-    photo = replace(photo_from_array(np.concatenate([array, alpha], axis=2)), icc=icc)
-    if photo.alpha is not None and page.extrasamples == (_PREMULTIPLIED,):
-        photo = replace(photo, rgb=straight(photo.rgb, photo.alpha))
-    return photo
+    elif page.photometric == _WHITE_IS_ZERO:
+        array = np.iinfo(array.dtype).max - array[..., :colours]
+    elif page.photometric == _CMYK:
+        array, icc = rgb_from_cmyk(array[..., :colours], icc), None
+    else:
+        alpha = array[..., :0]  # is behind the colours already
+    array = np.concatenate([array, alpha], axis=2) if alpha.size else array
+    return Raster(array, icc, dpi=_dpi(page), premultiplied=page.extrasamples == (_PREMULTIPLIED,))
 
 
 def _read_window(page: tifffile.TiffPage, top: int, left: int, bottom: int, right: int) -> NDArray[Any]:
@@ -122,22 +191,61 @@ def _read_window(page: tifffile.TiffPage, top: int, left: int, bottom: int, righ
     down, across = -(-page.imagelength // height), -(-page.imagewidth // width)
     planes, contiguous = page.shaped[0], page.shaped[-1]
     window = np.zeros((planes, bottom - top, right - left, contiguous), page.dtype)
-    file = page.parent.filehandle
     for plane in range(planes):
         for row in range(top // height, -(-bottom // height)):
             for column in range(left // width, -(-right // width)):
-                index = (plane * down + row) * across + column
-                if not page.databytecounts[index]:
-                    continue  # an empty tile
-                file.seek(page.dataoffsets[index])
-                data = file.read(page.databytecounts[index])
-                segment, _, _ = page.decode(data, index, jpegtables=page.jpegtables)
-                assert segment is not None  # there was data
+                part = _decoded(page, (plane * down + row) * across + column)
+                if part is None:
+                    continue
                 y, x = row * height - top, column * width - left
                 target = window[plane, max(y, 0) : y + height, max(x, 0) : x + width]
-                part = segment[0, max(-y, 0) :, max(-x, 0) :]
+                part = part[max(-y, 0) :, max(-x, 0) :]
                 target[:] = part[: target.shape[0], : target.shape[1]]
     return _joined(page, window)
+
+
+def _decoded(page: tifffile.TiffPage, index: int) -> NDArray[Any] | None:
+    """(h, w, contiguous samples) of a tile or strip; None if it is left out.
+
+    Raises:
+        ValueError: it is damaged, incomplete, or larger than its place.
+        InputError: it is compressed in a way whose own header is not checked here.
+    """
+    file = page.parent.filehandle
+    file.seek(page.dataoffsets[index])
+    data = file.read(page.databytecounts[index])
+    if not data:
+        return None
+    height, width = _segment(page)
+    tables, header = page.jpegtables, page.jpegheader
+    if page.compression in _JPEGS:
+        joined = header + data + b"\xff\xd9" if header else (tables[:-2] + data[2:] if tables else data)
+        check_segment(joined, 2 * height * width)
+    elif page.compression in _OWN_HEADER:
+        columns, rows = _OWN_HEADER[page.compression](data)
+        if columns * rows > 2 * height * width:
+            raise ValueError(f"a part has {columns} x {rows} pixels, and room for {width} x {height}")
+    elif page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS:
+        raise InputError(f"its compression is {page.compression!s}: convert it to LZW, deflate or none")
+    with _tifffile():
+        segment, _, _ = page.decode(data, index, jpegtables=tables, jpegheader=header)
+    assert segment is not None  # there was data
+    part: NDArray[Any] = segment[0]
+    return part
+
+
+def _jpeg2000_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of a JPEG 2000 stream: those of its reference grid, less where the picture begins on it."""
+    start = data.index(b"\xff\x4f\xff\x51") + 8
+    right, bottom, left, top = struct.unpack_from(">IIII", data, start)
+    return right - left, bottom - top
+
+
+_OWN_HEADER: dict[int, Callable[[bytes], tuple[int, int]]] = {
+    **dict.fromkeys((33003, 33004, 33005, 34712), _jpeg2000_size),
+    50001: webp_size,
+}
+"""By compression: the size in the header that a tile or strip itself has, and that its decoder goes by."""
 
 
 def _segment(page: tifffile.TiffPage) -> tuple[int, int]:
@@ -159,7 +267,7 @@ def tiff_size(path: Path) -> tuple[int, int]:
         return page.imagewidth, page.imagelength
 
 
-def write_tiff(path: Path, pixels: NDArray[Any], icc: bytes | None, block: bytes | None) -> None:
+def write_tiff(path: Path, pixels: NDArray[Any], icc: bytes | None, block: bytes | None, dpi: Dpi | None) -> None:
     """Write (H, W, C) pixels, uint8 or uint16, deflated; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
 
     Over 4 GiB of pixels the file is a BigTIFF, and leaves the EXIF block out.
@@ -177,6 +285,8 @@ def write_tiff(path: Path, pixels: NDArray[Any], icc: bytes | None, block: bytes
         compression="zlib",
         predictor=True,
         iccprofile=icc,
+        resolution=dpi,
+        resolutionunit=None if dpi is None else "inch",
         software=False,
         metadata=None,
     )
@@ -194,7 +304,7 @@ def _check_kind(page: tifffile.TiffPage) -> None:
     if page.photometric not in _COLOURS or unconverted or page.tags.valueof(_INK_SET, 1) != 1:
         raise InputError(f"its colours are of kind {page.photometric!s}: convert it to gray, RGB or CMYK")
     extra = page.samplesperpixel - _COLOURS[page.photometric]
-    if extra > 1 or (extra == 1 and page.extrasamples not in ((), (_PREMULTIPLIED,), (_STRAIGHT,))):
+    if extra < 0 or extra > 1 or (extra == 1 and page.extrasamples not in ((), (_PREMULTIPLIED,), (_STRAIGHT,))):
         raise InputError(
             f"it has {page.samplesperpixel} channels, expected gray, RGB or CMYK with at most one more for "
             "transparency: take the others out"

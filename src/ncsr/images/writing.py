@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from ncsr.errors import InputError
 from ncsr.images import exif
-from ncsr.images.convert import EXIF_MARK, picture_of, to_array
+from ncsr.images.cmyk import is_for_gray, rgb_from_gray
+from ncsr.images.convert import picture_of, to_array
 from ncsr.images.finding import SUFFIXES
-from ncsr.images.photo import Photo
+from ncsr.images.photo import Dpi, Photo
 from ncsr.images.png import encode_png
+from ncsr.images.raster import EXIF_MARK
 from ncsr.images.tiff import write_tiff
 from ncsr.runtime.files import atomic_path, explain_write_errors
 
@@ -62,23 +64,31 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
         InputError: if the format cannot hold the photo, its values are not finite, or the file cannot be written.
     """
     pixels = to_array(photo, np.uint16 if photo.bits == 16 else np.uint8, flat_gray=False)
-    write_pixels(path, pixels, photo.icc, photo.exif, quality=quality)
+    write_pixels(path, pixels, photo.icc, photo.exif, photo.dpi, quality=quality)
 
 
 def write_pixels(
-    path: str | os.PathLike[str], pixels: NDArray[Any], icc: bytes | None, block: bytes | None, *, quality: int = 95
+    path: str | os.PathLike[str],
+    pixels: NDArray[Any],
+    icc: bytes | None,
+    block: bytes | None,
+    dpi: Dpi | None = None,
+    *,
+    quality: int = 95,
 ) -> None:
     """Write pixels, in the format of the suffix of `path`; a reader sees the old file or the new one, never a part.
 
     JPEG has full colour resolution; everything else is lossless. JPEG, WebP and BMP hold 8 bits. JPEG and BMP hold no
-    transparency: it is laid on white. WebP holds no gray: it becomes colour. BMP holds no ICC profile and no EXIF, and
-    JPEG no EXIF of over 65527 bytes: these are left out.
+    transparency: it is laid on white. WebP holds no gray: it becomes colour (sRGB, if it has a profile for gray). BMP
+    holds no ICC profile and no EXIF, JPEG no EXIF of over 65527 bytes, and WebP no resolution: these are left out, as
+    is a profile for gray beside colours.
 
     Args:
         path: the file to write, in a folder that exists.
         pixels: (H, W, C) uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
         icc: the colour profile.
         block: the EXIF block.
+        dpi: the resolution to be stated beside it.
         quality: the quality of a JPEG file, 1 to 100.
 
     Raises:
@@ -92,8 +102,10 @@ def write_pixels(
     if not path.parent.is_dir():
         raise InputError(f"cannot write {path}: {path.parent} is not a folder")
     block = exif.with_size(block or b"", height, width)
+    if is_for_gray(icc) and pixels.shape[2] > 2:
+        icc = None
     with explain_write_errors(path), atomic_path(path) as temporary:
-        _write(temporary, pixels, icc, block, quality)
+        _write(temporary, pixels, icc, block, dpi, quality)
 
 
 def check_writable_folder(path: str | os.PathLike[str]) -> None:
@@ -106,18 +118,23 @@ def check_writable_folder(path: str | os.PathLike[str]) -> None:
         file.write(b"0")
 
 
-def _write(path: Path, pixels: NDArray[Any], icc: bytes | None, block: bytes | None, quality: int) -> None:
+def _write(
+    path: Path, pixels: NDArray[Any], icc: bytes | None, block: bytes | None, dpi: Dpi | None, quality: int
+) -> None:
     suffix = path.suffix.lower()
     marked = b"" if block is None else EXIF_MARK + block
+    stated = {} if dpi is None else {"dpi": dpi}
     if suffix == ".png":
-        path.write_bytes(encode_png(pixels, icc, block))
+        path.write_bytes(encode_png(pixels, icc, block, dpi))
     elif suffix == ".webp":
+        if icc is not None and is_for_gray(icc):
+            pixels, icc = np.concatenate([rgb_from_gray(pixels[..., :1], icc), pixels[..., 1:]], axis=2), None
         picture_of(pixels).save(path, "WEBP", lossless=True, exact=True, icc_profile=icc or b"", exif=marked)
     elif suffix == ".bmp":
-        picture_of(pixels, transparency=False).save(path, "BMP")
+        picture_of(pixels, transparency=False).save(path, "BMP", **stated)
     elif suffix in (".jpg", ".jpeg"):
         marked = marked if len(marked) <= _JPEG_EXIF_BYTES else b""
         image = picture_of(pixels, transparency=False)
-        image.save(path, "JPEG", quality=quality, subsampling=0, icc_profile=icc, exif=marked)
+        image.save(path, "JPEG", quality=quality, subsampling=0, icc_profile=icc, exif=marked, **stated)
     else:
-        write_tiff(path, pixels, icc, block)
+        write_tiff(path, pixels, icc, block, dpi)

@@ -29,6 +29,7 @@ class Job:
         strip: whether EXIF and colour profile are left out.
         max_pixels: of a photograph that has to be read as a whole.
         settings: all of this that decides the results, for manifests; None writes no manifests.
+        allow_incomplete: whether JPEG files whose data end early are enlarged, too.
     """
 
     model: NCSR
@@ -38,6 +39,7 @@ class Job:
     strip: bool
     max_pixels: int
     settings: Mapping[str, Any] | None = None
+    allow_incomplete: bool = False
 
     def names(self, target: Location) -> list[Location]:
         """The files that a photograph becomes: its samples, then the map and the sheet, if asked for."""

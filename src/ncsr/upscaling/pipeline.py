@@ -98,9 +98,9 @@ def batch_key(photo: QueuedPhoto) -> tuple[int, int] | None:
 
 def _open(photo: QueuedPhoto, job: Job) -> Source:
     """Open a photograph, and make sure that its results can be written."""
-    source = open_photo(photo.path, max_pixels=job.max_pixels)
+    source = open_photo(photo.path, max_pixels=job.max_pixels, allow_incomplete=job.allow_incomplete)
     if job.strip:
-        source = replace(source, icc=None, exif=None)
+        source = replace(source, icc=None, exif=None, dpi=None)
     scale = job.model.config.scale
     for name in job.names(photo.target)[: job.request.samples]:
         check_writable_size(name, scale * source.size[1], scale * source.size[0])
@@ -174,7 +174,7 @@ def _write(photo: QueuedPhoto, made: Enlargement, job: Job, side: int, warn: War
     """Write everything that was asked for of one photograph."""
     source, names, n, t = made.source, job.names(photo.target), job.request.samples, job.request.temperature
     panels: list[tuple[str, Image.Image]] = []
-    notes: list[str] = []
+    notes = [f"{photo.path}: {note}" for note in source.notes]
     kept: list[Rows] = []
     remove_manifest(photo.target)
     for k, name in enumerate(names[:n]):
@@ -183,7 +183,7 @@ def _write(photo: QueuedPhoto, made: Enlargement, job: Job, side: int, warn: War
         if consistency is not None:
             lr_psnr, change = consistency
             notes.append(f"{name}: LR-PSNR {lr_psnr:.1f} dB, changed by {change:.2f} grey levels on average")
-        write_pixels(name, pixels, source.icc, source.exif)
+        write_pixels(name, pixels, source.icc, source.exif, source.dpi)
         if job.sheet:
             panels.append((f"sample {k}, temperature {t:g}" if t else "temperature 0", panel_of(pixels)))
         if job.std or job.sheet:

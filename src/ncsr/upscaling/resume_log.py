@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from ncsr.config import FrozenModel
-from ncsr.errors import InputError, SamplingError
+from ncsr.errors import InputError, SamplingError, UnreadableError
 from ncsr.runtime.files import explain_write_errors, hidden_name, make_folder
 from ncsr.upscaling.canvas import Canvas
 
@@ -152,7 +152,7 @@ def scratch_for(
     except KeyboardInterrupt:
         warn(f"stopped: the same command goes on from here, with what {folder} holds")
         raise
-    except SamplingError:
+    except (SamplingError, UnreadableError):  # would fail again
         shutil.rmtree(folder, ignore_errors=True)
         raise
     except InputError:

@@ -1,0 +1,66 @@
+"""Photographs from and to PIL images."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from ncsr.errors import InputError
+from ncsr.images.cmyk import rgb_from_cmyk
+from ncsr.images.convert import to_array
+from ncsr.images.photo import Photo
+from ncsr.images.png import unpacked_raw_profile
+from ncsr.images.raster import EXIF_MARK, Raster, gray_if_equal, upright_raster
+
+_SIMPLER_MODE = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBa": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
+_PHOTO_MODES = {*_SIMPLER_MODE, "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "I;16L", "I;16B", "I;16N"}
+
+
+def photo_from_pil(image: Image.Image) -> Photo:
+    """Make a photo of a PIL image, with the ICC profile, EXIF and resolution it carries; it is turned upright.
+
+    Raises:
+        InputError: if the image cannot be decoded, or its mode is no photograph's (32 bits, floating point, LAB, HSV).
+    """
+    return raster_from_pil(image).photo()
+
+
+def raster_from_pil(image: Image.Image, notes: tuple[str, ...] = ()) -> Raster:
+    """`photo_from_pil`, as stored values."""
+    if image.mode not in _PHOTO_MODES:
+        raise InputError(f"a PIL image must be gray, colour, CMYK or I;16, got mode {image.mode}: convert it first")
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"the PIL image cannot be decoded: {error}") from error
+    mode = _SIMPLER_MODE.get(image.mode, image.mode)
+    if mode in ("L", "RGB") and image.has_transparency_data:
+        mode += "A"
+    array = np.asarray(image if image.mode == mode else image.convert(mode))
+    array = array[..., None] if array.ndim == 2 else array
+    info = image.info
+    icc = info.get("icc_profile") or None
+    if mode == "CMYK":
+        array, icc = rgb_from_cmyk(array, icc), None
+    elif image.mode in ("P", "PA") and icc is None:
+        array = gray_if_equal(array)
+    xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
+    block = info.get("exif") or unpacked_raw_profile(str(info.get("Raw profile type exif", "")).encode())
+    raster = Raster(array, icc, dpi=info.get("dpi"), notes=notes)
+    return upright_raster(raster, block, xmp=xmp.encode() if isinstance(xmp, str) else xmp)
+
+
+def to_pil(photo: Photo) -> Image.Image:
+    """The photo as a PIL image: L, LA, RGB or RGBA, and I;16 for 16-bit gray without alpha.
+
+    PIL has no 16-bit colour: it is rounded to 8 bits. ICC profile, EXIF and resolution are in the image's `info`.
+    """
+    deep = photo.bits == 16 and photo.gray and photo.alpha is None
+    image = Image.fromarray(to_array(photo, np.uint16 if deep else np.uint8))
+    if photo.icc is not None:
+        image.info["icc_profile"] = photo.icc
+    if photo.exif is not None:
+        image.info["exif"] = EXIF_MARK + photo.exif
+    if photo.dpi is not None:
+        image.info["dpi"] = photo.dpi
+    return image

@@ -1,0 +1,93 @@
+"""A photograph as its file stores it: what every reader makes, and what `Photo` and `Source` are made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ncsr.images import exif
+from ncsr.images.convert import Array, photo_from_array
+from ncsr.images.photo import Dpi, Photo, Source, straight
+
+EXIF_MARK = b"Exif\0\0"  # what stands before the block in JPEG, and in PIL's `info`
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])")
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """The stored values of a photograph, upright; a quarter of the memory of a `Photo`.
+
+    Attributes:
+        pixels: (H, W, C) uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha. Maybe a view.
+        icc, exif, dpi, notes: as in `Photo`.
+        premultiplied: whether the colours are stored times alpha.
+    """
+
+    pixels: Array
+    icc: bytes | None = None
+    exif: bytes | None = None
+    dpi: Dpi | None = None
+    notes: tuple[str, ...] = ()
+    premultiplied: bool = False
+
+    def photo(self) -> Photo:
+        """The whole photograph."""
+        photo = photo_from_array(self.pixels)
+        if self.premultiplied and photo.alpha is not None:
+            photo = replace(photo, rgb=straight(photo.rgb, photo.alpha))
+        return replace(photo, icc=self.icc, exif=self.exif, dpi=self.dpi, notes=self.notes)
+
+    def source(
+        self, size: tuple[int, int] | None = None, window: Callable[[int, int, int, int], Photo] | None = None
+    ) -> Source:
+        """The photograph, looked at in windows; with `size` and `window`, another one that differs only in these."""
+
+        def part(top: int, left: int, bottom: int, right: int) -> Photo:
+            return replace(self, pixels=self.pixels[top:bottom, left:right]).photo()
+
+        one = part(0, 0, 1, 1)
+        return Source(
+            size=size or self.pixels.shape[:2],
+            transparent=one.alpha is not None,
+            gray=one.gray,
+            bits=one.bits,
+            icc=self.icc,
+            exif=self.exif,
+            window=window or part,
+            dpi=self.dpi,
+            notes=self.notes,
+        )
+
+
+def upright_raster(
+    raster: Raster, block: bytes | None, *, orientation: int | None = None, xmp: bytes | None = None
+) -> Raster:
+    """The raster turned upright, with its EXIF block; a damaged block is left out.
+
+    Args:
+        raster: as it lies in the file.
+        block: EXIF, with or without its mark.
+        orientation: EXIF's, 1 to 8; None means the one in the block, or else in XMP.
+        xmp: the XMP packet.
+    """
+    block = (block or b"").removeprefix(EXIF_MARK)
+    orientation = orientation or exif.orientation(block) or xmp_orientation(xmp)
+    pixels = exif.upright(raster.pixels, orientation)
+    dpi = raster.dpi if raster.dpi and all(0 < value < 1e6 for value in raster.dpi) else None
+    dpi = dpi[::-1] if dpi is not None and orientation >= 5 else dpi
+    height, width = pixels.shape[:2]
+    return replace(raster, pixels=pixels, exif=exif.with_size(block, height, width), dpi=dpi)
+
+
+def xmp_orientation(packet: bytes | None) -> int:
+    """The orientation in an XMP packet, 1 to 8; 1 (upright) where there is none."""
+    found = _XMP_ORIENTATION.search(packet or b"")
+    return int(found[1]) if found else 1
+
+
+def gray_if_equal(array: Array) -> Array:
+    """(H, W, 3 or 4) without its second and third channel, if they equal the first everywhere."""
+    return np.delete(array, (1, 2), axis=2) if (array[..., 1:3] == array[..., :1]).all() else array
