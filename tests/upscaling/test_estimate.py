@@ -42,10 +42,11 @@ def test_memory_is_as_planned(tmp_path: Path, height: int, width: int, how: list
         command = [sys.executable, "-c", _MEASURED, *arguments, "photo.png", *how, "--precision", "float32"]
         return subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
 
-    planned = re.search(r"memory +(\d+) MiB", run("plan").stdout)
+    planned = re.search(r"memory +([\d.]+) (MiB|GiB)", run("plan").stdout)
     assert planned
+    mebibytes = float(planned[1]) * {"MiB": 1, "GiB": 1024}[planned[2]]
     peak = int(run("upscale", "-o", "out").stderr.splitlines()[-1]) / 1024
-    assert 0.9 * peak < int(planned[1]) < 1.4 * peak
+    assert 0.9 * peak < mebibytes < 1.4 * peak
 
 
 def test_too_small_a_photograph(tiny_model: ncsr.NCSR) -> None:
