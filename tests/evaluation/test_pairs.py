@@ -49,6 +49,19 @@ def test_samples_by_name(tmp_path: Path, names: str) -> None:
         assert [p.stem for p in files.samples[0]] == [names.format(i=i, k=k, stem=stem) for k in range(11)]
 
 
+@pytest.mark.parametrize("name", ["{stem}{suffix}", "{stem}_s0{suffix}", "{stem}x4_s0{suffix}"])
+def test_names_that_differ_in_their_suffixes_alone(tmp_path: Path, name: str) -> None:
+    for suffix in (".jpg", ".png"):
+        save(tmp_path / "hr" / f"0801{suffix}")
+        save(tmp_path / "lr" / f"0801x4{suffix}", 16, 16)
+        save(tmp_path / "sr" / name.format(stem="0801", suffix=suffix))
+    pairs, problems = find_pairs(tmp_path / "hr", tmp_path / "lr", 4)
+    assert [files.lr and files.lr.name for files in pairs] == ["0801x4.jpg", "0801x4.png"]
+    matched, more = match_samples(pairs, [tmp_path / "sr"], 4)
+    assert [files.samples[0][0].suffix for files in matched] == [".jpg", ".png"]
+    assert problems == more == []
+
+
 def test_missing_and_misnamed_samples_are_named(tmp_path: Path) -> None:
     for stem in ("a", "b", "c"):
         save(tmp_path / "hr" / f"{stem}.png")

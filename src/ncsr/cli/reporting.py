@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 from rich.progress import MofNCompleteColumn
@@ -15,6 +16,7 @@ from ncsr.evaluation.plots import check_matplotlib, is_sweep
 from ncsr.evaluation.run import Evaluation, Report, evaluate
 from ncsr.model import NCSR
 from ncsr.runtime.files import make_folder
+from ncsr.runtime.locks import exclusive
 from ncsr.runtime.progress import ProgressBar
 from ncsr.runtime.torchrun import Processes
 
@@ -35,7 +37,8 @@ def write_report(work: Evaluation, processes: Processes, problems: list[str]) ->
     if work.pairs:
         make_folder(work.output)
         share = len(work.pairs[processes.rank :: processes.world])
-        with ProgressBar(share, MofNCompleteColumn(), shown=processes.rank == 0) as bar:
+        alone = nullcontext() if processes.rank else exclusive(work.output)
+        with alone, ProgressBar(share, MofNCompleteColumn(), shown=processes.rank == 0) as bar:
             report = evaluate(work, processes, bar.update)
     if processes.rank:
         return 0

@@ -85,7 +85,8 @@ def find_pairs(
 ) -> tuple[list[PhotographFiles], list[str]]:
     """The photographs of a folder with their LR images, and a sentence for each that lacks one.
 
-    LR images have the photograph's name, or that with x4 or x8 behind it (DIV2K), and any suffix.
+    LR images have the photograph's name, or that with x4 or x8 behind it (DIV2K), and any suffix; the very name goes
+    first.
 
     Raises:
         InputError: a folder without photographs.
@@ -93,10 +94,12 @@ def find_pairs(
     photographs = find_photos(hr)[:limit]
     if lr is None:
         return [PhotographFiles(i, path) for i, path in enumerate(photographs)], []
-    reduced = {path.stem: path for path in find_photos(lr)}
+    files = find_photos(lr)
+    reduced = {path.stem: path for path in files} | {path.name: path for path in files}
     pairs, problems = [], []
     for i, path in enumerate(photographs):
-        found = reduced.get(path.stem, reduced.get(f"{path.stem}x{scale}"))
+        names = path.name, f"{path.stem}x{scale}{path.suffix}", path.stem, f"{path.stem}x{scale}"
+        found = next((reduced[name] for name in names if name in reduced), None)
         if found is None:
             problems.append(f"{path.name} has no LR image in {lr}: expected {path.stem}.png or {path.stem}x{scale}.png")
         else:
@@ -110,7 +113,8 @@ def match_samples(
     """Find every photograph's samples in every folder.
 
     File names are NTIRE's, 000000_sample00000.png, with the photograph's index in its sorted folder, or the
-    photograph's (with or without x4) with _s0, _s1, ... or nothing behind it.
+    photograph's (with or without x4) with _s0, _s1, ... or nothing behind it. Of photographs whose names differ in
+    their suffixes alone, a file belongs to that with its own suffix.
 
     Returns:
         The photographs whose samples are all there, and a sentence for whatever is missing or misnamed.
@@ -169,16 +173,19 @@ def _by_photograph(
     pairs: list[PhotographFiles], folder: Path, scale: int, problems: list[str]
 ) -> dict[int, dict[int, Path]]:
     """The files of a folder by the photograph's index and the sample's number."""
-    stems = {stem: files.index for files in pairs for stem in (f"{files.hr.stem}x{scale}", files.hr.stem)}
+    stems: dict[str, int] = {}
+    for files in pairs:
+        for stem in (f"{files.hr.stem}x{scale}", files.hr.stem):
+            stems[stem] = stems[stem + files.hr.suffix] = files.index  # the latter goes first
     known = {files.index for files in pairs}
     table: dict[int, dict[int, Path]] = {}
     for path in find_photos(folder):
         ntire = _NTIRE.fullmatch(path.stem)
         stem, _, number = path.stem.rpartition("_s")
         if path.stem in stems:
-            index, k = stems[path.stem], 0
+            index, k = stems.get(path.name, stems[path.stem]), 0
         elif stem in stems and number.isdecimal():
-            index, k = stems[stem], int(number)
+            index, k = stems.get(stem + path.suffix, stems[stem]), int(number)
         elif ntire and int(ntire[1]) in known:
             index, k = int(ntire[1]), int(ntire[2])
         else:

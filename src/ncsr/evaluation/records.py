@@ -94,8 +94,16 @@ class Records:
         return self.measures
 
     def read(self, name: str) -> Record:
-        """The record of a photograph that is done."""
-        record: Record = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        """The record of a photograph that is done.
+
+        Raises:
+            InputError: its file is damaged.
+        """
+        path = self.folder / f"{name}.json"
+        try:
+            record: Record = parse_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} is damaged ({error}): delete {path.parent} to begin anew") from None
         return record
 
     def section(self, name: str) -> str:
