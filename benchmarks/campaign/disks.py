@@ -64,7 +64,7 @@ def trial(prepared: _Prepared, index: int, random: Random, folder: Path) -> Outc
                 f"half-written: {n}" for n, data in made.items() if n.endswith(_COMPARED) and data != whole.get(n)
             ]
         make_room()
-        again = run(folder, *_command(name, prepared.folder, folder))
+        again = run(folder, *_command(name, prepared.folder, folder)) if ended.code else ended
         found += [f"with room: {fault}" for fault in faults(again, 0) + litter(folder / "out")]
         made = contents(folder / "out")
     names = [n for n in sorted(made.keys() | whole.keys()) if n.endswith(_COMPARED) and "events.out" not in n]

@@ -77,4 +77,4 @@ def _upscale(prepared: Path, way: str, folder: Path, **how: object) -> Ended:
     return run(folder, "upscale", photo.name, *arguments, **how)  # type: ignore[arg-type]
 
 
-CAMPAIGN = Campaign("tiles", 42, 1, prepare, trial)
+CAMPAIGN = Campaign("tiles", 60, 1, prepare, trial)
