@@ -69,6 +69,8 @@ def main() -> None:
         print(f"ncsr: {printable(str(error)) or 'there is not enough memory'}", file=sys.stderr)
         _leave(2)
     except SystemExit as end:  # how typer ends every command
+        if type(end) is SystemExit and end.code == 130:  # what typer makes of Ctrl-C; a training tells of its own
+            print("ncsr: stopped by Ctrl-C", file=sys.stderr)
         _leave(end.code if isinstance(end.code, int) else 0)
 
 
