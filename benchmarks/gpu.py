@@ -1,6 +1,6 @@
 """Training steps and samples on a GPU: eager, captured as a graph, and the yardstick's, in one run.
 
-    python -m benchmarks.gpu [--only NAME]      one line of JSON per figure; about two minutes on an H100
+    python -m benchmarks.gpu [--only NAME]      one line of JSON per figure; not run on a GPU yet
 
 `marks` are the times that a captured step is to reach. `losses` takes the same two hundred steps, from the same
 weights and crops, eagerly twice (once in float32) and captured: the captured losses may differ from the eager ones of

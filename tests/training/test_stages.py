@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from lightning_fabric import Fabric
 
 import ncsr
+from ncsr.training import run as run_module
 from ncsr.training.checkpoints import checkpoints
 from ncsr.training.recipe import Recipe
 from ncsr.training.run import train
@@ -80,3 +82,16 @@ def test_the_encoder_is_gone_on_with(staged: Recipe, recipe: Path, tmp_path: Pat
     train_stages(staged, data, run, device="cpu", resume=True)
     assert len(read_steps(run / "encoder")) == taken
     assert checkpoints(run)
+
+
+def test_reading_photographs_counts(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose minutes are up when its photographs have been read takes one step and ends."""
+    opened = run_module.open_photos
+
+    def slow(*arguments: Any, **how: Any) -> Any:
+        time.sleep(SECONDS)
+        return opened(*arguments, **how)
+
+    monkeypatch.setattr(run_module, "open_photos", slow)
+    train(make_recipe(minutes=SECONDS / 60), [recipe.parent / "data"], tmp_path / "run", device="cpu")
+    assert len(read_steps(tmp_path / "run")) == 1

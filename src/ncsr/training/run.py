@@ -108,7 +108,6 @@ class Run:
             InputError: there is none, it belongs to another recipe, or the model cannot be written.
         """
         state, messages = read_newest(self.folder, self._restore)
-        self.trainer.spent += float(state.get("seconds", 0.0))
         if self.fabric.is_global_zero:  # the process may have ended between the checkpoint and the model
             with self._writing(_MAKE_ROOM):
                 self._save_model()
@@ -136,6 +135,7 @@ class Run:
         best = state["best"]
         self.best = best and {key: float(best[key]) for key in ("step", "score")}
         self.validation_due = bool(state.get("validation_due"))
+        self.trainer.spent += float(state.get("seconds", 0.0))
         self.ended = bool(state.get("ended", self.trainer.done() == 1))
 
     def train(self) -> Path:
@@ -300,6 +300,7 @@ def train(
         Interrupted: by SIGTERM or Ctrl-C; everything is saved.
         Diverged: steps were skipped after the last rollback as well.
     """
+    begun = time.monotonic()
     if len(data) < recipe.folders:
         raise InputError(f"this recipe trains on {recipe.folders} sources of photographs, got {len(data)}: add --data")
     if not 0 <= cache < math.inf:
@@ -316,7 +317,9 @@ def train(
             size = photos.decoded_bytes / 2**30
             notes.append(f"crops are made by the CPU: with --cache {size:.1f} the GPU would hold all photographs")
     told = {"--data": photos.fingerprint(), "--validate": held.fingerprint() if held else "none"}
-    job = Run(Trainer(recipe, fabric, init, start), run, sources, held or (), told, workers)
+    trainer = Trainer(recipe, fabric, init, start)
+    trainer.spent = time.monotonic() - begun - trainer.seconds()  # reading photographs counts
+    job = Run(trainer, run, sources, held or (), told, workers)
     with exclusive(run if resume else make_folder(run)) if fabric.is_global_zero else nullcontext():
         if resume:
             notes += job.resume()
