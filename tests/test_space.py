@@ -184,6 +184,30 @@ def test_samples_are_their_latents_decoded(clamp: bool) -> None:
     assert not torch.equal(fresh[0], codes[0][:2])
 
 
+@torch.no_grad()
+def test_latents_tell_where_they_come_from() -> None:
+    space = flow_space(images(2, 4, 5))
+    latents = space.latents(3, seed=4, temperature=0.5)
+    assert (latents.lr_shape, latents.source) == ((2, 4, 5), "drawn")
+    assert (latents.seed, latents.temperature, latents.numbers) == (4, 0.5, (0, 1, 2))
+    assert space.latents(1).seed == space.seed
+    encoded = space.encode(space.sample(3))
+    assert (encoded.source, encoded.seed, encoded.samples) == ("encoded", None, 3)
+    close(space.decode(list(latents)), space.decode(latents), 0)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 4)])
+def test_render_gives_the_samples_to_the_bit(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    space = flow_space(images(2, *size).float(), lively_model(dtype=torch.float32))
+    for _ in range(2):
+        drawn, latents = space.sample(3, seed=1, clamp=False), space.latents(3, seed=1)
+        assert torch.equal(space.render(latents, clamp=False), drawn)
+        assert torch.equal(space.render(list(latents)), drawn.clamp(0, 1))
+        monkeypatch.setattr(ncsr.sampling.folded_flow, "_CACHE_BYTES", 1)  # one sample at a time
+    with pytest.raises(SamplingError, match="not finite: lower their temperature"):
+        space.render([z * math.nan for z in latents])
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-3)])
 @torch.no_grad()
 def test_encoding_a_sample_gives_the_latents_that_were_drawn(dtype: torch.dtype, tolerance: float) -> None:
@@ -619,10 +643,10 @@ def test_encoder_that_is_not_finite_is_an_error() -> None:
         model.space(images(1, 4, 4)).sample()
 
 
-@pytest.mark.parametrize("call", ["log_prob", "bits_per_dim", "encode", "decode", "latents"])
+@pytest.mark.parametrize("call", ["log_prob", "bits_per_dim", "encode", "decode", "render", "latents"])
 def test_encoder_has_no_likelihood(call: str) -> None:
     space = lively_encoder().space(images(1, 4, 4))
-    argument = {"decode": [images(1, 16, 16)], "latents": 1}.get(call, images(1, 16, 16))
+    argument = {"decode": [images(1, 16, 16)], "render": [images(1, 16, 16)], "latents": 1}.get(call, images(1, 16, 16))
     with pytest.raises(InputError, match="no likelihood or latents: use a model with a flow"):
         getattr(space, call)(argument)
 
@@ -757,4 +781,6 @@ def test_wrong_latents() -> None:
     for name, codes in wrong.items():
         with pytest.raises(InputError, match=r"latents of these LR images have shapes \(n \* 2, C, H, W\)") as error:
             space.decode(codes)
+        with pytest.raises(InputError, match="latents of these LR images have shapes"):
+            space.render(codes)
         assert str([tuple(code.shape) for code in codes]) in str(error.value), name

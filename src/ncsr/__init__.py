@@ -15,6 +15,7 @@ __all__ = [
     "EncoderConfig",
     "FlowConfig",
     "InputError",
+    "Latents",
     "ModelConfig",
     "SamplingError",
     "Space",
@@ -25,6 +26,7 @@ __all__ = [
 if TYPE_CHECKING:
     from ncsr.config import EncoderConfig, FlowConfig, ModelConfig
     from ncsr.errors import InputError, SamplingError
+    from ncsr.latents import Latents
     from ncsr.model import NCSR
     from ncsr.pretrained.load import load
     from ncsr.space import Space
@@ -37,6 +39,7 @@ else:  # hidden from type checkers, to which a module with `__getattr__` has eve
         "EncoderConfig": "ncsr.config",
         "FlowConfig": "ncsr.config",
         "InputError": "ncsr.errors",
+        "Latents": "ncsr.latents",
         "ModelConfig": "ncsr.config",
         "SamplingError": "ncsr.errors",
         "Space": "ncsr.space",

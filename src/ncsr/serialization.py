@@ -7,8 +7,10 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -46,7 +48,7 @@ def write_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], *
     stored = {key: _stored(key, value, half) for key, value in weights.items()}
     make_folder(folder)
     text = config.model_dump_json(indent=2)
-    metadata = {"config": text, "format": "pt", _CHECKSUM: _digest(text, stored)}
+    metadata = {"config": text, "format": "pt", _CHECKSUM: digest(text, stored)}
     with atomic_path(folder / CONFIG) as config_path, atomic_path(folder / WEIGHTS) as weights_path:
         weights_path.write_bytes(_ordered(save(stored, metadata=metadata)))
         config_path.write_text(text + "\n", encoding="utf-8")
@@ -62,26 +64,37 @@ def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     path = source / WEIGHTS if source.is_dir() else source
     if not os.path.isfile(path):
         raise InputError(f"no model in {source}: expected a folder with {CONFIG} and {WEIGHTS}, or a .safetensors file")
-    try:
-        check_limit("the bytes of a model's file", path.stat().st_size, 8 * MAX_PARAMETERS)
-        with path.open("rb") as head:
-            if int.from_bytes(head.read(8), "little") > _MAX_HEADER:
-                raise SafetensorError("not a safetensors file, or its header is too large")
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            config = _read_config(source, path, metadata)
-            names = list(file.keys())
-            _check_size(source, config, (file.get_slice(name).get_shape() for name in names))
-            weights = {name: file.get_tensor(name) for name in names}
-    except InputError:
-        raise
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: no memory can be mapped
-        raise InputError(f"cannot read the model {path}: {str(error)[:200]}; copy or download it again") from None
-    if metadata.get(_CHECKSUM, digest := _digest(metadata.get("config", ""), weights)) != digest:
+    with open_tensors(path, "model") as file:
+        metadata = file.metadata() or {}
+        config = _read_config(source, path, metadata)
+        names = list(file.keys())
+        _check_size(source, config, (file.get_slice(name).get_shape() for name in names))
+        weights = {name: file.get_tensor(name) for name in names}
+    if metadata.get(_CHECKSUM, checksum := digest(metadata.get("config", ""), weights)) != checksum:
         raise InputError(f"{path} is damaged: its content is not what its checksum says; copy or download it again")
     weights = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
     check_weights(weights, path)
     return config, weights
+
+
+@contextmanager
+def open_tensors(path: Path, what: str) -> Iterator[Any]:
+    """A safetensors file, open for reading as `safetensors.safe_open` does it; `what` it is, for messages.
+
+    Raises:
+        InputError: in the body, too: it cannot be read, is no such file, or is too large to be sensible.
+    """
+    try:
+        check_limit(f"the bytes of the {what} {brief(str(path))}", path.stat().st_size, 8 * MAX_PARAMETERS)
+        with path.open("rb") as head:
+            if int.from_bytes(head.read(8), "little") > _MAX_HEADER:
+                raise SafetensorError("not a safetensors file, or its header is too large")
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except InputError:
+        raise
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: no memory can be mapped
+        raise InputError(f"cannot read the {what} {path}: {str(error)[:200]}; copy or download it again") from None
 
 
 def check_weights(weights: Weights, source: Path | str) -> None:
@@ -106,17 +119,17 @@ def check_weights(weights: Weights, source: Path | str) -> None:
 
 def fingerprint(config: ModelConfig, weights: dict[str, Tensor]) -> str:
     """16 hexadecimal digits that tell models apart by what they hold, wherever they come from."""
-    return _digest(config.model_dump_json(), weights)[:16]
+    return digest(config.model_dump_json(), weights)[:16]
 
 
-def _digest(text: str, weights: dict[str, Tensor]) -> str:
+def digest(text: str, weights: dict[str, Tensor]) -> str:
     """The SHA-256 of a configuration and of the names, types, shapes and values of tensors."""
-    digest = hashlib.sha256(text.encode())
+    checksum = hashlib.sha256(text.encode())
     for key in sorted(weights):
         value = weights[key].detach().cpu()
-        digest.update(f"{key} {value.dtype} {list(value.shape)}".encode())
-        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        checksum.update(f"{key} {value.dtype} {list(value.shape)}".encode())
+        checksum.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return checksum.hexdigest()
 
 
 def _ordered(content: bytes) -> bytes:
