@@ -98,6 +98,12 @@ def test_what_is_the_same_in_both_stays() -> None:
     for x, y, z in zip(a, b, half, strict=True):
         assert torch.equal(z[x == y], x[x == y])
         assert (z != x)[x != y].all()
+    a = drawn(0, size=(32, 32))
+    mask = torch.zeros(32, 32)
+    mask[:, :8] = 1
+    b = blend(drawn(1, size=(32, 32)), a, mask)  # what differs is independent, whatever the rest
+    for x, y, z in zip(a, b, interpolate(a, b, 0.5), strict=True):
+        close(z[x != y].std(), torch.ones(()).double(), 0.03)
     zero = temper(a, 0)
     close(interpolate(zero, zero, 0.5), zero, 0)
     close(interpolate(a, temper(a, -0.0), 1.0), zero, 0)

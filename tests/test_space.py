@@ -18,6 +18,7 @@ import ncsr.networks
 import ncsr.sampling.folded_flow
 from ncsr import NCSR, InputError, SamplingError
 from ncsr.config import Condition
+from ncsr.latents import blend, temper
 from ncsr.ops import prepacked_conv
 from ncsr.runtime.device import Precision
 from ncsr.sampling.latents import BLOCK, Window, draw_latent, draw_latents
@@ -338,6 +339,101 @@ def test_temperature_scales_the_latents() -> None:
     close(space.sample(1, seed=4), space.sample(1, temperature=0.3, seed=4), 0)
 
 
+# Maps of temperatures, and parts drawn again
+
+
+MAPS: dict[str, Callable[[], Tensor]] = {
+    "of LR pixels": lambda: torch.rand(4, 5, generator=torch.Generator().manual_seed(0)),
+    "of HR pixels": lambda: torch.rand(16, 20, generator=torch.Generator().manual_seed(0)),
+    "of each image": lambda: torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(0)),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_a_map_of_temperatures_scales_the_latents_by_place(name: str) -> None:
+    space, temperatures = flow_space(images(2, 4, 5)), MAPS[name]()
+    latents = space.latents(3, seed=4, temperature=temperatures)
+    close(latents, temper(space.latents(3, seed=4, temperature=1), temperatures))
+    close(space.sample(3, temperatures, seed=4), space.render(latents))
+    close(space.sample(3, temperatures.numpy(), seed=4), space.render(latents), 0)
+    constant = torch.full_like(temperatures, 0.5)
+    close(space.sample(3, constant, seed=4), space.sample(3, 0.5, seed=4))
+    close(space.sample(3, torch.tensor(0.5), seed=4), space.sample(3, 0.5, seed=4), 0)
+
+
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("kept", [1, 3])
+def test_drawing_a_part_again_is_a_blend_of_latents(name: str, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    space, where = flow_space(images(2, 4, 5)), MAPS[name]()
+    given, fresh = space.latents(kept, seed=1), space.latents(3, seed=2, temperature=0.5)
+    expected = space.render(blend(fresh, given, where), clamp=False)
+    for _ in range(2):
+        close(space.sample(3, 0.5, seed=2, where=where, given=given, clamp=False), expected)
+        monkeypatch.setattr(ncsr.sampling.folded_flow, "_CACHE_BYTES", 1)  # one sample at a time
+    attempts = spoiled(space, lambda sample, attempt: [0] if sample == 1 and attempt == 0 else [])
+    again = space.sample(3, 0.5, seed=2, where=where, given=list(given), clamp=False)
+    assert attempts == [0, 1]
+    close(again[[0, 2]], expected[[0, 2]])
+    close(again[1, 1], expected[1, 1])
+    assert again[1, 0].sub(expected[1, 0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_part_drawn_again_changes_nothing_far_from_it(soft: bool) -> None:
+    """Beyond the reach of all convolutions an image stays as it is, to the bit; inside, all of it changes."""
+    model = lively_model(bound="atan", dtype=torch.float32)
+    space = flow_space(images(2, 8, 96).float(), model)
+    given = space.latents(2, seed=1)
+    where = torch.zeros(8, 96)
+    where[:, :8] = torch.linspace(1, 0, 8) if soft else 1
+
+    def redrawn(mask: Tensor) -> Tensor:
+        return space.sample(2, seed=2, where=mask, given=given, clamp=False)
+
+    before, after = space.render(given, clamp=False), redrawn(where)
+    reach = 32 + sum(_reach(model, level) for level in range(3))
+    assert torch.equal(after[..., reach:], before[..., reach:])
+    assert (after[..., :24] != before[..., :24]).float().mean() > 0.999
+    assert torch.equal(redrawn(torch.zeros(8, 96)), before)
+    assert torch.equal(redrawn(torch.ones(8, 96)), space.sample(2, seed=2, clamp=False))
+
+
+def _reach(model: NCSR, level: int) -> int:
+    """How many HR pixels the convolutions of a level look aside, when decoding."""
+    assert model.flow is not None
+    cell = 2 ** (level + 1)
+    layers = sum(1 if step.noise_layer is None else 2 for step in model.flow.levels[level].steps)
+    return cell * (2 * layers + (level < len(model.flow.splits)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"where": torch.ones(4, 4)}, "give both where, a mask, and given"),
+        ({"given": lively_model().space(images(1, 4, 4)).latents(seed=0)}, "give both where, a mask, and given"),
+        ({"where": torch.ones(5, 4), "given": 3}, r"a mask has the shape \(h, w\) or \(2, h, w\) .* got \(5, 4\)"),
+        ({"where": 2.0, "given": 3}, r"a mask must lie in \[0, 1\], got values from 2 to 2"),
+        ({"where": 1.0, "given": 2}, "the latents of 1 or 3 samples, as many as are drawn, got 2"),
+        ({"where": 1.0, "given": [torch.zeros(2, 6, 8, 8)]}, "latents of these LR images have shapes"),
+        ({"temperature": torch.ones(16)}, r"a map of temperatures has the shape .* got \(16,\)"),
+        ({"temperature": -torch.ones(4, 4)}, "a map of temperatures must lie in"),
+        ({"temperature": torch.full((4, 4), math.nan)}, "a map of temperatures must lie in"),
+    ],
+)
+def test_wrong_maps(arguments: dict[str, Any], reason: str) -> None:
+    space = flow_space(images(2, 4, 4))
+    given = arguments.get("given")
+    arguments = arguments | ({"given": space.latents(given, seed=0)} if isinstance(given, int) else {})
+    with pytest.raises(InputError, match=reason):
+        space.sample(3, **arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"temperature": torch.ones(4, 4)}, {"where": 1.0, "given": [images(1, 4, 4)]}])
+def test_an_encoder_has_nothing_to_be_drawn_in_parts(arguments: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="no likelihood or latents: use a model with a flow"):
+        lively_encoder("esrgan+").space(images(1, 4, 4)).sample(**arguments)
+
+
 # Tiles
 
 
@@ -396,9 +492,9 @@ def spoiled(space: Space, bad: Callable[[int, int], Sequence[int]], value: float
     """Make images `bad(sample, attempt)` of the batch not finite; returns the growing list of attempts."""
     draw, attempts = space.draw, []
 
-    def spoil(samples: Sequence[int], temperature: float, seed: int, attempt: int = 0) -> Tensor:
+    def spoil(samples: Sequence[int], temperature: float, seed: int, attempt: int = 0, *others: Any) -> Tensor:
         attempts.append(attempt)
-        result = draw(samples, temperature, seed, attempt)
+        result = draw(samples, temperature, seed, attempt, *others)
         for i, sample in enumerate(samples):
             for image in bad(sample, attempt):
                 result[i, image, 0, 1, 2] = value
@@ -434,6 +530,8 @@ def test_never_finite_is_an_error() -> None:
     with pytest.raises(SamplingError, match=r"sample 1 was not finite in 3 draws at temperature 0\.5: lower"):
         space.sample(3, 0.5, seed=0)
     assert attempts == list(range(ATTEMPTS))
+    with pytest.raises(SamplingError, match=r"in 3 draws at these temperatures: lower the temperature"):
+        space.sample(3, torch.full((4, 4), 0.5), seed=0)
     model = lively_model()
     assert model.flow is not None
     model.flow.levels[0].transitions[0].actnorm.bias[0] = math.nan

@@ -16,11 +16,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, overload
+from typing import Annotated, Any, Literal, TypeAlias, overload
 
 import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 from safetensors.torch import save
 from torch import Tensor
@@ -32,7 +32,7 @@ from ncsr.serialization import digest, open_tensors
 
 __all__ = ["Latents", "blend", "interpolate", "normalise", "temper"]
 
-Map: TypeAlias = Tensor | ArrayLike
+Map: TypeAlias = Tensor | NDArray[Any] | float
 """A number for each pixel of the LR images, (h, w) or (B, h, w), or of the HR images; or one number for all."""
 Source = Literal["drawn", "encoded", "changed"]
 

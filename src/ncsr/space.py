@@ -11,8 +11,9 @@ import secrets
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import count
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,13 +21,25 @@ from ncsr.encoder import Encoder, Features, Noise
 from ncsr.errors import InputError, SamplingError
 from ncsr.flow.bijection import sum_pixels
 from ncsr.flow.flow import Conditions, Flow
-from ncsr.latents import Latents, pad_even
+from ncsr.latents import Latents, Map, blend, pad_even, temper
 from ncsr.networks import Networks
 from ncsr.ops.projection import project
 from ncsr.sampling.folded_flow import FoldedConditions, FoldedFlow, chunk_size
 from ncsr.sampling.latents import Window, draw_latent, draw_latents
 
 ATTEMPTS = 3  # draws of a sample before it is given up as not finite
+
+
+class Redraw(NamedTuple):
+    """A part of images to be drawn again.
+
+    Attributes:
+        where: the mask of `Space.sample`.
+        kept: the latents outside it, of one sample or of all.
+    """
+
+    where: Map
+    kept: Latents
 
 
 class Space:
@@ -48,43 +61,59 @@ class Space:
         """Compute now what sampling needs of the LR images."""
         raise NotImplementedError
 
-    def draw(self, samples: Sequence[int], temperature: float, seed: int, attempt: int = 0) -> Tensor:
+    def draw(
+        self, samples: Sequence[int], temperature: Map, seed: int, attempt: int = 0, redraw: Redraw | None = None
+    ) -> Tensor:
         """The samples of these numbers, (len(samples), B, 3, s h, s w), not clamped, maybe not finite."""
         raise NotImplementedError
 
     @torch.no_grad()
     def sample(
-        self, n: int = 1, temperature: float | None = None, seed: int | None = None, *, clamp: bool = True
+        self,
+        n: int = 1,
+        temperature: Map | None = None,
+        seed: int | None = None,
+        *,
+        clamp: bool = True,
+        where: Map | None = None,
+        given: Sequence[Tensor] | None = None,
     ) -> Tensor:
-        """Draw HR images.
+        """Draw HR images, or draw a part of them again.
 
         Args:
             n: samples of each image. Sample k of a seed is the same whatever n and whatever else is in the batch.
-            temperature: standard deviation of the latents; 0 is the most probable latent; None the model's default.
+            temperature: standard deviation of the latents; 0 is the most probable latent; None the model's default. A
+                map, (h, w) or (B, h, w) of the LR images or the same of the HR images, has one for each pixel.
             seed: at least 0; None draws a fresh one, readable afterwards as `seed`.
             clamp: to [0, 1]; False gives the images as the flow decodes them, whose latents `encode` gives back.
+            where: a map like that of temperatures, from 0 to 1: latents are drawn where it is 1, those given are kept
+                where it is 0, and in between lies `ncsr.latents.blend`.
+            given: the latents to keep, of n samples or of one for all. Far from where something is drawn, on a CPU
+                the images are those of `render(given)` to the bit.
 
         Returns:
             (n, B, 3, s h, s w). A sample that is not finite is drawn again, up to three times in all.
 
         Raises:
-            InputError: n below 1, a negative temperature or seed.
+            InputError: n below 1, a negative temperature or seed; a map or latents that do not fit, or one of `where`
+                and `given` without the other; maps for a model without a flow.
             SamplingError: a sample was not finite in every draw.
         """
         temperature = self.model.config.temperature if temperature is None else temperature
         self.seed = check_sampling(n, temperature, seed)
-        images = self.draw(range(n), temperature, self.seed)
+        redraw = self._redraw(n, where, given)
+        images = self.draw(range(n), temperature, self.seed, 0, redraw)
         for attempt in range(1, ATTEMPTS + 1):
             bad = ~images.flatten(2).isfinite().all(-1)  # (n, B)
             again = bad.any(1).nonzero().flatten().tolist()
             if not again:
                 return images.clamp_(0, 1) if clamp else images
             if attempt < ATTEMPTS:
-                redrawn = self.draw(again, temperature, self.seed, attempt)
+                redrawn = self.draw(again, temperature, self.seed, attempt, redraw)
                 images[again] = torch.where(bad[again][:, :, None, None, None], redrawn, images[again])
         raise never_finite(again[0], temperature)
 
-    def latents(self, n: int = 1, seed: int | None = None, temperature: float | None = None) -> Latents:
+    def latents(self, n: int = 1, seed: int | None = None, temperature: Map | None = None) -> Latents:
         """The latents of samples: those that `sample` decodes, given the same n, seed and temperature.
 
         Of a sample that had to be drawn again because it was not finite, they are those of its first draw.
@@ -187,6 +216,22 @@ class Space:
         """
         raise _no_likelihood()
 
+    def _redraw(self, n: int, where: Map | None, given: Sequence[Tensor] | None) -> Redraw | None:
+        """What `sample` is told of a part to be drawn again, checked."""
+        if where is None and given is None:
+            return None
+        if where is None or given is None:
+            raise InputError("to draw a part again, give both where, a mask, and given, the latents to keep outside it")
+        self._check_latents(given)
+        kept = Latents(tuple(given), self._lr_shape)
+        if kept.samples not in (1, n):
+            raise InputError(f"given must be the latents of 1 or {n} samples, as many as are drawn, got {kept.samples}")
+        return Redraw(where, kept)
+
+    def _check_latents(self, latents: Sequence[Tensor]) -> None:
+        """Raise InputError unless latents are of these LR images, by their shapes."""
+        raise _no_likelihood()
+
     @property
     def _lr_shape(self) -> tuple[int, int, int]:
         return len(self.lr), self.lr.shape[-2], self.lr.shape[-1]
@@ -202,7 +247,11 @@ class EncoderSpace(Space):
     def prepare(self) -> None:
         _ = self._encoder if self._noisy else self._image
 
-    def draw(self, samples: Sequence[int], temperature: float, seed: int, attempt: int = 0) -> Tensor:
+    def draw(
+        self, samples: Sequence[int], temperature: Map, seed: int, attempt: int = 0, redraw: Redraw | None = None
+    ) -> Tensor:
+        if np.ndim(temperature):
+            raise _no_likelihood()
         if temperature and self._noisy:
             return torch.stack([self._super_resolve(self._noise(seed, k, attempt)) for k in samples])
         return self._image.repeat(len(samples), 1, 1, 1, 1)
@@ -254,20 +303,24 @@ class FlowSpace(Space):
     def prepare(self) -> None:
         _ = self._sampler
 
-    def draw(self, samples: Sequence[int], temperature: float, seed: int, attempt: int = 0) -> Tensor:
+    def draw(
+        self, samples: Sequence[int], temperature: Map, seed: int, attempt: int = 0, redraw: Redraw | None = None
+    ) -> Tensor:
         batch, images, chunk = len(self.lr), [], chunk_size(self._sampler[1][-1])
         for first in range(0, len(samples), chunk):
             part = samples[first : first + chunk]
             latents = self._draw_latents(part, temperature, seed, attempt)
+            if redraw is not None:
+                kept = redraw.kept.pick(*(k if redraw.kept.samples > 1 else 0 for k in part))
+                latents = blend(latents, kept, redraw.where)
             images.append(self.decode_folded(latents).unflatten(0, (len(part), batch)))
         return torch.cat(images)
 
     @torch.no_grad()
-    def latents(self, n: int = 1, seed: int | None = None, temperature: float | None = None) -> Latents:
+    def latents(self, n: int = 1, seed: int | None = None, temperature: Map | None = None) -> Latents:
         temperature = self.model.config.temperature if temperature is None else temperature
         self.seed = check_sampling(n, temperature, seed)
-        tensors = self._draw_latents(range(n), temperature, self.seed, 0)
-        return Latents(tuple(tensors), self._lr_shape, "drawn", self.seed, temperature, tuple(range(n)))
+        return self._draw_latents(range(n), temperature, self.seed, 0)
 
     @torch.no_grad()
     def render(self, latents: Sequence[Tensor], *, clamp: bool = True) -> Tensor:
@@ -307,7 +360,6 @@ class FlowSpace(Space):
             return self.flow.encode(pad_even(flat, self.scale), self._conditions(noise))
 
     def _check_latents(self, latents: Sequence[Tensor]) -> None:
-        """Raise InputError unless latents are of these LR images, by their shapes."""
         shapes = self.flow.latent_shapes(*(self.scale * side for side in self._padded.shape[-2:]))
         given = [tuple(z.shape) for z in latents]
         n = given[0][0] if given and given[0] else 0
@@ -316,10 +368,16 @@ class FlowSpace(Space):
                 f"latents of these LR images have shapes (n * {len(self.lr)}, C, H, W) with {shapes}, got {given}"
             )
 
-    def _draw_latents(self, samples: Sequence[int], temperature: float, seed: int, attempt: int) -> list[Tensor]:
-        """The latents of the samples of these numbers, (len(samples) B, C, H, W) each: the same for all B images."""
+    def _draw_latents(self, samples: Sequence[int], temperature: Map, seed: int, attempt: int) -> Latents:
+        """The latents of the samples of these numbers: the same for all B images, but for a map of temperatures."""
         drawn = draw_latents(self._windows(), samples, seed, attempt)
-        return [z.to(self.lr).repeat_interleave(len(self.lr), 0).mul_(temperature) for z in drawn]
+        tensors = tuple(z.to(self.lr).repeat_interleave(len(self.lr), 0) for z in drawn)
+        if np.ndim(temperature):
+            return temper(Latents(tensors, self._lr_shape), temperature)
+        number = float(temperature)
+        for z in tensors:
+            z.mul_(number)
+        return Latents(tensors, self._lr_shape, "drawn", seed, number, tuple(samples))
 
     def _conditions(self, noise: Tensor | None) -> Conditions:
         """The conditions of all layers, for densities and latents."""
@@ -363,11 +421,11 @@ class FlowSpace(Space):
         return windows
 
 
-def check_sampling(n: int, temperature: float, seed: int | None) -> int:
+def check_sampling(n: int, temperature: Map, seed: int | None) -> int:
     """The seed to use, a fresh one for None; InputError for what cannot be sampled."""
     if n < 1:
         raise InputError(f"the number of samples must be at least 1, got {n}")
-    if not 0 <= temperature < math.inf:
+    if np.ndim(temperature) == 0 and not 0 <= temperature < math.inf:
         raise InputError(f"the temperature must be a finite number from 0 up, got {temperature}")
     if seed is not None and seed < 0:
         raise InputError(f"the seed must be at least 0, got {seed}")
@@ -376,10 +434,12 @@ def check_sampling(n: int, temperature: float, seed: int | None) -> int:
     return secrets.randbelow(2**31) if seed is None else seed
 
 
-def never_finite(sample: int, temperature: float) -> SamplingError:
+def never_finite(sample: int, temperature: Map) -> SamplingError:
     """The error for a sample that was not finite in every draw."""
-    remedy = "lower the temperature" if temperature else "this model cannot enlarge this image; use another"
-    return SamplingError(f"sample {sample} was not finite in {ATTEMPTS} draws at temperature {temperature}: {remedy}")
+    mapped = np.ndim(temperature) > 0
+    remedy = "lower the temperature" if mapped or temperature else "this model cannot enlarge this image; use another"
+    told = "these temperatures" if mapped else f"temperature {temperature}"
+    return SamplingError(f"sample {sample} was not finite in {ATTEMPTS} draws at {told}: {remedy}")
 
 
 def _no_likelihood() -> InputError:
