@@ -63,3 +63,24 @@ def test_want_of_memory_is_a_sentence(ncsr_: Command, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("ncsr.cli.app", fail)
     ncsr_("info").failed("^ncsr: cannot read a.png: there is not enough memory")
+
+
+@pytest.mark.parametrize(
+    ("words", "before"),
+    [
+        (("upscale", "", "-o", "out"), "upscale"),
+        (("upscale", "a.png", "", "-o", "out"), "a.png"),
+        (("upscale", "a.png", "-o", ""), "-o"),
+        (("plan", ""), "plan"),
+        (("prepare", "photos", "-o", ""), "-o"),
+        (("train", "x4", "--data", "", "-o", "run"), "--data"),
+        (("evaluate", "x4-small", "--hr", "", "-o", "report"), "--hr"),
+        (("evaluate", "x4-small", "--hr=", "-o", "report"), "--hr"),
+        (("measure", "--hr", "a", "--sr", "", "-s", "4", "-o", "report"), "--sr"),
+        (("reproduce", "table1", "--data", "", "-m", "NCSR=x4-small", "-o", "report"), "--data"),
+        (("info", ""), "info"),
+        (("",), "ncsr"),
+    ],
+)
+def test_empty_arguments_are_refused(ncsr_: Command, words: Sequence[str], before: str) -> None:
+    ncsr_(*words).failed(f"^ncsr: the argument behind {before} is empty: give a name there, or leave it out$")

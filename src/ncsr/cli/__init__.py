@@ -5,7 +5,6 @@ The modules of the commands import PyTorch, and what imports it, inside the comm
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import warnings
@@ -19,10 +18,11 @@ from ncsr.cli.evaluate import evaluate
 from ncsr.cli.export import export
 from ncsr.cli.info import info
 from ncsr.cli.measure import measure
-from ncsr.cli.options import with_address
+from ncsr.cli.options import check_arguments, with_address
 from ncsr.cli.plan import plan
 from ncsr.cli.prepare import prepare
 from ncsr.cli.reproduce import reproduce
+from ncsr.cli.streams import watch_streams
 from ncsr.cli.train import train
 from ncsr.cli.upscale import upscale
 from ncsr.errors import InputError, printable
@@ -59,19 +59,30 @@ for command in (upscale, plan, train, prepare, evaluate, measure, reproduce, con
 
 def main() -> None:
     """Run the command line; wrong input and want of memory end with exit code 2, Ctrl-C with 130."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no text come out as they are
+    watch_streams()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries tell programmers; python -W brings it back
+    _leave(_run())
+
+
+def _run() -> int:
+    """Run the command; returns its exit code."""
+    code: object = 0
     try:
-        app(with_address(sys.argv[1:]))
+        try:
+            check_arguments(sys.argv[1:])
+            app(with_address(sys.argv[1:]))
+        except SystemExit as end:  # how typer ends every command
+            code = end.code
+            if type(end) is SystemExit and code == 130:  # what typer makes of Ctrl-C; a training tells of its own
+                print("ncsr: stopped by Ctrl-C", file=sys.stderr)
+        sys.stdout.flush()
     except (InputError, MemoryError) as error:
         print(f"ncsr: {printable(str(error)) or 'there is not enough memory'}", file=sys.stderr)
-        _leave(2)
-    except SystemExit as end:  # how typer ends every command
-        if type(end) is SystemExit and end.code == 130:  # what typer makes of Ctrl-C; a training tells of its own
-            print("ncsr: stopped by Ctrl-C", file=sys.stderr)
-        _leave(end.code if isinstance(end.code, int) else 0)
+        return 2
+    except BrokenPipeError:  # nobody reads any more
+        return 1
+    return code if isinstance(code, int) else 0
 
 
 def _leave(code: int) -> None:
@@ -81,7 +92,6 @@ def _leave(code: int) -> None:
     """
     dist = sys.modules.get("torch.distributed")  # a command that did not import it has no process group
     if dist is not None and dist.is_available() and dist.is_initialized():
-        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)

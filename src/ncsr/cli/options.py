@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, TypeAlias, cast, get_args
 
 import typer
@@ -95,6 +96,15 @@ def parse_tile(text: str) -> int | None:
     if not text.removeprefix("-").isdecimal():
         raise InputError(f"--tile must be auto or a number of input pixels, got {text!r}")
     return int(text)
+
+
+def check_arguments(arguments: list[str]) -> None:
+    """Raise InputError if one is empty: as a path it would be the folder that the command runs in."""
+    for before, argument in zip(["ncsr", *arguments], arguments, strict=False):
+        if not argument or re.fullmatch("--[a-z-]+=", argument):
+            raise InputError(
+                f"the argument behind {argument[:-1] or before} is empty: give a name there, or leave it out"
+            )
 
 
 def with_address(arguments: list[str]) -> list[str]:
