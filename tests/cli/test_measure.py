@@ -69,3 +69,13 @@ def test_a_failure_names_its_photograph_though_another_name_ends_alike(ncsr_: Co
     assert result.code == 1
     assert re.match(r"ncsr: 1\.png: .*000000_sample00001\.png", result.err.splitlines()[-1])
     assert [image["name"] for image in read(tmp_path / "out")["images"]] == ["2.png"]
+
+
+def test_names_of_other_tools(ncsr_: Command, hr: Path, tmp_path: Path) -> None:
+    save(tmp_path / "sr/0801x4_out.png", 64, 72)
+    save(tmp_path / "sr/0802x4_out.png", 64, 64)
+    command = ("measure", "--hr", hr, "--sr", tmp_path / "sr", "-s", 4, "-o", tmp_path / "out")
+    assert ncsr_(*command).code == 2
+    result = ncsr_(*command, "--pattern", "{stem}x{scale}_out")
+    assert (result.code, result.err) == (0, "")
+    ncsr_(*command, "--pattern", "{stem}_{k}").failed("^ncsr: a pattern of file names needs {stem} once")

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ncsr.errors import InputError
-from ncsr.evaluation.pairs import PhotographFiles, find_pairs, match_samples, read_pair, read_sample
+from ncsr.evaluation.pairs import PhotographFiles, check_pattern, find_pairs, match_samples, read_pair, read_sample
 from tests.conftest import scene8
 
 
@@ -47,6 +47,29 @@ def test_samples_by_name(tmp_path: Path, names: str) -> None:
     assert [p.name for p in matched] == ["0801.png", "0802.png"]
     for i, (files, stem) in enumerate(zip(matched, ("0801", "0802"), strict=True)):
         assert [p.stem for p in files.samples[0]] == [names.format(i=i, k=k, stem=stem) for k in range(11)]
+
+
+@pytest.mark.parametrize("pattern", ["{stem}_out", "x{scale}_{stem}", "{stem}"])
+def test_other_tools_names(tmp_path: Path, pattern: str) -> None:
+    for stem in ("0801", "0802"):
+        save(tmp_path / "hr" / f"{stem}.png")
+        save(tmp_path / "one" / f"{pattern.format(stem=stem, scale=4)}.png", 8, 8)
+        for k in range(2):
+            save(tmp_path / "two" / f"{pattern.format(stem=stem, scale=4)}_s{k}.jpg", 8, 8)
+    save(tmp_path / "one/0801x4.png", 8, 8)  # a name that counts without a pattern only
+    pairs, _ = find_pairs(tmp_path / "hr", None, 4)
+    matched, problems = match_samples(pairs, [tmp_path / "one", tmp_path / "two"], 4, pattern)
+    assert [[len(group) for group in files.samples] for files in matched] == [[1, 2], [1, 2]]
+    names = [pattern.format(stem=stem, scale=4) for stem in ("0801", "0802")]
+    assert [files.samples[0][0].stem for files in matched] == names
+    assert len(problems) == 1
+    assert "0801x4.png belongs to no photograph" in problems[0]
+
+
+@pytest.mark.parametrize("pattern", ["out", "{stem}{stem}", "{stem}{sample}", "{stem}_{", "a/{stem}", "{stem}.png"])
+def test_wrong_patterns(pattern: str) -> None:
+    with pytest.raises(InputError, match=r"a pattern of file names .*, got '"):
+        check_pattern(pattern)
 
 
 @pytest.mark.parametrize("name", ["{stem}{suffix}", "{stem}_s0{suffix}", "{stem}x4_s0{suffix}"])

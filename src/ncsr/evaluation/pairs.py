@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ncsr.errors import InputError
-from ncsr.images import find_photos, photo_size, read_eight_bit
+from ncsr.errors import InputError, brief
+from ncsr.images import find_photos, is_photo_path, photo_size, read_eight_bit
 from ncsr.metrics.fidelity import psnr
 from ncsr.metrics.pixels import crop_to_multiple
 from ncsr.ops.resize import imresize
@@ -107,20 +107,35 @@ def find_pairs(
     return pairs, problems
 
 
+def check_pattern(pattern: str) -> None:
+    """Raise InputError unless a pattern tells, by {stem}, which photograph a file belongs to."""
+    rest = pattern.replace("{scale}", "").replace("{stem}", "", 1)
+    if "{stem}" not in pattern or set(rest) & set("{}/"):
+        raise InputError(
+            "a pattern of file names needs {stem} once, the photograph's name without its suffix, and may have "
+            f"{{scale}}, as in {{stem}}x{{scale}}_out, got {brief(pattern)}"
+        )
+    if is_photo_path(Path(pattern)):
+        raise InputError(f"a pattern of file names is without the suffix, which may be any, got {brief(pattern)}")
+
+
 def match_samples(
-    pairs: list[PhotographFiles], folders: list[Path], scale: int
+    pairs: list[PhotographFiles], folders: list[Path], scale: int, pattern: str | None = None
 ) -> tuple[list[PhotographFiles], list[str]]:
     """Find every photograph's samples in every folder.
 
     File names are NTIRE's, 000000_sample00000.png, with the photograph's index in its sorted folder, or the
-    photograph's (with or without x4) with _s0, _s1, ... or nothing behind it. Of photographs whose names differ in
+    photograph's (with or without x4) with _s0, _s1, ... or nothing behind it; a pattern that `check_pattern` takes
+    stands for the photograph's name instead. Of photographs whose names differ in
     their suffixes alone, a file belongs to that with its own suffix.
 
     Returns:
         The photographs whose samples are all there, and a sentence for whatever is missing or misnamed.
     """
     problems: list[str] = []
-    tables = [_by_photograph(pairs, folder, scale, problems) for folder in folders]
+    names = ("{stem}x{scale}", "{stem}") if pattern is None else (pattern,)
+    names = tuple(name.replace("{scale}", str(scale)) for name in names)
+    tables = [_by_photograph(pairs, folder, names, problems) for folder in folders]
     complete = []
     for files in pairs:
         groups = []
@@ -129,7 +144,7 @@ def match_samples(
             numbers = table.get(files.index, {})
             missing = [k for k in range(expected) if k not in numbers]
             if not numbers:
-                example = f"{files.index:06d}_sample00000.png or {files.hr.stem}_s0.png"
+                example = f"{files.index:06d}_sample00000.png or {names[-1].replace('{stem}', files.hr.stem)}_s0.png"
                 problems.append(f"{folder} has no image of {files.name}: expected {example}")
             elif missing:
                 problems.append(
@@ -170,12 +185,13 @@ def read_sample(path: Path, pair: Pair) -> Tensor:
 
 
 def _by_photograph(
-    pairs: list[PhotographFiles], folder: Path, scale: int, problems: list[str]
+    pairs: list[PhotographFiles], folder: Path, names: tuple[str, ...], problems: list[str]
 ) -> dict[int, dict[int, Path]]:
-    """The files of a folder by the photograph's index and the sample's number."""
+    """The files of a folder by the photograph's index and the sample's number; of `names` the last goes first."""
     stems: dict[str, int] = {}
     for files in pairs:
-        for stem in (f"{files.hr.stem}x{scale}", files.hr.stem):
+        for name in names:
+            stem = name.replace("{stem}", files.hr.stem)
             stems[stem] = stems[stem + files.hr.suffix] = files.index  # the latter goes first
     known = {files.index for files in pairs}
     table: dict[int, dict[int, Path]] = {}
@@ -189,7 +205,7 @@ def _by_photograph(
         elif ntire and int(ntire[1]) in known:
             index, k = int(ntire[1]), int(ntire[2])
         else:
-            problems.append(f"{path} belongs to no photograph: neither its name nor NTIRE's (000000_sample00000.png)")
+            problems.append(f"{path} belongs to no photograph: neither {names[-1]}_s0 nor NTIRE's 000000_sample00000")
             continue
         owner = table.setdefault(index, {}).setdefault(k, path)
         if owner != path:
