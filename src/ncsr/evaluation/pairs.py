@@ -133,8 +133,8 @@ def match_samples(
         The photographs whose samples are all there, and a sentence for whatever is missing or misnamed.
     """
     problems: list[str] = []
-    names = ("{stem}x{scale}", "{stem}") if pattern is None else (pattern,)
-    names = tuple(name.replace("{scale}", str(scale)) for name in names)
+    patterns = ["{stem}x{scale}", "{stem}"] if pattern is None else [pattern]
+    names = [each.replace("{scale}", str(scale)) for each in patterns]
     tables = [_by_photograph(pairs, folder, names, problems) for folder in folders]
     complete = []
     for files in pairs:
@@ -185,7 +185,7 @@ def read_sample(path: Path, pair: Pair) -> Tensor:
 
 
 def _by_photograph(
-    pairs: list[PhotographFiles], folder: Path, names: tuple[str, ...], problems: list[str]
+    pairs: list[PhotographFiles], folder: Path, names: list[str], problems: list[str]
 ) -> dict[int, dict[int, Path]]:
     """The files of a folder by the photograph's index and the sample's number; of `names` the last goes first."""
     stems: dict[str, int] = {}
