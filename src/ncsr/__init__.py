@@ -20,6 +20,7 @@ __all__ = [
     "SamplingError",
     "Space",
     "load",
+    "provenance",
     "upscale",
 ]
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ncsr.pretrained.load import load
     from ncsr.space import Space
     from ncsr.upscaling.api import upscale
+    from ncsr.upscaling.provenance import provenance
 
     __version__: str
 else:  # hidden from type checkers, to which a module with `__getattr__` has every attribute
@@ -44,6 +46,7 @@ else:  # hidden from type checkers, to which a module with `__getattr__` has eve
         "SamplingError": "ncsr.errors",
         "Space": "ncsr.space",
         "load": "ncsr.pretrained.load",
+        "provenance": "ncsr.upscaling.provenance",
         "upscale": "ncsr.upscaling.api",
     }
 

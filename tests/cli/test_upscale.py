@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import io
 import itertools
@@ -222,6 +223,32 @@ def test_metadata_is_kept_or_stripped(upscale: Command, tmp_path: Path) -> None:
     assert stripped.size == kept.size
     assert "icc_profile" not in stripped.info
     assert not stripped.getexif()
+
+
+def test_every_image_says_where_it_comes_from(upscale: Command, photo: Path, tmp_path: Path) -> None:
+    how = (photo, "-n", 2, "--seed", 5, "-t", 0.5, "--std", "--sheet", "--skip-existing", "-o", tmp_path / "out")
+    plain = upscale(*how)
+    result = upscale(*how, "--sidecar")  # makes them again: there were no sidecars
+    assert [path.name for path in result.paths[4:]] == [f"{path.name}.json" for path in plain.paths]
+    origins = [ncsr.provenance(path) for path in plain.paths]
+    assert [origin.picture for origin in origins if origin] == 2 * ["sample"] + ["standard deviation", "contact sheet"]
+    assert [origin.samples for origin in origins if origin] == [[0], [1], [0, 1], [0, 1]]
+    for origin, sidecar in zip(origins, result.paths[4:], strict=True):
+        assert origin is not None
+        assert (origin.model, origin.seed, origin.temperature, origin.tile) == ("tiny", 5, 0.5, None)
+        assert origin.photograph == hashlib.sha256(photo.read_bytes()).hexdigest()
+        assert sidecar.read_text() == origin.record() + "\n"
+    assert upscale(*how, "--sidecar").paths == []
+    result.paths[-1].unlink()
+    assert upscale(*how, "--sidecar").paths == result.paths
+    silent, sidecar = upscale(photo, "-t", 0, "--strip", "--sidecar", "-o", tmp_path / "stripped").paths
+    assert "xmp" not in Image.open(silent).info
+    smooth = ncsr.provenance(sidecar)
+    assert smooth is not None
+    assert (smooth.picture, smooth.seed) == ("most probable image", None)
+    tiled = ncsr.provenance(upscale(_save(tmp_path / "w.png"), "-n", 1, "--tile", 16, "-o", tmp_path / "w").paths[0])
+    assert tiled is not None
+    assert tiled.tile is None  # one tile
 
 
 def test_16_bit_gray_and_transparency_come_out_as_they_went_in(upscale: Command, tmp_path: Path) -> None:

@@ -65,7 +65,12 @@ def upscale(
     std: Annotated[
         bool, typer.Option("--std", help="Also write where the samples differ, the standard-deviation map.")
     ] = False,
-    strip: Annotated[bool, typer.Option("--strip", help="Leave out EXIF, resolution and colour profile.")] = False,
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Leave out EXIF, resolution, colour profile and provenance.")
+    ] = False,
+    sidecar: Annotated[
+        bool, typer.Option("--sidecar", help="Also write each image's provenance beside it, as IMAGE.json.")
+    ] = False,
     recursive: Recursive = False,
     skip_existing: SkipExisting = False,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -88,6 +93,7 @@ def upscale(
     from ncsr.upscaling.on_ray import enlarge_by
     from ncsr.upscaling.paths import check_results, plan_results
     from ncsr.upscaling.pipeline import enlarge_all, queue_photo
+    from ncsr.upscaling.provenance import model_name
     from ncsr.upscaling.tile_size import check_tile
     from ncsr.upscaling.tiling import SampleRequest
 
@@ -110,7 +116,8 @@ def upscale(
         request = SampleRequest(samples, temperature, seed, side, consistent)
         kind = network.device.type if workers is None else workers.device
         settings = manifest_settings(network, request, strip, kind) if skip_existing else None
-        job = Job(network, request, sheet, std, strip, max_pixels, settings, allow_incomplete)
+        name = model_name(f"x{network.config.scale}-small" if model is None else model)
+        job = Job(network, request, sheet, std, strip, max_pixels, name, sidecar, settings, allow_incomplete)
         check_results(plan, job.names)
         if plan and isinstance(results, Path):
             make_folder(results.parent if plan[0][1] == results else results)

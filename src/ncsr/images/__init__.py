@@ -28,7 +28,7 @@ from ncsr.images.convert import photo_from_array, picture_of, to_array
 from ncsr.images.finding import SUFFIXES, find_photos, is_photo_path
 from ncsr.images.photo import Photo, Source, premultiplied, source_of, straight
 from ncsr.images.pil import photo_from_pil, to_pil
-from ncsr.images.reading import MAX_PIXELS, open_photo, photo_size, read_eight_bit, read_photo
+from ncsr.images.reading import MAX_PIXELS, open_photo, photo_size, read_eight_bit, read_photo, read_record
 from ncsr.images.writing import check_writable_folder, check_writable_size, write_photo, write_pixels
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "premultiplied",
     "read_eight_bit",
     "read_photo",
+    "read_record",
     "source_of",
     "straight",
     "to_array",

@@ -25,11 +25,13 @@ _RESOLUTION = {0x011A, 0x011B, 0x0128}
 # model, software, date, artist, host, ratings, copyright, and Windows' title to subject.
 _DESCRIPTIVE = {269, 270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096), _CAMERA, _GPS}
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # of a value, by type
-_SHORT, _LONG = 3, 4
+_SHORT, _LONG, _UNDEFINED = 3, 4, 7
+_COMMENT, _ASCII = 0x9286, b"ASCII\0\0\0"  # the user's, and what stands before a text
+_ALIKE = 16  # bytes that tell whether a comment is of this package
 _MAGIC = {"<": b"II*\0", ">": b"MM\0*"}
 _DAMAGED = (ValueError, struct.error)
 
-_Buffer: TypeAlias = "bytes | mmap.mmap"
+Buffer: TypeAlias = "bytes | mmap.mmap"
 
 
 class _Field(NamedTuple):
@@ -78,6 +80,28 @@ def with_size(block: bytes, height: int, width: int) -> bytes | None:
     return bytes(patched)
 
 
+def with_comment(block: bytes | None, comment: str) -> bytes:
+    """The block with an ASCII text as its user comment, all else in its place; without a block, one of that alone.
+
+    A comment that is there stays, unless it begins like the new one.
+    """
+    block = block or _MAGIC["<"] + struct.pack("<IHI", 8, 0, 0)
+    value = _ASCII + comment.encode("ascii")
+    order, start, fields = _parsed(block)
+    entry = (_COMMENT, _UNDEFINED, len(value), value)
+    camera = fields.get(_CAMERA)
+    found = (camera.inner or {}).get(_COMMENT) if camera else None
+    if found and found.value[8:].strip(b" \0") and not found.value.startswith(value[:_ALIKE]):
+        return block
+    if camera:
+        (inner,) = struct.unpack_from(order + "I", block, camera.entry + 8)
+        block, place = _with_entry(block, order, inner, entry)
+        return block[: camera.entry + 8] + struct.pack(order + "I", place) + block[camera.entry + 12 :]
+    block, place = _with_entry(block + bytes(6), order, len(block), entry)  # of a directory without entries
+    block, place = _with_entry(block, order, start, (_CAMERA, _LONG, 1, struct.pack(order + "I", place)))
+    return block[:4] + struct.pack(order + "I", place) + block[8:]
+
+
 def read_from_tiff(path: Path) -> bytes | None:
     """A block of the descriptive fields of a TIFF file; None if it has none, is a BigTIFF, or they are damaged."""
     try:
@@ -107,7 +131,7 @@ def byte_order(block: bytes | None) -> Literal["<", ">"]:
     return ">" if block is not None and block.startswith(b"MM") else "<"
 
 
-def _parsed(buffer: _Buffer) -> tuple[str, int, dict[int, _Field]]:
+def _parsed(buffer: Buffer) -> tuple[str, int, dict[int, _Field]]:
     """The byte order of a block, and the offset and the fields of its first directory."""
     order = byte_order(buffer[:2])
     if buffer[:4] != _MAGIC[order]:
@@ -121,7 +145,7 @@ def _described(fields: dict[int, _Field]) -> dict[int, _Field]:
     return {tag: field for tag, field in fields.items() if tag in _DESCRIPTIVE | _RESOLUTION}
 
 
-def _directory(buffer: _Buffer, order: str, start: int, leads: tuple[int, ...] = (_CAMERA, _GPS)) -> dict[int, _Field]:
+def _directory(buffer: Buffer, order: str, start: int, leads: tuple[int, ...] = (_CAMERA, _GPS)) -> dict[int, _Field]:
     """The fields of the directory at `start`, those of type or place unknown left out; `leads` lead to directories."""
     (count,) = struct.unpack_from(order + "H", buffer, start)
     fields: dict[int, _Field] = {}
@@ -139,6 +163,21 @@ def _directory(buffer: _Buffer, order: str, start: int, leads: tuple[int, ...] =
         inner = _directory(buffer, order, place, further) if tag in leads else None
         fields[tag] = _Field(kind, number, buffer[at : at + size], entry, inner)
     return fields
+
+
+def _with_entry(block: bytes, order: str, start: int, entry: tuple[int, int, int, bytes]) -> tuple[bytes, int]:
+    """The block with a copy of its directory at `start` behind it that has one more entry, and where that begins."""
+    (count,) = struct.unpack_from(order + "H", block, start)
+    end = start + 2 + 12 * count
+    tag, kind, number, value = entry
+    if len(value) > 4:
+        place = len(block) + len(block) % 2
+        block, value = block.ljust(place, b"\0") + value, struct.pack(order + "I", place)
+    entries = {struct.unpack_from(order + "H", block, at)[0]: block[at : at + 12] for at in range(start + 2, end, 12)}
+    entries[tag] = struct.pack(order + "HHI", tag, kind, number) + value.ljust(4, b"\0")
+    block += bytes(len(block) % 2)
+    directory = b"".join(entries[tag] for tag in sorted(entries))
+    return block + struct.pack(order + "H", len(entries)) + directory + block[end : end + 4], len(block)
 
 
 def _serialised(directory: dict[int, _Field], order: str, base: int) -> bytes:

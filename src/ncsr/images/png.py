@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from ncsr.images.photo import Dpi
 from ncsr.images.raster import Raster, gray_if_equal, upright_raster
+from ncsr.images.xmp import packet_of
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER_LENGTH = 33  # signature and IHDR, which is always first
@@ -21,6 +23,7 @@ _PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _PALETTE = 3  # a kind of colour
 _METADATA_LIMIT = 1 << 24  # bytes of a profile, EXIF or XMP; larger ones are attacks
 _RAW_EXIF, _RAW_APP1, _XMP = b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp"
+_RECORD = b"ncsr"  # of its origin
 _PER_METRE, _INCHES = 1, 0.0254  # a unit of resolution; inches in it
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by kind of colour
 _LONGEST = 2**26  # bytes of compressed data that are handed to libpng in one chunk
@@ -56,8 +59,27 @@ def decode_png(data: bytes) -> Raster:
     return upright_raster(raster, block, xmp=texts.get(_XMP))
 
 
-def encode_png(pixels: NDArray[Any], icc: bytes | None, exif: bytes | None, dpi: Dpi | None) -> bytes:
-    """The file of (H, W, C) pixels, uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
+def read_record(file: BinaryIO) -> str | None:
+    """The record of its origin in an open file, of which little more is read; None where there is none."""
+    file.seek(len(SIGNATURE))
+    while len(start := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", start)
+        if name in (b"tEXt", b"zTXt", b"iTXt") and length <= _METADATA_LIMIT:
+            keyword, text = _text(start + file.read(length + 4)) or (b"", b"")
+            if keyword == _RECORD:
+                return text.decode(errors="replace")
+        else:
+            file.seek(length + 4, os.SEEK_CUR)
+    return None
+
+
+def encode_png(
+    pixels: NDArray[Any], icc: bytes | None, exif: bytes | None, dpi: Dpi | None, record: str | None = None
+) -> bytes:
+    """The file of (H, W, C) pixels, uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+
+    A record of its origin stands in it as the text "ncsr", and in XMP.
+    """
     data = bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)))
     metadata = b""
     if icc is not None:
@@ -66,6 +88,9 @@ def encode_png(pixels: NDArray[Any], icc: bytes | None, exif: bytes | None, dpi:
         metadata += _chunk(b"pHYs", struct.pack(">IIB", *(round(value / _INCHES) for value in dpi), _PER_METRE))
     if exif is not None:
         metadata += _chunk(b"eXIf", exif)
+    if record is not None:
+        metadata += _chunk(b"tEXt", _RECORD + b"\0" + record.encode("ascii"))
+        metadata += _chunk(b"iTXt", _XMP + bytes(5) + packet_of(record))  # not compressed, of no language
     return data[:HEADER_LENGTH] + metadata + data[HEADER_LENGTH:]
 
 
@@ -93,9 +118,9 @@ def _inflated(packed: bytes) -> bytes | None:
 
 
 def _text(chunk: bytes) -> tuple[bytes, bytes] | None:
-    """Keyword and text of a chunk of text that may hold EXIF or XMP; None if it is another."""
+    """Keyword and text of a chunk of text that may hold EXIF, XMP or a record of its origin; None if it is another."""
     name, (keyword, _, body) = chunk[4:8], chunk[8:-4].partition(b"\0")
-    if keyword not in (_XMP, _RAW_EXIF, _RAW_APP1):
+    if keyword not in (_RECORD, _XMP, _RAW_EXIF, _RAW_APP1):
         return None
     if name == b"iTXt":  # whether it is compressed, how, language, 0, keyword in that language, 0
         text = body[2:].split(b"\0", 2)[-1]

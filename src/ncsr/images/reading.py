@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 import textwrap
@@ -18,7 +19,7 @@ from PIL.Image import DecompressionBombError
 from torch import Tensor
 
 from ncsr.errors import InputError, UnreadableError
-from ncsr.images import png
+from ncsr.images import png, tiff, webp
 from ncsr.images.finding import SUFFIXES
 from ncsr.images.jpeg import START, JpegFile, read_jpeg
 from ncsr.images.photo import Photo, Source, premultiplied
@@ -26,6 +27,7 @@ from ncsr.images.pil import raster_from_pil
 from ncsr.images.raster import Raster
 from ncsr.images.tiff import read_tiff, tiff_size, tiff_source
 from ncsr.images.webp import is_webp, read_webp, webp_size
+from ncsr.images.xmp import record_in
 from ncsr.runtime.memory import is_exhaustion
 
 MAX_PIXELS = 178_956_970
@@ -126,6 +128,27 @@ def photo_size(path: str | os.PathLike[str]) -> tuple[int, int]:
             with _pil_kind(head)(path) as image:
                 width, height = image.size
     return height, width
+
+
+def read_record(path: str | os.PathLike[str]) -> str | None:
+    """The record of its origin that `write_pixels` wrote into a picture; None where there is none.
+
+    Raises:
+        InputError: as `read_photo`; damage behind the header goes unnoticed.
+    """
+    path = Path(path)
+    with _explained(path):
+        head = _head(path)
+        if head.startswith(_TIFF):
+            return record_in(tiff.read_xmp(path))
+        if not (head.startswith(png.SIGNATURE) or is_webp(head)):
+            with _pil_kind(head)(path) as image:
+                return record_in(image.info.get("xmp", b""))
+        with path.open("rb") as file:
+            if not is_webp(head):
+                return png.read_record(file)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return record_in(webp.read_xmp(data))
 
 
 def _read(path: Path, max_pixels: int, allow_incomplete: bool) -> Raster:

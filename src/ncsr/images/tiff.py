@@ -267,7 +267,16 @@ def tiff_size(path: Path) -> tuple[int, int]:
         return page.imagewidth, page.imagelength
 
 
-def write_tiff(path: Path, pixels: NDArray[Any], icc: bytes | None, block: bytes | None, dpi: Dpi | None) -> None:
+def read_xmp(path: Path) -> bytes:
+    """The XMP packet of the first page; empty where there is none."""
+    with _first_page(path) as page:
+        xmp = page.tags.valueof(_XMP, b"")
+        return xmp if isinstance(xmp, bytes) else str(xmp).encode()
+
+
+def write_tiff(
+    path: Path, pixels: NDArray[Any], icc: bytes | None, block: bytes | None, dpi: Dpi | None, xmp: bytes = b""
+) -> None:
     """Write (H, W, C) pixels, uint8 or uint16, deflated; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
 
     Over 4 GiB of pixels the file is a BigTIFF, and leaves the EXIF block out.
@@ -289,6 +298,7 @@ def write_tiff(path: Path, pixels: NDArray[Any], icc: bytes | None, block: bytes
         resolutionunit=None if dpi is None else "inch",
         software=False,
         metadata=None,
+        extratags=[(_XMP, 1, len(xmp), xmp, True)] if xmp else (),
     )
     if block is not None and not big:
         exif.add_to_tiff(path, block)

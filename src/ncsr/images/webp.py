@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import imagecodecs
 
+from ncsr.images.exif import Buffer
 from ncsr.images.raster import Raster, upright_raster
 
 _FRAME_HEADER = 16  # bytes of a frame of an animation before its chunks
@@ -23,6 +24,11 @@ def webp_size(head: bytes) -> tuple[int, int]:
         ValueError: they do not tell.
     """
     return _size(head[12:16], head[20:30])
+
+
+def read_xmp(data: Buffer) -> bytes:
+    """The XMP packet of a file; empty where there is none."""
+    return next((data[start:end] for name, start, end in _chunks(data, 12, len(data)) if name == b"XMP "), b"")
 
 
 def read_webp(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
@@ -49,7 +55,7 @@ def read_webp(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
     return upright_raster(raster, metadata.get(b"EXIF"), xmp=metadata.get(b"XMP "))
 
 
-def _chunks(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(data: Buffer, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Name, start and end of the content of each chunk: name (4 bytes), length (4), content, padded to even length."""
     while start + 8 <= end:
         length = int.from_bytes(data[start + 4 : start + 8], "little")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -17,6 +18,7 @@ from ncsr.ops.projection import strips
 from ncsr.pretrained.load import load
 from ncsr.space import check_sampling
 from ncsr.upscaling.image import enlarge
+from ncsr.upscaling.provenance import file_hash, model_name, provenance_of
 from ncsr.upscaling.tile_size import choose_side
 from ncsr.upscaling.tiling import SampleRequest
 
@@ -72,6 +74,8 @@ def upscale(
 
     Returns:
         The samples, of the kind that came in: arrays of the same dtype and layout, or PIL images (also for a path).
+        `info["ncsr"]` of a PIL image is its `Provenance` as JSON, which `info["xmp"]` holds, too. Pillow writes neither
+        unless it is told: `save(path, xmp=image.info["xmp"])` for JPEG and WebP, the text as `pnginfo` for PNG.
 
     Raises:
         InputError: a photograph that cannot be read or is too small; what `ncsr.load` or `Space.sample` refuse.
@@ -83,15 +87,22 @@ def upscale(
     network = model if isinstance(model, NCSR) else load(model, device)
     temperature = network.config.temperature if temperature is None else temperature
     seed = check_sampling(samples, temperature, seed)
-    photos = upscale_photo(source, network, SampleRequest(samples, temperature, seed, tile, consistent))
+    request = SampleRequest(samples, temperature, seed, tile, consistent)
+    side = choose_side(network, *source.size, tile)
+    photos = upscale_photo(source, network, request, side)
     if isinstance(photo, np.ndarray):
         return [to_array(p, photo.dtype, flat_gray=photo.ndim == 2) for p in photos]
-    return [to_pil(p) for p in photos]
+    origin = provenance_of(network, None if isinstance(model, NCSR) else model_name(model), request)
+    origin = origin.of(None if isinstance(photo, Image.Image) else file_hash(Path(photo)), source.size, side)
+    return [to_pil(p, origin.showing([k]).record()) for k, p in enumerate(photos)]
 
 
-def upscale_photo(photo: Photo, model: NCSR, request: SampleRequest) -> list[Photo]:
-    """`upscale` for a `Photo`: gray, bit depth, profile and EXIF are kept, alpha is enlarged by bicubic."""
-    side = choose_side(model, *photo.size, request.tile)
+def upscale_photo(photo: Photo, model: NCSR, request: SampleRequest, side: int | None = None) -> list[Photo]:
+    """`upscale` for a `Photo`: gray, bit depth, profile and EXIF are kept, alpha is enlarged by bicubic.
+
+    The side of the tiles is chosen (`choose_side`) unless it is given.
+    """
+    side = side or choose_side(model, *photo.size, request.tile)
     (enlargement,) = enlarge([source_of(photo)], model, request, side, [np.float32])
     shape = enlargement.canvas.shape[1:]
     photos = []

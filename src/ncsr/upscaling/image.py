@@ -122,6 +122,7 @@ def sample_settings(model: NCSR, request: SampleRequest) -> dict[str, Any]:
         "temperature": request.temperature,
         "seed": request.seed,
         "consistent": request.consistent,
+        **({"first": request.first} if request.first else {}),  # files of earlier versions do not have it
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from ncsr.model import NCSR
 from ncsr.runtime.memory import is_exhaustion
 from ncsr.runtime.remote import Remote
 from ncsr.upscaling.paths import Location, tagged
+from ncsr.upscaling.provenance import Provenance, provenance_of, sidecar_path
 from ncsr.upscaling.tiling import SampleRequest
 
 
@@ -26,8 +28,10 @@ class Job:
         request: which samples are wanted.
         sheet: whether a contact sheet is written.
         std: whether a map of the samples' standard deviation is written.
-        strip: whether EXIF and colour profile are left out.
+        strip: whether EXIF, colour profile and provenance are left out of the pictures.
         max_pixels: of a photograph that has to be read as a whole.
+        model_name: that is told of the model.
+        sidecar: whether each picture's provenance is also written beside it.
         settings: all of this that decides the results, for manifests; None writes no manifests.
         allow_incomplete: whether JPEG files whose data end early are enlarged, too.
     """
@@ -38,11 +42,23 @@ class Job:
     std: bool
     strip: bool
     max_pixels: int
+    model_name: str | None = None
+    sidecar: bool = False
     settings: Mapping[str, Any] | None = None
     allow_incomplete: bool = False
 
+    @cached_property
+    def provenance(self) -> Provenance:
+        """What all pictures say of their origin, but for what depends on the photograph."""
+        return provenance_of(self.model, self.model_name, self.request)
+
     def names(self, target: Location) -> list[Location]:
-        """The files that a photograph becomes: its samples, then the map and the sheet, if asked for."""
+        """The files that a photograph becomes: its pictures and, if asked for, the sidecars of these."""
+        pictures = self.pictures(target)
+        return pictures + [sidecar_path(picture) for picture in pictures if self.sidecar]
+
+    def pictures(self, target: Location) -> list[Location]:
+        """The pictures that a photograph becomes: its samples, then the map and the sheet, if asked for."""
         n = self.request.samples
         samples = [target] if n == 1 else [tagged(target, f"s{k}") for k in range(n)]
         extras = (("std", self.std), ("sheet", self.sheet))

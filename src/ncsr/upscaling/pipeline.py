@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ncsr.errors import InputError, SamplingError
@@ -30,6 +32,7 @@ from ncsr.upscaling.grouping import group_by_key
 from ncsr.upscaling.image import Enlargement, bicubic, deviation, enlarge
 from ncsr.upscaling.job import Job, QueuedPhoto, UpscaleResult, error_message
 from ncsr.upscaling.manifest import manifest_state, remove_manifest, write_manifest
+from ncsr.upscaling.provenance import Provenance, file_hash, sidecar_path
 from ncsr.upscaling.resume_log import scratch_folder, scratch_for
 from ncsr.upscaling.tile_size import LARGEST, choose_side, tile_bytes
 
@@ -141,10 +144,11 @@ def _enlarge_group(
             locks.take(photo.target)
         size = sources[0].size
         side = max(size) if len(group) > 1 else choose_side(job.model, *size, job.request.tile)
+        hashes = [file_hash(photo.path) for photo in group]
         dtypes = [_dtype(source, photo.target) for source, photo in zip(sources, group, strict=True)]
         with scratch_for(first.path, first.target, size, side, warn) as scratch:
             made = enlarge(sources, job.model, job.request, side, dtypes, scratch=scratch, progress=progress, warn=warn)
-            writes += [partial(_write, *pair, job, side, warn) for pair in zip(group, made, strict=True)]
+            writes += [partial(_write, *each, job, side, warn) for each in zip(group, hashes, made, strict=True)]
             if scratch is not None or job.sheet or made[0].canvas.size > _BACKGROUND_BYTES:
                 writes = [partial(UpscaleResult, *write()) for write in writes]
     except _FAILURES as error:
@@ -170,9 +174,10 @@ def _result(photo: QueuedPhoto, write: _Write, locks: Locks) -> UpscaleResult:
         locks.give_back(photo.target)
 
 
-def _write(photo: QueuedPhoto, made: Enlargement, job: Job, side: int, warn: Warn) -> UpscaleResult:
-    """Write everything that was asked for of one photograph."""
-    source, names, n, t = made.source, job.names(photo.target), job.request.samples, job.request.temperature
+def _write(photo: QueuedPhoto, photograph: str, made: Enlargement, job: Job, side: int, warn: Warn) -> UpscaleResult:
+    """Write everything that was asked for of one photograph, whose file has this hash."""
+    source, names, n, t = made.source, job.pictures(photo.target), job.request.samples, job.request.temperature
+    origin = job.provenance.of(photograph, source.size, side)
     panels: list[tuple[str, Image.Image]] = []
     notes = [f"{photo.path}: {note}" for note in source.notes]
     kept: list[Rows] = []
@@ -183,7 +188,7 @@ def _write(photo: QueuedPhoto, made: Enlargement, job: Job, side: int, warn: War
         if consistency is not None:
             lr_psnr, change = consistency
             notes.append(f"{name}: LR-PSNR {lr_psnr:.1f} dB, changed by {change:.2f} grey levels on average")
-        write_pixels(name, pixels, source.icc, source.exif, source.dpi)
+        _save(name, pixels, origin.showing([job.request.first + k]), job, source)
         if job.sheet:
             panels.append((f"sample {k}, temperature {t:g}" if t else "temperature 0", panel_of(pixels)))
         if job.std or job.sheet:
@@ -193,12 +198,14 @@ def _write(photo: QueuedPhoto, made: Enlargement, job: Job, side: int, warn: War
         spread = deviation_map(deviation(kept, made.canvas.shape[1:]))
         panels.append(("standard deviation", thumbnail(spread)))
         if job.std:
-            _save(spread, names[n])
+            about = origin.model_copy(update={"picture": "standard deviation"})
+            _save(names[n], np.atleast_3d(spread), about, job)
     if job.sheet:
-        _save(contact_sheet([*_comparisons(photo, source, job, side, warn), *panels]), names[-1])
+        sheet = contact_sheet([*_comparisons(photo, source, job, side, warn), *panels])
+        _save(names[-1], np.atleast_3d(sheet), origin.model_copy(update={"picture": "contact sheet"}), job)
     if photo.settings is not None:
-        write_manifest(photo.target, photo.settings, names)
-    return UpscaleResult(photo.path, paths=names, notes=notes)
+        write_manifest(photo.target, photo.settings, job.names(photo.target))
+    return UpscaleResult(photo.path, paths=job.names(photo.target), notes=notes)
 
 
 def _dtype(source: Source, target: Path) -> type[np.uint8 | np.uint16]:
@@ -222,6 +229,11 @@ def _comparisons(photo: QueuedPhoto, source: Source, job: Job, side: int, warn: 
     return panels
 
 
-def _save(picture: Image.Image, path: Path) -> None:
-    with explain_write_errors(path), atomic_path(path) as temporary:
-        picture.save(temporary)
+def _save(path: Path, pixels: NDArray[Any], origin: Provenance, job: Job, source: Source | None = None) -> None:
+    """Write a picture and, if asked for, its sidecar; what describes the photograph stays with it if it is given."""
+    described = (None, None, None) if source is None else (source.icc, source.exif, source.dpi)
+    write_pixels(path, pixels, *described, None if job.strip else origin.record())
+    if job.sidecar:
+        beside = sidecar_path(path)
+        with explain_write_errors(beside), atomic_path(beside) as temporary:
+            temporary.write_text(origin.record() + "\n", encoding="utf-8")

@@ -52,6 +52,7 @@ class SampleRequest(NamedTuple):
         seed: at least 0.
         tile: side of the tiles in LR pixels without overlap; None chooses by memory, and again when that runs out.
         consistent: whether each sample is changed as little as it takes for its reduction to be the photograph.
+        first: number of the first of them among the samples of the seed.
     """
 
     samples: int
@@ -59,6 +60,7 @@ class SampleRequest(NamedTuple):
     seed: int
     tile: int | None = None
     consistent: bool = False
+    first: int = 0
 
 
 def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
@@ -104,8 +106,8 @@ def draw_tiles(
         warn: called with a sentence when memory runs out and the tiles become smaller.
 
     Yields:
-        Tile, sample number and (B, 3, s h, s w) of the tile without its overlap, not clamped; by the time of the next
-        one, it must have been kept.
+        Tile, sample (the first is 0 here) and (B, 3, s h, s w) of the tile without its overlap, not clamped; by the
+        time of the next one, it must have been kept.
 
     Raises:
         InputError: no memory for a tile that cannot become smaller.
@@ -125,7 +127,9 @@ def draw_tiles(
             group, bad = max(1, AT_A_TIME // (batch * tile.pixels)), []
             for first in range(0, len(pending), group):
                 some = pending[first : first + group]
-                for k, images in zip(some, space.draw(some, request.temperature, request.seed, attempt), strict=True):
+                numbers = [request.first + k for k in some]
+                drawn = space.draw(numbers, request.temperature, request.seed, attempt)
+                for k, images in zip(some, drawn, strict=True):
                     inner = tile.crop(images, model.config.scale)
                     bad += [] if bool(inner.isfinite().all()) else [k]
                     yield tile, k, inner.cpu()
@@ -151,4 +155,4 @@ def draw_tiles(
         pending = sorted({*pending} & {*log.bad(attempt)})
         if not pending:
             return
-    raise never_finite(pending[0], request.temperature)
+    raise never_finite(request.first + pending[0], request.temperature)
