@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import ncsr
+from tests.conftest import Command, scene8
 from tests.models import tiny_config
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -30,3 +32,15 @@ def test_a_loop_of_your_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     hr = crops[0].float() / 255
     bits = model(hr, ncsr.ops.resize.imresize(crops[0], 0.25).float() / 255)
     assert bits.mean() < 4  # of uniform noise in [0, 1] the least is 0
+
+
+def test_where_an_image_comes_from(ncsr_: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(scene8(8, 8)).save("photo.png")
+    ncsr_("upscale", "photo.png", "-o", "out", "-n", 2)
+    (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "provenance.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(example, {})
+    again, before = ncsr.provenance("out/again.jpg"), ncsr.provenance("out/photo_s1.png")
+    assert again is not None
+    assert before is not None
+    assert (again.photograph, again.model, before.samples) == (before.photograph, "x4-small", [1])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PIL import Image
+
 import ncsr
 from tests.conftest import TINY, Command
 
@@ -24,3 +26,14 @@ def test_info(ncsr_: Command, tiny_model_folder: Path, tiny_model: ncsr.NCSR, tm
     rrdb = ncsr_("info", tmp_path / "rrdb").out
     assert "encoder only" in rrdb
     assert f"card: {tmp_path / 'rrdb' / 'README.md'}" in rrdb
+
+
+def test_info_of_an_image(ncsr_: Command, tiny_model_folder: Path, tmp_path: Path) -> None:
+    photo, out = tmp_path / "photo.png", tmp_path / "out.png"
+    Image.new("RGB", (8, 8)).save(photo)
+    assert ncsr_("info", photo).out == f"{photo}: it does not say where it comes from\n"
+    ncsr_("upscale", photo, "-o", out, "-m", tiny_model_folder, "-n", 1, "--seed", 3)
+    lines = ncsr_("info", out).out.splitlines()
+    assert lines[0] == f"{out}: sample"
+    assert {"seed: 3", "model: tiny", "notice: synthetic detail: not for identification"} <= {*lines}
+    ncsr_("info", tmp_path / "none.png").failed("there is no such file")

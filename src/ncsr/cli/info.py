@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="Bundled name, model folder, .safetensors file or hub id.")],
+    model: Annotated[str, typer.Argument(help="Bundled name, model folder, .safetensors file or hub id; or an image.")],
 ) -> None:
-    """Say what a model is: scale, architecture, parameters, default temperature, card."""
+    """Say what a model is (scale, architecture, parameters, default temperature, card), or where an image comes from."""
+    from ncsr.images import is_photo_path
     from ncsr.pretrained.load import find_model, load
+    from ncsr.upscaling.provenance import provenance
+
+    if is_photo_path(Path(model)) and not Path(model).is_dir():
+        origin = provenance(model)
+        print(f"{model}: {'it does not say where it comes from' if origin is None else origin.picture}")
+        for key, value in origin or ():
+            print(f"{key}: {value}")
+        return
 
     network, source = load(model, "cpu"), find_model(model)
     config = network.config
