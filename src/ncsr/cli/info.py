@@ -11,7 +11,7 @@ import typer
 def info(
     model: Annotated[str, typer.Argument(help="Bundled name, model folder, .safetensors file or hub id; or an image.")],
 ) -> None:
-    """Say what a model is (scale, architecture, parameters, default temperature, card), or where an image comes from."""
+    """Say what a model is (scale, architecture, parameters, temperature, card), or where an image comes from."""
     from ncsr.images import is_photo_path
     from ncsr.pretrained.load import find_model, load
     from ncsr.upscaling.provenance import provenance

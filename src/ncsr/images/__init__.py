@@ -14,8 +14,8 @@ The image contract, for the whole package:
 - `bits` is 16 for files and arrays with more than 8 bits per channel. Writing rounds to the nearest level and clips.
 - EXIF survives byte for byte (its fields do, from and to TIFF), but for the orientation, now 1, the sizes, true again,
   and the preview image, cut off. An orientation that stands in XMP alone counts. The resolution that PNG, JPEG, TIFF
-  and BMP state beside EXIF is kept. Other metadata (XMP, comments, PNG gamma) is not. A written photograph may say where
-  it comes from (`write_pixels`, `read_record`).
+  and BMP state beside EXIF is kept. Other metadata (XMP, comments, PNG gamma) is not. A written photograph may say
+  where it comes from (`write_pixels`, `read_record`).
 - The kind of file is told by its content, so a JPEG named .png opens; names decide which files are looked at and how
   results are written. The first page, frame or picture of a file counts; `notes` say so where there are more.
 - Whatever is wrong with a file is one `InputError` that names it, and want of memory a `MemoryError`. Sizes

@@ -199,10 +199,10 @@ def _write(photo: QueuedPhoto, photograph: str, made: Enlargement, job: Job, sid
         panels.append(("standard deviation", thumbnail(spread)))
         if job.std:
             about = origin.model_copy(update={"picture": "standard deviation"})
-            _save(names[n], np.atleast_3d(spread), about, job)
+            _save(names[n], np.atleast_3d(np.asarray(spread)), about, job)
     if job.sheet:
         sheet = contact_sheet([*_comparisons(photo, source, job, side, warn), *panels])
-        _save(names[-1], np.atleast_3d(sheet), origin.model_copy(update={"picture": "contact sheet"}), job)
+        _save(names[-1], np.atleast_3d(np.asarray(sheet)), origin.model_copy(update={"picture": "contact sheet"}), job)
     if photo.settings is not None:
         write_manifest(photo.target, photo.settings, job.names(photo.target))
     return UpscaleResult(photo.path, paths=job.names(photo.target), notes=notes)
