@@ -19,20 +19,26 @@ __all__ = [
     "ModelConfig",
     "SamplingError",
     "Space",
+    "Uncertainty",
+    "grid",
     "load",
     "provenance",
+    "uncertainty",
     "upscale",
 ]
 
 if TYPE_CHECKING:
     from ncsr.config import EncoderConfig, FlowConfig, ModelConfig
     from ncsr.errors import InputError, SamplingError
+    from ncsr.images.sheet import grid
     from ncsr.latents import Latents
     from ncsr.model import NCSR
     from ncsr.pretrained.load import load
+    from ncsr.sampling.uncertainty import Uncertainty
     from ncsr.space import Space
     from ncsr.upscaling.api import upscale
     from ncsr.upscaling.provenance import provenance
+    from ncsr.upscaling.uncertainty import uncertainty
 
     __version__: str
 else:  # hidden from type checkers, to which a module with `__getattr__` has every attribute
@@ -45,8 +51,11 @@ else:  # hidden from type checkers, to which a module with `__getattr__` has eve
         "ModelConfig": "ncsr.config",
         "SamplingError": "ncsr.errors",
         "Space": "ncsr.space",
+        "Uncertainty": "ncsr.sampling.uncertainty",
+        "grid": "ncsr.images.sheet",
         "load": "ncsr.pretrained.load",
         "provenance": "ncsr.upscaling.provenance",
+        "uncertainty": "ncsr.upscaling.uncertainty",
         "upscale": "ncsr.upscaling.api",
     }
 

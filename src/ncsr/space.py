@@ -26,8 +26,10 @@ from ncsr.networks import Networks
 from ncsr.ops.projection import project
 from ncsr.sampling.folded_flow import FoldedConditions, FoldedFlow, chunk_size
 from ncsr.sampling.latents import Window, draw_latent, draw_latents
+from ncsr.sampling.uncertainty import Uncertainty, measure_uncertainty
 
 ATTEMPTS = 3  # draws of a sample before it is given up as not finite
+_TOGETHER = 4  # samples that are drawn at a time where not all are wanted at once
 
 
 class Redraw(NamedTuple):
@@ -101,17 +103,45 @@ class Space:
         """
         temperature = self.model.config.temperature if temperature is None else temperature
         self.seed = check_sampling(n, temperature, seed)
-        redraw = self._redraw(n, where, given)
-        images = self.draw(range(n), temperature, self.seed, 0, redraw)
+        images = self._draw_finite(range(n), temperature, self.seed, self._redraw(n, where, given))
+        return images.clamp_(0, 1) if clamp else images
+
+    def _draw_finite(self, samples: Sequence[int], temperature: Map, seed: int, redraw: Redraw | None = None) -> Tensor:
+        """`draw`, with what is not finite drawn again."""
+        images = self.draw(samples, temperature, seed, 0, redraw)
         for attempt in range(1, ATTEMPTS + 1):
             bad = ~images.flatten(2).isfinite().all(-1)  # (n, B)
             again = bad.any(1).nonzero().flatten().tolist()
             if not again:
-                return images.clamp_(0, 1) if clamp else images
+                return images
             if attempt < ATTEMPTS:
-                redrawn = self.draw(again, temperature, self.seed, attempt, redraw)
+                redrawn = self.draw([samples[i] for i in again], temperature, seed, attempt, redraw)
                 images[again] = torch.where(bad[again][:, :, None, None, None], redrawn, images[again])
-        raise never_finite(again[0], temperature)
+        raise never_finite(samples[again[0]], temperature)
+
+    @torch.no_grad()
+    def uncertainty(self, n: int = 16, seed: int | None = None, temperature: Map | None = None) -> Uncertainty:
+        """Where samples agree and where they differ: mean, deviation, quantiles and agreement of each pixel.
+
+        Samples are drawn a few at a time, and of each its 8-bit values are kept, n bytes for each number of an image.
+        For a photograph of any size, in tiles: `ncsr.uncertainty`.
+
+        Args:
+            n: samples of each image; the deviation's own relative error is about 1 / sqrt(2 n).
+            seed: as of `sample`.
+            temperature: as of `sample`.
+
+        Returns:
+            Of images (B, 3, s h, s w), on the CPU.
+
+        Raises:
+            InputError, SamplingError: as `sample`.
+        """
+        temperature = self.model.config.temperature if temperature is None else temperature
+        self.seed = seed = check_sampling(n, temperature, seed)
+        groups = (range(first, min(first + _TOGETHER, n)) for first in range(0, n, _TOGETHER))
+        drawn = (self._draw_finite(group, temperature, seed).clamp_(0, 1) for group in groups)
+        return measure_uncertainty(image for images in drawn for image in images)
 
     def latents(self, n: int = 1, seed: int | None = None, temperature: Map | None = None) -> Latents:
         """The latents of samples: those that `sample` decodes, given the same n, seed and temperature.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
-from ncsr.images.sheet import FULL_WHITE, contact_sheet, deviation_map, panel_of
+from ncsr import InputError
+from ncsr.images.sheet import FULL_WHITE, contact_sheet, deviation_map, grid, panel_of
 
 
 def test_the_map_of_a_deviation() -> None:
@@ -33,3 +37,29 @@ def test_panels_of_unusual_photographs() -> None:
     assert panel_of(np.full((2, 2, 1), 40000, np.uint16)).getpixel((0, 0)) == (round(40000 / 257),) * 3
     assert panel_of(np.zeros((2, 2, 4), np.uint8)).getpixel((0, 0)) == (255, 255, 255)
     assert panel_of(np.zeros((1024, 256, 3), np.uint8)).size == (128, 512)
+
+
+def test_a_grid_shows_every_pixel() -> None:
+    images = torch.rand(5, 1, 3, 6, 4, generator=torch.Generator().manual_seed(0))
+    images[0, 0, 0, 0, 0] = 1.2
+    picture = grid(images, columns=3)
+    assert (picture.mode, picture.size) == ("RGB", (3 * 16 + 12, 2 * 18 + 12))
+    pixels = np.asarray(picture)
+    for i in range(5):
+        x, y = 12 + i % 3 * 16, 12 + i // 3 * 18
+        expected = (images[i, 0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
+        np.testing.assert_array_equal(pixels[y : y + 6, x : x + 4], expected)
+    assert (pixels[18:30] == 255).all()
+    assert grid(images.byte()[0], 4).size == (28, 30)
+    assert grid(images[:, :, :1]).size == (4 * 16 + 12, 48)
+
+
+@pytest.mark.parametrize(
+    "wrong", [torch.zeros(4, 4), torch.zeros(0, 3, 4, 4), torch.zeros(2, 4, 4), torch.zeros(3, 0, 4)]
+)
+def test_what_is_no_image_is_no_grid(wrong: torch.Tensor) -> None:
+    with pytest.raises(InputError, match=r"a grid has at least one column of images \(\.\.\., 3, H, W\), got"):
+        grid(wrong)
+    for values in (torch.full((3, 2, 2), math.nan), torch.ones(3, 2, 2).int()):
+        with pytest.raises(InputError, match="a grid shows images in uint8 or finite floating point"):
+            grid(values)

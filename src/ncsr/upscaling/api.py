@@ -80,10 +80,7 @@ def upscale(
     Raises:
         InputError: a photograph that cannot be read or is too small; what `ncsr.load` or `Space.sample` refuse.
     """
-    if isinstance(photo, np.ndarray):
-        source = photo_from_array(photo)
-    else:
-        source = photo_from_pil(photo) if isinstance(photo, Image.Image) else read_photo(photo)
+    source = open_any(photo)
     network = model if isinstance(model, NCSR) else load(model, device)
     temperature = network.config.temperature if temperature is None else temperature
     seed = check_sampling(samples, temperature, seed)
@@ -95,6 +92,13 @@ def upscale(
     origin = provenance_of(network, None if isinstance(model, NCSR) else model_name(model), request)
     origin = origin.of(None if isinstance(photo, Image.Image) else file_hash(Path(photo)), source.size, side)
     return [to_pil(p, origin.showing([k]).record()) for k, p in enumerate(photos)]
+
+
+def open_any(photo: str | os.PathLike[str] | Image.Image | NDArray[Any]) -> Photo:
+    """The photograph that `upscale` was given."""
+    if isinstance(photo, np.ndarray):
+        return photo_from_array(photo)
+    return photo_from_pil(photo) if isinstance(photo, Image.Image) else read_photo(photo)
 
 
 def upscale_photo(photo: Photo, model: NCSR, request: SampleRequest, side: int | None = None) -> list[Photo]:

@@ -1,0 +1,84 @@
+"""Where the samples of an image agree, and where each invents something else."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ncsr.errors import InputError
+from ncsr.images.sheet import deviation_map
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Uncertainty:
+    """What n samples of images say of each pixel.
+
+    Samples that agree can still be wrong together: of a model that is not calibrated, this is a lower bound.
+
+    Attributes:
+        mean: (..., C, H, W) over the samples, in [0, 1].
+        std: (..., C, H, W), their standard deviation (the mean square's root, over n), in [0, 1].
+        samples: (n, ..., C, H, W) uint8, on the CPU. Quantiles and agreement, which need all samples at once, are of
+            these: a byte for each number takes less than a histogram does up to 256 samples.
+    """
+
+    mean: Tensor
+    std: Tensor
+    samples: Tensor
+
+    def quantile(self, q: float) -> Tensor:
+        """The value that a share q of the samples does not exceed, (..., C, H, W) in [0, 1], of 8-bit samples.
+
+        Between two samples it is interpolated, as `torch.quantile` does.
+
+        Raises:
+            InputError: q outside [0, 1].
+        """
+        if not 0 <= q <= 1:
+            raise InputError(f"a quantile is that of a share from 0 to 1, got {q}")
+        return torch.from_numpy(np.quantile(self.samples.numpy(), q, axis=0)).float() / 255
+
+    def agreement(self, levels: float = 8) -> Tensor:
+        """The share of the samples within so many grey levels (of 255) of the median, in all colours, (..., H, W)."""
+        median = 255 * self.quantile(0.5)
+        counts = [(sample - median).abs().amax(-3) <= levels + 1e-3 for sample in self.samples]
+        return torch.stack(counts).float().mean(0)
+
+    def picture(self) -> Image.Image:
+        """The standard deviation, averaged over colours, as `ncsr upscale --std` shows it; of several images, below."""
+        return deviation_map(self.std.mean(-3).flatten(0, -2))
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        file = io.BytesIO()
+        self.picture().save(file, "PNG")
+        return file.getvalue()
+
+    def __repr__(self) -> str:
+        n, *batch, _, height, width = self.samples.shape
+        of = f" of each of {batch[0]} images" if batch else ""
+        mean = 255 * self.std.mean().item()
+        return f"Uncertainty({n} samples{of} of {width} x {height}, deviation {mean:.2f} grey levels on average)"
+
+
+def measure_uncertainty(samples: Iterable[Tensor]) -> Uncertainty:
+    """What samples (..., C, H, W) in [0, 1], one after the other, say of each pixel; by Welford's recurrences (1962).
+
+    Only their 8-bit values are kept.
+    """
+    kept: list[Tensor] = []
+    for sample in samples:
+        if not kept:
+            mean, squares = torch.zeros_like(sample), torch.zeros_like(sample)
+        kept.append((sample * 255).round().byte().cpu())
+        change = sample - mean
+        mean += change / len(kept)
+        squares += change * (sample - mean)
+    std = (squares / len(kept)).sqrt()
+    return Uncertainty(mean.cpu(), std.cpu(), torch.stack(kept))

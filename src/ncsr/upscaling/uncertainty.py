@@ -1,0 +1,50 @@
+"""Where the samples of a photograph of any size agree: `ncsr.uncertainty`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ncsr.images import source_of
+from ncsr.model import NCSR
+from ncsr.pretrained.load import load
+from ncsr.sampling.uncertainty import Uncertainty, measure_uncertainty
+from ncsr.space import check_sampling
+from ncsr.upscaling.api import open_any
+from ncsr.upscaling.image import enlarge
+from ncsr.upscaling.tile_size import choose_side
+from ncsr.upscaling.tiling import SampleRequest
+
+
+def uncertainty(
+    photo: str | os.PathLike[str] | Image.Image | NDArray[Any],
+    model: str | os.PathLike[str] | NCSR = "x4-small",
+    samples: int = 16,
+    *,
+    temperature: float | None = None,
+    seed: int | None = None,
+    tile: int | None = None,
+    consistent: bool = False,
+    device: str = "auto",
+) -> Uncertainty:
+    """Where the samples of an enlarged photograph agree and where they differ, in tiles as `upscale` has them.
+
+    The arguments are those of `upscale`; transparency is left out. All samples are in memory, three bytes a number.
+
+    Returns:
+        Of one image (C, s h, s w), C = 1 of a gray photograph, else 3.
+
+    Raises:
+        InputError: as `upscale`.
+    """
+    source = source_of(open_any(photo))
+    network = model if isinstance(model, NCSR) else load(model, device)
+    temperature = network.config.temperature if temperature is None else temperature
+    request = SampleRequest(samples, temperature, check_sampling(samples, temperature, seed), tile, consistent)
+    (made,) = enlarge([source], network, request, choose_side(network, *source.size, tile), [np.uint16])
+    height, colours = made.canvas.shape[1], 1 if source.gray else 3
+    return measure_uncertainty(made.rows(k)(0, height)[:colours] for k in range(samples))
