@@ -41,7 +41,7 @@ def test_report(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Pat
 
     found = read(out)
     assert [row["name"] for row in found["rows"]] == ["bicubic", "tiny, t = 0", "tiny, t = 0.8", "tiny:encoder"]
-    assert found["command"].startswith(f"ncsr evaluate {model} ")
+    assert found["command"].startswith("ncsr evaluate tiny tiny:encoder bicubic --hr hr ")
     assert found["ncsr"] == ncsr.__version__
     protocol = found["protocol"]
     assert (protocol["scale"], protocol["seed"], protocol["shave"], protocol["precision"]) == (4, 0, 4, "float32")

@@ -31,7 +31,7 @@ def test_measure_agrees_with_evaluate(ncsr_: Command, tiny_model_folder: Path, h
     result = ncsr_("measure", "--hr", hr, "--sr", tmp_path / "sr", "--scale", 4, "-o", tmp_path / "out")
     assert result.code == 0
     assert result.paths == [tmp_path / "out" / name for name in REPORT]
-    direct, measured = rows(tmp_path / "direct")["tiny, t = 0.8"], rows(tmp_path / "out")[str(tmp_path / "sr")]
+    direct, measured = rows(tmp_path / "direct")["tiny, t = 0.8"], rows(tmp_path / "out")["sr"]
     assert set(direct) - set(measured) == {"bits_per_dim"}
     for name, value in measured.items():
         assert value["mean"] == close(direct[name]["mean"], 1e-6), name
@@ -50,8 +50,8 @@ def test_measure_names_what_is_wrong(ncsr_: Command, hr: Path, tmp_path: Path) -
         "000001_sample00000.png is 65 x 66 pixels: 0802.png, cropped to a multiple of the scale, is 64 x 64"
         in result.err
     )
-    assert "pixel_deviation" not in rows(tmp_path / "out")[str(sr)]
-    assert rows(tmp_path / "out")[str(sr)]["luma_psnr"]["images"] == 1
+    assert "pixel_deviation" not in rows(tmp_path / "out")["sr"]
+    assert rows(tmp_path / "out")["sr"]["luma_psnr"]["images"] == 1
     (sr / "000000_sample00000.png").unlink()
     result = ncsr_(*command)
     assert (result.code, result.out) == (2, "")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from rich.progress import MofNCompleteColumn
 
 from ncsr.cli.options import load_model
+from ncsr.cli.portable import portable_by
 from ncsr.errors import printable
 from ncsr.evaluation.methods import ENCODER, check_unique_names, encoder_alone
 from ncsr.evaluation.plots import check_matplotlib, is_sweep
@@ -29,8 +30,13 @@ def write_report(work: Evaluation, processes: Processes, problems: list[str]) ->
         processes: the processes that share the work.
         problems: a sentence per file that is missing or misnamed.
     """
+    portable = portable_by(sys.argv[1:])
+    for method in work.methods:
+        row = method.row
+        method.row = row.model_copy(update={"name": portable(row.name), "model": portable(row.model)})
     check_unique_names(work.methods)
-    work = replace(work, notes=[*work.notes, *problems], command=shlex.join(["ncsr", *sys.argv[1:]]))
+    command = shlex.join(["ncsr", *map(portable, sys.argv[1:])])
+    work = replace(work, notes=[*work.notes, *problems], command=command, portable=portable)
     if is_sweep(work.settings.rows):
         check_matplotlib()
     report = Report([], [], [])

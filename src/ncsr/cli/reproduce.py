@@ -134,6 +134,7 @@ def _methods_for_rows(
     from ncsr.evaluation.methods import ENCODER, ImageFolder, ModelMethod, short_name
     from ncsr.evaluation.paper.differences import MethodForRow
     from ncsr.images import is_photo_path
+    from ncsr.pretrained.load import find_model
     from ncsr.serialization import WEIGHTS
 
     methods: list[MethodForRow] = []
@@ -144,7 +145,7 @@ def _methods_for_rows(
         if path.is_dir() and not (path / WEIGHTS).is_file():
             if not any(is_photo_path(found.relative_to(path)) for found in path.iterdir()):
                 raise InputError(f"{path} holds neither a model nor images")
-            methods.append(MethodForRow(row, ImageFolder(path, len(folders), label), None))
+            methods.append(MethodForRow(row, ImageFolder(path, len(folders), label), None, path))
             folders.append(path)
             continue
         model, note = load_model_or_encoder(argument, None, device, precision)
@@ -159,7 +160,9 @@ def _methods_for_rows(
         if model.flow is not None:
             drawn = next(t for t in (temperature, row.temperature, model.config.temperature) if t is not None)
             label, request = f"{label}, t = {drawn:g}", request._replace(temperature=drawn)
-        methods.append(MethodForRow(row, ModelMethod(label, argument, model, request), model.config))
+        source = find_model(argument.removesuffix(ENCODER))
+        folder = source if source.is_dir() else source.parent
+        methods.append(MethodForRow(row, ModelMethod(label, argument, model, request), model.config, folder))
     return methods, notes, folders
 
 

@@ -68,6 +68,7 @@ class Evaluation:
         precision: the precision of the models.
         addition: what a table or figure of the paper adds to the report.
         command: the command line that asked for it.
+        portable: leaves the folders of this machine out of the report's sentences.
     """
 
     hr: Path
@@ -86,6 +87,7 @@ class Evaluation:
     precision: str = "float32"
     addition: Addition = field(default_factory=Addition)
     command: str = ""
+    portable: Callable[[str], str] = str
 
     @cached_property
     def settings(self) -> Settings:
@@ -181,6 +183,7 @@ def _report(
     notes = [*work.notes, *warnings]
     if failures:
         notes.append(f"Not in these figures: {'; '.join(failures)}.")
+    notes = [work.portable(note) for note in notes]
     table = {row: summarise(read, row, gathered.figures()) for row, gathered in records.merged().items()}
     found = [prints[name] for name in order]
     results = Results(work.settings, work.command, work.hr.resolve().name, read, found, table, notes)

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ncsr.config import ModelConfig
-from ncsr.evaluation.methods import ENCODER, Method
+from ncsr.evaluation.methods import Method
 from ncsr.evaluation.paper.items import SAMPLES, Item, PaperRow
 from ncsr.evaluation.results import Results
-from ncsr.pretrained.load import find_model
 from ncsr.training.recipe import changed_values, load_recipe, read_values
 
 _RECIPE, _CARD = "recipe.yaml", "README.md"
@@ -24,6 +23,8 @@ class MethodForRow(NamedTuple):
     method: Method
     config: ModelConfig | None
     """The configuration of the method's model; None if it is a folder of images."""
+    folder: Path
+    """The folder that its files lie in."""
 
 
 def differences(item: Item, methods: list[MethodForRow], results: Results) -> list[str]:
@@ -36,7 +37,7 @@ def differences(item: Item, methods: list[MethodForRow], results: Results) -> li
 
 def card(entry: MethodForRow) -> str | None:
     """What the model's card says of its data and training; None without such a card."""
-    path = _model_folder(entry) / _CARD
+    path = entry.folder / _CARD
     if entry.config is None or not path.is_file():
         return None
     sections = re.split(r"^(?=#+ )", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -92,7 +93,7 @@ def _method_differences(entry: MethodForRow) -> list[str]:
 
 def _training(name: str, entry: MethodForRow, paper: dict[str, Any] | None) -> str:
     """How the model was trained, as far as a recipe or a card beside it tells."""
-    path = _model_folder(entry).parent / _RECIPE
+    path = entry.folder.parent / _RECIPE
     if path.is_file():
         ours = read_values(str(path))
         text = ", ".join(f"{key} {ours.get(key)}" for key in _COMPARED)
@@ -110,9 +111,3 @@ def _training(name: str, entry: MethodForRow, paper: dict[str, Any] | None) -> s
 
 def _value(value: Any) -> str:
     return "none" if value is None else "given" if isinstance(value, dict) else str(value)
-
-
-def _model_folder(entry: MethodForRow) -> Path:
-    """The folder that the model's files lie in."""
-    source = find_model(entry.method.row.model.removesuffix(ENCODER))
-    return source if source.is_dir() else source.parent
