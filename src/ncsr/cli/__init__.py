@@ -21,6 +21,7 @@ from ncsr.cli.measure import measure
 from ncsr.cli.options import check_arguments, with_address
 from ncsr.cli.plan import plan
 from ncsr.cli.prepare import prepare
+from ncsr.cli.remake import remake
 from ncsr.cli.reproduce import reproduce
 from ncsr.cli.streams import watch_streams
 from ncsr.cli.train import train
@@ -53,7 +54,7 @@ def _options(
     """The options of `ncsr` itself."""
 
 
-for command in (upscale, plan, train, prepare, evaluate, measure, reproduce, convert, export, info, bench):
+for command in (upscale, plan, remake, train, prepare, evaluate, measure, reproduce, convert, export, info, bench):
     app.command()(command)
 
 

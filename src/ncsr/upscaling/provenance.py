@@ -7,9 +7,9 @@ import json
 import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from ncsr.config import explain
 from ncsr.errors import InputError
@@ -53,9 +53,9 @@ class Provenance(BaseModel):
     model: str | None
     model_hash: str
     scale: int
-    seed: int | None
-    samples: list[int]
-    temperature: float
+    seed: NonNegativeInt | None
+    samples: list[NonNegativeInt]
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     tile: int | None
     consistent: bool
     precision: str
@@ -114,11 +114,11 @@ def provenance_of(model: NCSR, name: str | None, request: SampleRequest) -> Prov
         model=name,
         model_hash=settings["model"],
         scale=model.config.scale,
-        seed=request.seed if request.temperature else None,
+        seed=int(request.seed) if request.temperature else None,
         samples=[*range(request.first, request.first + request.samples)],
         temperature=float(request.temperature),
         tile=None,
-        consistent=request.consistent,
+        consistent=bool(request.consistent),
         precision=settings["precision"],
         device=settings["device"],
         photograph=None,
