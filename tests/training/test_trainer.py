@@ -151,6 +151,24 @@ def test_init_from_an_encoder(fabric: Fabric, tmp_path: Path) -> None:
         assert torch.equal(trainer.model.encoder.state_dict()[key], value)
     other = Trainer(make_recipe(), fabric)
     assert not torch.equal(other.model.encoder.first.weight, rrdb.model.encoder.first.weight)
+    assert trainer.notes == [f"started from {tmp_path}: new are flow"]
+
+
+def test_init_says_what_did_not_fit(fabric: Fabric, tiny_model: ncsr.NCSR, tmp_path: Path) -> None:
+    """An x4 flow into an x8 encoder: what an x8 flow sees is there, the last enlargement is new."""
+    tiny_model.save(tmp_path)
+    larger = {"scale": 8, "encoder": {**TINY.encoder.model_dump(), "blocks": 3, "trunk_skip": "first"}}
+    trainer = Trainer(make_recipe(**{**L1, "model": {**larger, "flow": None}}), fabric, tmp_path)
+    own, given = trainer.model.encoder.state_dict(), tiny_model.encoder.state_dict()
+    assert all(torch.equal(own[key], value) for key, value in given.items())
+    facts = ["new are encoder.blocks.2, encoder.ups.2", "encoder.blocks was 2, it is 3 here"]
+    facts += ["encoder.trunk_skip was last, it is first here", "scale was 4, it is 8 here"]
+    assert trainer.notes == [f"started from {tmp_path}: {fact}" for fact in facts]
+    narrow = Trainer(make_recipe(**{**L1, "model": {**TINY.model_dump(), "flow": None}}), fabric, tmp_path)
+    assert narrow.notes == [f"started from {tmp_path}: not used are flow"]
+    flow = {"levels": 4, "noise_steps": [0, 0, 2, 2], "steps": 2, "hidden": 8, "stacked_blocks": [0, 1]}
+    flow = Trainer(make_recipe(model={**larger, "flow": flow}), fabric, tmp_path)
+    assert flow.notes[0] == f"started from {tmp_path}: new are encoder.blocks.2, encoder.ups.2, flow"
 
 
 def test_init_from_a_flow_keeps_its_actnorms(fabric: Fabric, tiny_model: ncsr.NCSR, tiny_model_folder: Path) -> None:

@@ -319,6 +319,7 @@ def train(
     told = {"--data": photos.fingerprint(), "--validate": held.fingerprint() if held else "none"}
     trainer = Trainer(recipe, fabric, init, start)
     trainer.spent = time.monotonic() - begun - trainer.seconds()  # reading photographs counts
+    notes += trainer.notes
     job = Run(trainer, run, sources, held or (), told, workers)
     with exclusive(run if resume else make_folder(run)) if fabric.is_global_zero else nullcontext():
         if resume:
