@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,8 @@ def test_table(
 
     said = "\n".join(found["differences"])
     for words in (
-        "Photographs: 2 of data; the paper: the 100 validation images of DIV2K.",
+        "Photographs: 2 of data, 2 of them by name among the paper's (0801, 0828); the paper: the 100 validation "
+        "images of DIV2K.",
         "Samples of each photograph: 2; the paper: 10.",
         "temperature 0.9, as in the paper; the model's own is 0.8.",
         "encoder.blocks 2 (paper 23)",
@@ -183,6 +185,21 @@ def test_marks_and_the_challenge(ncsr_: Command, tiny_model_folder: Path, data: 
     assert "images that were given, nothing is known of how they were made" in text
 
 
+def test_without_models_it_is_the_bundled_one(
+    ncsr_: Command, tiny_model_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled = tmp_path / "bundled"
+    shutil.copytree(tiny_model_folder, bundled / "x4")
+    monkeypatch.setattr("ncsr.pretrained.load.BUNDLED", bundled)
+    result = ncsr_("reproduce", "table1", "--data", data, "--limit", 1, "-n", 1, "-o", tmp_path / "out")
+    assert result.code == 0
+    subjects = {s["role"]: s["here"] for s in read(tmp_path / "out/table1.json")["subjects"] if s["here"]}
+    assert {role: here["model"] for role, here in subjects.items() if role != "bicubic"} == {
+        "RRDB": "x4:encoder",
+        "NCSR": "x4",
+    }
+
+
 # figures
 
 
@@ -251,7 +268,7 @@ def test_wrong_arguments(
     ncsr_("reproduce", "table7", role, *how).failed(
         "cannot reproduce 'table7': did you mean table6.*There are table1, .*"
     )
-    ncsr_("reproduce", "table1", *how).failed("table1 needs at least one model: .* RRDB, ESRGAN, .*NCSR-extra")
+    ncsr_("reproduce", "figure2", *how).failed("figure2 needs at least one model: .* roles are no-layer")
     ncsr_("reproduce", "table1", "x4-small", *how).failed("--models takes ROLE=MODEL, got 'x4-small'; the roles of")
     ncsr_("reproduce", "table1", f"EDSR={model}", *how).failed("table1 has no 'EDSR': its roles are RRDB, ESRGAN")
     ncsr_("reproduce", "table1", role, f"ncsr={model}", *how).failed("two models are given for NCSR")

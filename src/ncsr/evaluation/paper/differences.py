@@ -48,8 +48,8 @@ def card(entry: MethodForRow) -> str | None:
 def _protocol_differences(item: Item, methods: list[MethodForRow], results: Results) -> list[str]:
     """What differs from the paper in the photographs and the measuring."""
     protocol, names = results.settings.protocol, [r["name"] for r in results.records]
-    n = len(names)
-    sentences = [f"Photographs: {n} of {results.folder}; the paper: {item.data}."]
+    by_name = "" if item.images is None else f", {_among_the_papers(names)}"
+    sentences = [f"Photographs: {len(names)} of {results.folder}{by_name}; the paper: {item.data}."]
     given = [m.method.row for m in methods]
     counts = sorted({row.samples for row in given if row.samples and not row.deterministic})
     if item.kind == "table" and counts and counts != [SAMPLES]:
@@ -65,6 +65,21 @@ def _protocol_differences(item: Item, methods: list[MethodForRow], results: Resu
     if item.at_least is not None:
         sentences.append("The challenge's figures come from its organisers; ours by the same formulas.")
     return sentences
+
+
+def _among_the_papers(names: list[str]) -> str:
+    """How many files have the name of one of DIV2K's validation images, 0801 to 0900, and which."""
+    stems = {Path(name).stem for name in names}
+    runs: list[list[int]] = []
+    for number in (n for n in range(801, 901) if f"{n:04}" in stems):
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    if not runs:
+        return "none of them by name among the paper's"
+    which = (f"{run[0]:04}" if len(run) == 1 else f"{run[0]:04} to {run[-1]:04}" for run in runs)
+    return f"{sum(map(len, runs))} of them by name among the paper's ({', '.join(which)})"
 
 
 def _method_differences(entry: MethodForRow) -> list[str]:
