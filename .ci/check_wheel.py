@@ -8,7 +8,10 @@ from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
 
-LICENCES = {"Apache-2.0", "CC-BY-NC-4.0", "BSD-2-Clause", "BSD-3-Clause"}  # code, models, LPIPS's layers, AlexNet's
+LICENCES = {"Apache-2.0", "CC-BY-NC-4.0", "CC-BY-SA-4.0", "BSD-2-Clause", "BSD-3-Clause"}
+"""Of the code, the models (two), the layers of LPIPS, and AlexNet's."""
+MOST = 99_000_000
+"""Bytes of the wheel: package indexes take 100 MB."""
 
 
 def main() -> None:
@@ -34,6 +37,8 @@ def main() -> None:
     ]
     if absent:
         sys.exit(f"{wheel} lacks {', '.join(absent)}")
+    if wheel.stat().st_size > MOST:
+        sys.exit(f"{wheel} has {wheel.stat().st_size / 1e6:.1f} MB, more than {MOST / 1e6:.0f}")
     print(f"{wheel}: {len(packed)} files, {wheel.stat().st_size / 1e6:.1f} MB, nothing lacking")
 
 

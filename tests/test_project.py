@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import ncsr
+from ncsr.pretrained.card import read_card
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,12 +51,12 @@ def test_the_licence_is_true_of_all_that_the_wheel_holds():
     assert len(texts) > 4
     assert named == texts
     words = {
-        "weights": ("CC BY-NC 4.0", "CC-BY-NC-4.0"),
         "LICENSE-linear": ("Redistributions in binary form", "BSD-2-Clause"),
         "LICENSE-convolutions": ("Neither the name of", "BSD-3-Clause"),
     }
     for path in texts:
-        which = "weights" if path.parent.parent.name == "weights" else path.name
-        text, identifier = words.get(which, ("Apache License", "Apache-2.0"))
+        card = read_card(path.parent)
+        of_model = card and (card.licence.replace("CC-", "CC ").replace("-4.0", " 4.0"), card.licence)
+        text, identifier = of_model or words.get(path.name, ("Apache License", "Apache-2.0"))
         assert text in path.read_text(encoding="utf-8")
         assert identifier in expression.split(" AND ")

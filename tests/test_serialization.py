@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 import ncsr
 from ncsr import NCSR, InputError, ModelConfig
-from ncsr.pretrained.load import load
+from ncsr.pretrained.load import bundled_models, load
 from ncsr.serialization import read_checkpoint, read_model
 from tests.models import lively_encoder, lively_model
 
@@ -139,7 +139,7 @@ def test_files_of_before_the_checksum_open(model: NCSR, tmp_path: Path) -> None:
     assert load(tmp_path, "cpu").config == changed
 
 
-@pytest.mark.parametrize("name", ["x4-small", "x8-small"])
+@pytest.mark.parametrize("name", bundled_models())
 def test_bundled_models_have_a_checksum(name: str) -> None:
     with safe_open(Path(ncsr.__file__).parent / "weights" / name / "model.safetensors", framework="pt") as file:
         assert len(file.metadata()["sha256"]) == 64

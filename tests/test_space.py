@@ -20,6 +20,7 @@ from ncsr import NCSR, InputError, SamplingError
 from ncsr.config import Condition
 from ncsr.latents import blend, temper
 from ncsr.ops import prepacked_conv
+from ncsr.pretrained.load import bundled_models
 from ncsr.runtime.device import Precision
 from ncsr.sampling.latents import BLOCK, Window, draw_latent, draw_latents
 from ncsr.space import ATTEMPTS, FlowSpace, Space
@@ -476,7 +477,7 @@ def test_latents_of_many_samples_are_those_of_each() -> None:
         assert torch.equal(drawn[index], expected)
 
 
-@pytest.mark.parametrize("name", ["x4-small", "x8-small"])
+@pytest.mark.parametrize("name", bundled_models())
 def test_bundled_models_keep_their_bounds_on_white_noise(name: str) -> None:
     """Trained on photographs alone, x4-small went to 10^12 here."""
     model = ncsr.load(name, "cpu", "float32")

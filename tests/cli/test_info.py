@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 import ncsr
+from ncsr.pretrained.card import read_card
+from ncsr.pretrained.load import BUNDLED, bundled_models
+from ncsr.serialization import read_model
 from tests.conftest import TINY, Command
 
 
@@ -18,7 +24,7 @@ def test_info(ncsr_: Command, tiny_model_folder: Path, tiny_model: ncsr.NCSR, tm
         assert words in result.out
     assert "noise_steps [0, 2, 2]" in result.out
     assert "default temperature: 0.8" in result.out
-    assert "card" not in result.out
+    assert not re.search("card|licence", result.out)
     alone = ncsr_("info", tiny_model_folder / "model.safetensors")
     assert alone.out.splitlines()[1:] == result.out.splitlines()[1:]
     ncsr.NCSR(TINY.model_copy(update={"flow": None})).save(tmp_path / "rrdb")
@@ -26,6 +32,39 @@ def test_info(ncsr_: Command, tiny_model_folder: Path, tiny_model: ncsr.NCSR, tm
     rrdb = ncsr_("info", tmp_path / "rrdb").out
     assert "encoder only" in rrdb
     assert f"card: {tmp_path / 'rrdb' / 'README.md'}" in rrdb
+    (tmp_path / "rrdb" / "card.json").write_text('{"licence": "MIT", "lpips": 0.1, "measured_on": "a"}')
+    assert "\nlicence: MIT\n" in ncsr_("info", tmp_path / "rrdb").out
+    (tmp_path / "rrdb" / "card.json").write_text('{"licence": "MIT"}')
+    ncsr_("info", tmp_path / "rrdb").failed("card.json is not the card of a model: 'lpips' is missing", code=2)
+
+
+def test_the_bundled_models(
+    ncsr_: Command, tiny_model: ncsr.NCSR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("x4", "x4-small"):
+        tiny_model.save(tmp_path / name)
+    card = {"licence": "CC-BY-SA-4.0", "lpips": 0.23, "measured_on": "temperature 0.8, two photographs"}
+    (tmp_path / "x4" / "card.json").write_text(json.dumps(card))
+    monkeypatch.setattr("ncsr.pretrained.load.BUNDLED", tmp_path)
+    result = ncsr_("info")
+    assert (result.code, result.err) == (0, "")
+    head, first, second, blank, *notes = result.out.splitlines()
+    assert head.split() == ["model", "scale", "size", "temperature", "speed", "here", "LPIPS", "licence"]
+    assert re.fullmatch(r"x4 \(default\)  x4     0\.\d MB +0\.8 +\S+ Mpixel/s +0\.230  CC-BY-SA-4\.0", first)
+    assert re.fullmatch(r"x4-small      x4     0\.\d MB +0\.8 +\S+ Mpixel/s +–      –", second)
+    assert (blank, notes[1:]) == ("", ["LPIPS of x4: temperature 0.8, two photographs"])
+
+
+@pytest.mark.parametrize("name", bundled_models())
+def test_cards_of_bundled_models_are_true(name: str) -> None:
+    folder = BUNDLED / name
+    card, text = read_card(folder), (folder / "README.md").read_text(encoding="utf-8")
+    assert card is not None
+    assert f"{card.lpips:.3f}" in text
+    assert card.licence.replace("CC-", "CC ", 1).replace("-4.0", " 4.0") in (folder / "LICENSE").read_text("utf-8")
+    temperature = read_model(folder)[0].temperature
+    assert card.measured_on.startswith(f"temperature {temperature:g}, ")
+    assert f"efault temperature {temperature:g}" in text
 
 
 def test_info_of_an_image(ncsr_: Command, tiny_model_folder: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_usage_errors(ncsr_: Command, arguments: Sequence[str]) -> None:
         (("upscale",), ["INPUT", "--output", "--model", "--scale", "--samples", "--temperature", "--seed", "--tile"]),
         (("upscale",), ["--device", "--precision", "--sheet", "--std", "--strip", "photo_s0.png", "invented"]),
         (("upscale",), ["--consistent", "--max-pixels", "available memory", "[default: auto]", "goes on where it was"]),
-        (("upscale",), ["the model's", "a fresh one", "by scale, x4-small", "[default: 4]"]),
+        (("upscale",), ["the model's", "a fresh one", "by scale, x4", "[default: 4]"]),
         (("train",), ["--data", "--output", "--resume", "--init", "--set", "KEY=VALUE"]),
         (
             ("convert",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 import ncsr
 from ncsr.cli.options import load_model
+from ncsr.pretrained.load import default_model
 
 Refused = Callable[..., None]
 
@@ -68,6 +70,17 @@ def test_a_bundled_name_goes_before_a_folder_of_that_name(
     assert ncsr.load("x4-small", "cpu").config != tiny_model.config
     for own in ("./x4-small", Path("x4-small")):
         assert ncsr.load(own, "cpu").config == tiny_model.config
+
+
+def test_default_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (default_model(4), default_model(8)) == ("x4", "x8-small")
+    defaults = {inspect.signature(function).parameters["model"].default for function in (ncsr.load, ncsr.upscale)}
+    assert defaults == {default_model(4)}
+    for name in ("x4-small", "x8-small", "x8"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").touch()
+    monkeypatch.setattr("ncsr.pretrained.load.BUNDLED", tmp_path)
+    assert (default_model(4), default_model(8)) == ("x4-small", "x8")
 
 
 def test_unknown_names() -> None:

@@ -24,6 +24,7 @@ def bench(
     import torch
 
     from ncsr.ops.precision import float32_products
+    from ncsr.pretrained.load import default_model
     from ncsr.runtime.device import keep_freed_memory
     from ncsr.runtime.timing import convolution_rate, machine
 
@@ -34,7 +35,7 @@ def bench(
     large = side * network.config.scale
     automatic = "bfloat16" if network.low_precision(sampling=True) else "float32"
     print(machine(network.device))
-    print(f"{model or 'x4-small'}: {side} x {side} to {large} x {large}; precision auto is {automatic} here")
+    print(f"{model or default_model(4)}: {side} x {side} to {large} x {large}; precision auto is {automatic} here")
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
     with float32_products():
         rates = [convolution_rate(getattr(torch, precision), device=network.device) for precision in precisions]

@@ -9,13 +9,26 @@ import typer
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="Bundled name, model folder, .safetensors file or hub id; or an image.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="Bundled name, model folder, .safetensors file or hub id; or an image.",
+            show_default="all bundled models",
+        ),
+    ] = None,
 ) -> None:
-    """Say what a model is (scale, architecture, parameters, temperature, card), or where an image comes from."""
+    """Say what a model is (scale, architecture, parameters, temperature, licence, card), or where an image comes from.
+
+    Without either: the bundled models side by side, with their speed on this machine.
+    """
     from ncsr.images import is_photo_path
+    from ncsr.pretrained.card import read_card
     from ncsr.pretrained.load import find_model, load
     from ncsr.upscaling.provenance import provenance
 
+    if model is None:
+        _list_bundled()
+        return
     if is_photo_path(Path(model)) and not Path(model).is_dir():
         origin = provenance(model)
         print(f"{model}: {'it does not say where it comes from' if origin is None else origin.picture}")
@@ -24,7 +37,7 @@ def info(
         return
 
     network, source = load(model, "cpu"), find_model(model)
-    config = network.config
+    config, card = network.config, read_card(source)
     parameters = sum(p.numel() for p in network.parameters())
     kind = "encoder only: one image, no likelihood" if config.flow is None else "conditional normalizing flow"
     print(f"{model}: x{config.scale}, {kind}, {parameters / 1e6:.2f} million parameters")
@@ -32,10 +45,45 @@ def info(
     if config.flow is not None:
         print(f"flow: {_line(config.flow.model_dump())}")
         print(f"default temperature: {config.temperature:g}")
-    card = source / "README.md"
-    if source.is_dir() and card.is_file():
-        print(f"card: {card}")
+    if card is not None:
+        print(f"licence: {card.licence}")
+    if (text := source / "README.md").is_file():
+        print(f"card: {text}")
 
 
 def _line(values: dict[str, object]) -> str:
     return ", ".join(f"{key} {list(v) if isinstance(v, tuple) else v}" for key, v in values.items())
+
+
+def _list_bundled() -> None:
+    """Print the bundled models as a table: a trial of each tells its speed."""
+    import torch
+
+    from ncsr.pretrained.card import read_card
+    from ncsr.pretrained.load import bundled_models, default_model, find_model, load
+    from ncsr.runtime.timing import seconds_of
+    from ncsr.serialization import WEIGHTS
+
+    lr = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    lines = [("model", "scale", "size", "temperature", "speed here", "LPIPS", "licence")]
+    notes = ["speed: of one sample of 64 x 64 pixels, in pixels of the result"]
+    for name in bundled_models():
+        network, folder = load(name), find_model(name)
+        scale, card = network.config.scale, read_card(folder)
+        seconds = seconds_of(lambda network=network: network.space(lr).sample(1, seed=0), network.device, 2)  # type: ignore[misc]
+        lines.append(
+            (
+                f"{name} (default)" if name == default_model(4) else name,
+                f"x{scale}",
+                f"{(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB",
+                f"{network.config.temperature:g}",
+                f"{(64 * scale) ** 2 / seconds / 1e6:.2g} Mpixel/s",
+                *(("–", "–") if card is None else (f"{card.lpips:.3f}", card.licence)),
+            )
+        )
+        if card is not None:
+            notes.append(f"LPIPS of {name}: {card.measured_on}")
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    print("", *notes, sep="\n")

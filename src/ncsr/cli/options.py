@@ -18,7 +18,7 @@ ModelName: TypeAlias = Annotated[
         "-m",
         "--model",
         help="Bundled name, model folder, .safetensors file or hub id.",
-        show_default="by scale, x4-small",
+        show_default="by scale, x4",
     ),
 ]
 Scale: TypeAlias = Annotated[
@@ -73,14 +73,10 @@ MAX_PIXELS = 178_956_970  # `ncsr.images.MAX_PIXELS`, which the commands would i
 
 def load_model(model: str | None, scale: int | None, device: str, precision: str) -> NCSR:
     """The model that -m, -s, --device and --precision ask for."""
-    from ncsr.pretrained.load import bundled_models, load
+    from ncsr.pretrained.load import default_model, load
     from ncsr.runtime.device import Precision
 
-    name = f"x{4 if scale is None else scale}-small" if model is None else model
-    if model is None and name not in bundled_models():
-        raise InputError(
-            f"no bundled model enlarges by {scale}: give one with -m (bundled: {', '.join(bundled_models())})"
-        )
+    name = default_model(4 if scale is None else scale) if model is None else model
     if precision not in get_args(Precision):
         raise InputError(f"precision must be auto, float32, tf32 or bfloat16, got {precision!r}")
     network = load(name, device, cast(Precision, precision))

@@ -21,7 +21,7 @@ BUNDLED = Path(__file__).parents[1] / "weights"
 
 
 @torch.inference_mode(False)
-def load(model: str | os.PathLike[str] = "x4-small", device: str = "auto", precision: Precision = "auto") -> NCSR:
+def load(model: str | os.PathLike[str] = "x4", device: str = "auto", precision: Precision = "auto") -> NCSR:
     """Open a model, in eval mode, its parameters without gradients (gradients still flow to latents and images).
 
     It is float32 on the device asked for, whatever the default dtype and device are.
@@ -76,3 +76,16 @@ def find_model(model: str | os.PathLike[str]) -> Path:
 def bundled_models() -> list[str]:
     """The names of the models that come with the package."""
     return sorted(folder.parent.name for folder in BUNDLED.glob(f"*/{WEIGHTS}"))
+
+
+def default_model(scale: int) -> str:
+    """The name of the bundled model that enlarges by `scale` where none is asked for.
+
+    Raises:
+        InputError: there is none.
+    """
+    names = bundled_models()
+    for name in (f"x{scale}", f"x{scale}-small"):
+        if name in names:
+            return name
+    raise InputError(f"no bundled model enlarges by {scale}: give one with -m (bundled: {', '.join(names)})")

@@ -28,7 +28,7 @@ _Level = TypeVar("_Level", bound=np.generic)
 @overload
 def upscale(
     photo: str | os.PathLike[str] | Image.Image,
-    model: str | os.PathLike[str] | NCSR = "x4-small",
+    model: str | os.PathLike[str] | NCSR = "x4",
     samples: int = 4,
     *,
     temperature: float | None = None,
@@ -40,7 +40,7 @@ def upscale(
 @overload
 def upscale(
     photo: NDArray[_Level],
-    model: str | os.PathLike[str] | NCSR = "x4-small",
+    model: str | os.PathLike[str] | NCSR = "x4",
     samples: int = 4,
     *,
     temperature: float | None = None,
@@ -51,7 +51,7 @@ def upscale(
 ) -> list[NDArray[_Level]]: ...
 def upscale(
     photo: str | os.PathLike[str] | Image.Image | NDArray[Any],
-    model: str | os.PathLike[str] | NCSR = "x4-small",
+    model: str | os.PathLike[str] | NCSR = "x4",
     samples: int = 4,
     *,
     temperature: float | None = None,
