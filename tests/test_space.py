@@ -236,6 +236,49 @@ def test_several_images_of_each_lr_image(condition: Condition) -> None:
     close(space.decode(codes, noise), hr.flatten(0, 1))
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scale", [4, 8])
+@torch.no_grad()
+def test_the_map_of_log_densities_adds_up(scale: int, size: tuple[int, int]) -> None:
+    lr = images(2, *size, seed=1)
+    hr = images(6, *(scale * side for side in size)).unflatten(0, (3, 2))
+    noise = 0.05 * hr[1]
+    space = flow_space(lr, lively_model(scale))
+    found = space.log_prob_map(hr, noise)
+    assert found.shape == (3, 2, *size)
+    close(found.sum((-2, -1)), space.log_prob(hr, noise), 1e-8)
+    close(space.log_prob_map(hr.flatten(0, 1), noise), found.flatten(0, 1))
+
+
+@torch.no_grad()
+def test_the_map_of_log_densities_has_them_in_their_places() -> None:
+    """Beyond the reach of the convolutions nothing changes; what is reflected counts where it was reflected."""
+    model = lively_model()
+    hr, lr = images(1, 16, 400), images(1, 4, 100, seed=1)
+    space = flow_space(lr, model)
+    before = space.log_prob_map(hr)
+    hr[..., :4] = 1 - hr[..., :4]
+    after = space.log_prob_map(hr)
+    reach = 4 + sum(_reach(model, level) for level in range(3))
+    close(after[..., reach // 4 :], before[..., reach // 4 :], 0)
+    assert after[..., 0].sub(before[..., 0]).abs().min() > 1e-3
+    hr, lr = images(1, 20, 16), images(1, 5, 4, seed=1)
+    padded = flow_space(F.pad(lr, (0, 0, 0, 1), mode="reflect"), model).log_prob_map(F.pad(hr, (0, 0, 0, 4), "reflect"))
+    expected = padded[:, :5].clone()
+    expected[:, 3] += padded[:, 5]
+    close(flow_space(lr, model).log_prob_map(hr), expected)
+
+
+@torch.no_grad()
+def test_rank_orders_by_likelihood() -> None:
+    space = flow_space(images(2, 4, 6, seed=1))
+    hr = torch.stack([images(2, 16, 24, seed=k) for k in range(4)])
+    order = space.rank(hr)
+    assert order.shape == (4, 2)
+    assert space.log_prob(hr).gather(0, order).diff(dim=0).max() < 0
+    assert torch.equal(space.rank(hr.flatten(0, 1)), order)
+
+
 def test_gradients_flow_through_decode_into_latents_and_through_log_prob_into_images() -> None:
     model, lr = lively_model().requires_grad_(False), images(1, 4, 6)
     space = flow_space(lr, model)
@@ -604,6 +647,7 @@ def numbers(space: Space, hr: Tensor = HR) -> dict[str, object]:
         "encode": space.encode(hr),
         "decode": space.decode(codes),
         "log_prob": space.log_prob(hr),
+        "log_prob_map": space.log_prob_map(hr),
         "bits_per_dim": space.bits_per_dim(hr),
     }
 
@@ -742,7 +786,9 @@ def test_encoder_that_is_not_finite_is_an_error() -> None:
         model.space(images(1, 4, 4)).sample()
 
 
-@pytest.mark.parametrize("call", ["log_prob", "bits_per_dim", "encode", "decode", "render", "latents"])
+@pytest.mark.parametrize(
+    "call", ["log_prob", "log_prob_map", "rank", "bits_per_dim", "encode", "decode", "render", "latents"]
+)
 def test_encoder_has_no_likelihood(call: str) -> None:
     space = lively_encoder().space(images(1, 4, 4))
     argument = {"decode": [images(1, 16, 16)], "render": [images(1, 16, 16)], "latents": 1}.get(call, images(1, 16, 16))
@@ -753,6 +799,20 @@ def test_encoder_has_no_likelihood(call: str) -> None:
 def test_encoder_has_no_flow_loss() -> None:
     with pytest.raises(InputError, match="no likelihood"):
         lively_encoder()(images(1, 16, 16), images(1, 4, 4))
+
+
+# What prints
+
+
+def test_models_and_spaces_print_in_one_line() -> None:
+    model = lively_model(dtype=torch.float32)
+    model.precision = "bfloat16"
+    assert repr(model) == "Model(NCSR x4, 0.13 million parameters, bfloat16 precision on cpu)"
+    assert repr(model.space(images(2, 4, 6))) == "FlowSpace(2 images of 6 x 4, x4, bfloat16)"
+    assert repr(lively_model(8, "none")).startswith("Model(SRFlow x8, ")
+    assert repr(lively_model().space(images(2, 4, 6))).endswith("x4, float64)")
+    assert repr(lively_encoder().space(images(1, 4, 4))) == "EncoderSpace(1 image of 4 x 4, x4, float64)"
+    assert repr(lively_encoder()).startswith("Model(encoder alone x4, ")
 
 
 # Wrong input
@@ -817,7 +877,7 @@ def test_wrong_sampling(make: Callable[[], NCSR], arguments: dict[str, Any], rea
         space.sample(**arguments)
 
 
-@pytest.mark.parametrize("call", ["log_prob", "bits_per_dim", "encode"])
+@pytest.mark.parametrize("call", ["log_prob", "log_prob_map", "bits_per_dim", "encode"])
 @pytest.mark.parametrize(
     ("hr", "reason"),
     [

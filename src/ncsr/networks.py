@@ -62,6 +62,11 @@ class Networks(nn.Module):
         """Of the weights: float32, or float64 after `.double()`."""
         return self.encoder.first.weight.dtype
 
+    def __repr__(self) -> str:
+        flow, size = self.config.flow, f"{self.config.parameters / 1e6:.2g} million parameters"
+        kind = "encoder alone" if flow is None else "SRFlow" if flow.condition == "none" else "NCSR"
+        return f"Model({kind} x{self.config.scale}, {size}, {self.precision} precision on {self.device})"
+
     @property
     def fixed(self) -> bool:
         """Whether the weights stay as they are: in eval mode, with none that requires gradients."""

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ncsr.encoder import Encoder, Features, Noise
@@ -58,6 +59,12 @@ class Space:
     def __init__(self, model: Networks, lr: Tensor, origin: tuple[int, int]) -> None:
         self.model, self.lr, self.origin, self.scale = model, lr, origin, model.config.scale
         self.seed: int | None = None
+
+    def __repr__(self) -> str:
+        (batch, height, width), low = self._lr_shape, self.model.low_precision(sampling=True)
+        precision = "bfloat16" if low else str(self.lr.dtype).removeprefix("torch.")
+        images = "1 image" if batch == 1 else f"{batch} images"
+        return f"{type(self).__name__}({images} of {width} x {height}, x{self.scale}, {precision})"
 
     def prepare(self) -> None:
         """Compute now what sampling needs of the LR images."""
@@ -205,6 +212,43 @@ class Space:
         latents, log_det = self._encode(hr, noise)
         normal = [sum_pixels(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)) for z in latents]
         return torch.stack(normal).sum(0).view(hr.shape[:-3]), log_det.view(hr.shape[:-3])
+
+    def log_prob_map(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Where `log_prob` comes from: a log-density in nats for each pixel of the LR images, adding up to it.
+
+        The log-density of every latent and every layer's log-determinant count where they are computed, those of layers
+        that act everywhere alike in equal shares: a cell of the flow smaller than an LR pixel in that pixel, a larger
+        one in all that it covers. Low values are places that the model finds improbable. Differences between images of
+        one LR image mean more than differences between places, since a sharp place has room for more images.
+
+        Args:
+            hr: as of `log_prob`.
+            noise: as of `log_prob`.
+
+        Returns:
+            (n B, h, w) or (n, B, h, w), as `hr` is. What reflection added counts at the pixels that were reflected.
+
+        Raises:
+            InputError: as `log_prob`.
+        """
+        raise _no_likelihood()
+
+    @torch.no_grad()
+    def rank(self, images: Tensor) -> Tensor:
+        """Which of n images of each LR image the model finds most probable.
+
+        Only images of one kind compare: what is smoother, such as a sample of a lower temperature, is more probable.
+
+        Args:
+            images: as of `log_prob`.
+
+        Returns:
+            (n, B) numbers from 0 to n - 1, the most probable first.
+
+        Raises:
+            InputError: as `log_prob`.
+        """
+        return self.log_prob(images).view(-1, len(self.lr)).argsort(0, descending=True)
 
     def bits_per_dim(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
         """-log2 p(hr | lr, noise) / (3 H W) of data in [0, 1]; see `log_prob`. 8-bit figures are 8 higher."""
@@ -375,7 +419,27 @@ class FlowSpace(Space):
         h, w = self.lr.shape[-2:]
         return hr[..., : self.scale * h, : self.scale * w]
 
+    def log_prob_map(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
+        flat = self._checked_hr(hr)
+        with self.model.arithmetic(sampling=False):
+            latents, shares = self.flow.encode_by_pixel(flat, self._conditions(noise))
+        normal = [(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)).sum(1) for z in latents]
+        (height, width), (h, w) = self._padded.shape[-2:], self.lr.shape[-2:]
+        parts = [F.adaptive_avg_pool2d(cells, (height, width)) * cells[0].numel() for cells in (*normal, *shares)]
+        total = torch.stack(parts).sum(0) / (height * width)
+        if height > h:  # row h is row h - 2, reflected
+            total[:, h - 2] += total[:, h]
+        if width > w:
+            total[..., w - 2] += total[..., w]
+        return total[:, :h, :w].reshape(*hr.shape[:-3], h, w)
+
     def _encode(self, hr: Tensor, noise: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        flat = self._checked_hr(hr)
+        with self.model.arithmetic(sampling=False):
+            return self.flow.encode(flat, self._conditions(noise))
+
+    def _checked_hr(self, hr: Tensor) -> Tensor:
+        """HR images (n B, 3, H, W) as the flow takes them; InputError for others than those of these LR images."""
         batch, _, h, w = self.lr.shape
         shape = (3, self.scale * h, self.scale * w)
         leading = hr.shape[:-3]
@@ -385,9 +449,7 @@ class FlowSpace(Space):
                 f"hr must be (n * {batch}, C, H, W) or (n, {batch}, C, H, W) floating point, (C, H, W) = {shape} for "
                 f"these LR images at scale {self.scale}, got {tuple(hr.shape)} {hr.dtype}"
             )
-        flat = hr.reshape(-1, *shape).to(self.lr)
-        with self.model.arithmetic(sampling=False):
-            return self.flow.encode(pad_even(flat, self.scale), self._conditions(noise))
+        return pad_even(hr.reshape(-1, *shape).to(self.lr), self.scale)
 
     def _check_latents(self, latents: Sequence[Tensor]) -> None:
         shapes = self.flow.latent_shapes(*(self.scale * side for side in self._padded.shape[-2:]))

@@ -52,6 +52,9 @@ class Adapter(Bijection):
     def decode(self, z: Tensor, condition: list[Tensor]) -> tuple[Tensor, Tensor]:
         return self.layer.decode(z, self.prepare(self.layer, condition))  # type: ignore[no-any-return]
 
+    def encode_by_pixel(self, x: Tensor, condition: list[Tensor]) -> tuple[Tensor, Tensor]:
+        return self.layer.encode_by_pixel(x, self.prepare(self.layer, condition))  # type: ignore[no-any-return]
+
 
 class SplitAdapter(Bijection):
     """A split as a bijection of one tensor: kept half and latent side by side."""
@@ -66,6 +69,10 @@ class SplitAdapter(Bijection):
 
     def decode(self, z: Tensor, condition: object) -> tuple[Tensor, Tensor]:
         return self.split.decode(*z.chunk(2, 1))
+
+    def encode_by_pixel(self, x: Tensor, condition: object) -> tuple[Tensor, Tensor]:
+        kept, latent, shares = self.split.encode_by_pixel(x)
+        return torch.cat((kept, latent), 1), shares
 
 
 class FlowAdapter(Bijection):
@@ -82,6 +89,11 @@ class FlowAdapter(Bijection):
 
     def decode(self, z: Tensor, condition: list[Tensor]) -> tuple[Tensor, Tensor]:
         return self.flow.decode(self.latents(z), self._conditions(condition))
+
+    def encode_by_pixel(self, x: Tensor, condition: list[Tensor]) -> tuple[Tensor, Tensor]:
+        latents, shares = self.flow.encode_by_pixel(x, self._conditions(condition))
+        z = torch.cat([z.flatten(1) for z in latents], 1).view_as(x)
+        return z, torch.cat([share.flatten(1) for share in shares], 1)
 
     def latents(self, z: Tensor) -> list[Tensor]:
         sizes = [c * h * w for c, h, w in self.shapes]
@@ -232,6 +244,29 @@ def test_log_determinant_is_that_of_autograds_jacobian(name: str, direction: str
     run = getattr(example.bijection, direction)
     expected = jacobian(run, x, condition).slogdet().logabsdet
     torch.testing.assert_close(run(x, condition)[1], expected[None], rtol=0, atol=1e-9)
+
+
+@each
+def test_shares_of_pixels_add_up_to_the_log_determinant(name: str) -> None:
+    example = build(name)
+    x, condition = draw(example, samples=3)
+    z, log_det = example.bijection.encode(x, condition)
+    by_pixel, shares = example.bijection.encode_by_pixel(x, condition)
+    torch.testing.assert_close(by_pixel, z, rtol=0, atol=0)
+    torch.testing.assert_close(shares.flatten(1).sum(1), log_det, rtol=0, atol=1e-9)
+    assert name.startswith("flow") or shares.shape == (6, *z.shape[-2:])
+
+
+@pytest.mark.parametrize("name", ["actnorm", "conv1x1", "injector", "coupling", "noise layer", "split"])
+def test_the_share_of_a_pixel_is_the_log_determinant_of_its_own_block(name: str) -> None:
+    """Of what a layer does to the numbers of one pixel, all others held: its diagonal block of the Jacobian."""
+    example = build(name)
+    x, condition = draw(example, batch=1)
+    blocks = jacobian(example.bijection.encode, x, condition).reshape(4, 6, 4, 6)
+    shares = example.bijection.encode_by_pixel(x, condition)[1].flatten()
+    for pixel in range(6):
+        expected = blocks[:, pixel, :, pixel].slogdet().logabsdet
+        torch.testing.assert_close(shares[pixel], expected, rtol=0, atol=1e-9)
 
 
 @both_directions

@@ -3,7 +3,9 @@
     encode: x -> z, image to latent            decode: z -> x, its exact inverse
 
 Both return the value and the log-determinant of their own Jacobian, (B,) in nats, so the two log-determinants of a pair
-cancel. Every layer takes a condition; one that needs none ignores it, so that a chain is a plain loop.
+cancel; `encode_by_pixel` says where that of `encode` comes from.
+
+Every layer takes a condition; one that needs none ignores it, so that a chain is a plain loop.
 
 Batches: a condition belongs to B images, a flow variable to n samples of each, (n * B, C, H, W), sample after sample.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ncsr.ops.checkpointing import checkpointed
@@ -28,6 +31,12 @@ class Bijection(nn.Module):
     def decode(self, z: Tensor, condition: Any) -> tuple[Tensor, Tensor]:
         """The inverse of `encode`, with its own log-determinant (N,)."""
         raise NotImplementedError
+
+    def encode_by_pixel(self, x: Tensor, condition: Any) -> tuple[Tensor, Tensor]:
+        """`encode` with the share of each pixel of z in the log-determinant, (N, H, W): here, equal shares."""
+        z, log_det = self.encode(x, condition)
+        height, width = z.shape[-2:]
+        return z, (log_det / (height * width)).view(-1, 1, 1).expand(-1, height, width)
 
 
 Chain = Sequence[tuple[Bijection, Any]]
@@ -53,6 +62,13 @@ class Composite(Bijection):
             x, change = checkpointed(layer.encode, x, its_condition, enabled=self.recompute)
             log_det = log_det + change
         return x, log_det
+
+    def encode_by_pixel(self, x: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
+        shares = []
+        for layer, its_condition in self.chain(condition):
+            x, share = layer.encode_by_pixel(x, its_condition)
+            shares.append(share)
+        return x, torch.stack(shares).sum(0)
 
     def decode(self, z: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
         log_det = z.new_zeros(z.shape[0])

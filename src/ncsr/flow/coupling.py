@@ -32,6 +32,11 @@ class AffineCoupling(Bijection):
         affine = self.subnet(x1, condition, x.dtype)
         return torch.cat((x1, (x2 + affine.shift) * affine.scale), 1), affine.log_det()
 
+    def encode_by_pixel(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        x1, _ = x.chunk(2, 1)
+        scale = self.subnet(x1, condition, x.dtype).scale
+        return self.encode(x, condition)[0], scale.log().sum(1)
+
     def decode(self, z: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         z1, z2 = z.chunk(2, 1)
         affine = self.subnet(z1, condition, z.dtype)

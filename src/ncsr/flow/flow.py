@@ -107,6 +107,18 @@ class Flow(nn.Module):
                 log_det = log_det + change
         return [*latents, h], log_det
 
+    def encode_by_pixel(self, hr: Tensor, conditions: Conditions) -> tuple[list[Tensor], list[Tensor]]:
+        """`encode` with the log-determinants of all levels by their pixels, (N, H / 2^l, W / 2^l), finest first."""
+        h, latents, shares = hr, [], []
+        for index, (level, condition) in enumerate(zip(self.levels, conditions, strict=True)):
+            h, share = level.encode_by_pixel(h, condition)
+            if index < len(self.splits):
+                h, latent, change = self.splits[index].encode_by_pixel(h)
+                latents.append(latent)
+                share = share + change
+            shares.append(share)
+        return [*latents, h], shares
+
     def decode(self, latents: Sequence[Tensor], conditions: Conditions) -> tuple[Tensor, Tensor]:
         """The inverse of `encode`, with its own log-determinant (N,)."""
         h = latents[-1]

@@ -28,6 +28,10 @@ class AffineInjector(Bijection):
         affine, log_det = self._affine(x, condition)
         return ((by_image(x, condition) + affine.shift) * affine.scale).flatten(0, 1), log_det
 
+    def encode_by_pixel(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        affine, _ = self._affine(x, condition)
+        return self.encode(x, condition)[0], affine.scale.log().sum(1).repeat(len(x) // len(condition), 1, 1)
+
     def decode(self, z: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         affine, log_det = self._affine(z, condition)
         return (by_image(z, condition) / affine.scale - affine.shift).flatten(0, 1), -log_det

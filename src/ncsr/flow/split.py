@@ -28,6 +28,11 @@ class Split(nn.Module):
         mean, log_sigma = self._prior(kept)
         return kept, (x2 - mean) * (-log_sigma).exp(), -sum_pixels(log_sigma)
 
+    def encode_by_pixel(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`encode` with the share of each pixel in the log-determinant, (N, H, W)."""
+        kept, latent, _ = self.encode(x)
+        return kept, latent, -self._prior(kept)[1].sum(1)
+
     def decode(self, kept: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
         """The inverse of `encode`, with its own log-determinant (N,)."""
         mean, log_sigma = self._prior(kept)
