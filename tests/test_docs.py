@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import ncsr
 from tests.conftest import Command, scene8
-from tests.models import tiny_config
+from tests.models import lively_model, tiny_config
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -44,3 +46,26 @@ def test_where_an_image_comes_from(ncsr_: Command, tmp_path: Path, monkeypatch: 
     assert again is not None
     assert before is not None
     assert (again.photograph, again.model, before.samples) == (before.photograph, "x4-small", [1])
+
+
+def test_latents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a small model and a small photograph, all examples of the page, one after the other."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        ncsr, "load", lambda name: lively_model(bound="atan", dtype=torch.float32).requires_grad_(False)
+    )
+    (tmp_path / "examples").mkdir()
+    photo = np.random.default_rng(0).integers(256, size=(36, 65, 3), dtype=np.uint8)
+    Image.fromarray(photo).save("examples/cat.png")
+    text = (DOCS / "latents.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(example, names)
+    for name, shape in re.findall(r"^(\w+) = .*# \(([^)]*)\)", text, re.MULTILINE):
+        sides = {"h": 36, "w": 65, "4 h": 144, "4 w": 260}
+        assert names[name].shape == tuple(sides.get(side) or int(side) for side in shape.split(", ")), name
+    torch.testing.assert_close(list(names["same"]), list(names["latents"]), rtol=0, atol=0)
+    torch.testing.assert_close(names["map"].sum((-2, -1)), names["total"], rtol=1e-5, atol=0)
+    blended = names["blend"](names["space"].latents(3, seed=7), names["one"], names["where"])
+    torch.testing.assert_close(names["version"], names["space"].render(blended), rtol=0, atol=1e-4)
+    assert {path.name for path in tmp_path.iterdir()} == {"examples", "four.png", "four.safetensors", "deviation.png"}

@@ -49,7 +49,7 @@ def test_agreement_is_the_share_of_samples_near_the_median_in_all_colours() -> N
     close(found.agreement(), torch.full((2, 2), 5 / 7), 1e-6)  # all but 120 and 90
     close(found.agreement(0), torch.full((2, 2), 1 / 7), 1e-6)
     close(found.agreement(255), torch.ones(2, 2), 0)
-    drawn[0, 1, 0, 0] = 0
+    drawn[0, 1, 0, 0] = 85 / 255  # one colour alone
     assert measure_uncertainty(drawn).agreement()[0, 0] == pytest.approx(4 / 7)
 
 
