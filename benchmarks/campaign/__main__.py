@@ -19,10 +19,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.campaign import bombs, checkpoints, disks, images, models, names, settings, tiles, training
+from benchmarks.campaign import bombs, checkpoints, disks, images, memory, models, names, settings, tiles, training
 from benchmarks.campaign.trial import Campaign, Outcome, random_of
 
-_MODULES = (images, bombs, training, tiles, checkpoints, models, disks, settings, names)
+_MODULES = (images, bombs, training, tiles, checkpoints, models, disks, memory, settings, names)
 CAMPAIGNS = [module.CAMPAIGN for module in _MODULES]
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from ncsr.config import MAX_PARAMETERS, ModelConfig, check_limit, explain
 from ncsr.errors import InputError, brief
 from ncsr.runtime.files import atomic_path, make_folder, read_small
+from ncsr.runtime.memory import is_exhaustion
 
 Weights = dict[str, Tensor]
 
@@ -93,7 +94,9 @@ def open_tensors(path: Path, what: str) -> Iterator[Any]:
             yield file
     except InputError:
         raise
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: no memory can be mapped
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        if is_exhaustion(error):  # a file is mapped
+            raise
         raise InputError(f"cannot read the {what} {path}: {str(error)[:200]}; copy or download it again") from None
 
 
@@ -195,9 +198,9 @@ def read_checkpoint(path: Path) -> Weights:
         raise InputError(f"no file {path}") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except MemoryError:
-        raise
-    except Exception:  # a damaged pickle ends in errors of every kind
+    except Exception as error:  # a damaged pickle ends in errors of every kind
+        if is_exhaustion(error):
+            raise
         raise InputError(
             f"{path} is not a checkpoint that can be read safely: expected a file of tensors only, all of it, plain"
         ) from None

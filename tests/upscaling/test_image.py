@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from functools import partial
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 import ncsr
 from ncsr.images import photo_from_array, source_of, to_array
 from ncsr.ops.resize import imresize
+from ncsr.runtime.memory import Limit
 from ncsr.upscaling.api import upscale_photo
 from ncsr.upscaling.canvas import Canvas, canvas_from_rows
 from ncsr.upscaling.image import bicubic, deviation, enlarge
@@ -183,3 +185,84 @@ def test_an_interrupted_enlargement_goes_on(
     drawn.clear()
     enlarge([source], tiny_model, _request()._replace(seed=4), 16, [np.uint8], scratch=scratch)
     assert len(drawn) == 6  # another enlargement: nothing of the old one counts
+
+
+# memory that runs out
+
+
+def _hungry(monkeypatch: pytest.MonkeyPatch, limit: int, error: Exception) -> list[int]:
+    """Make windows of more LR pixels than `limit` run out of memory; returns where tried windows are counted."""
+    space, tried = ncsr.NCSR.space, []
+
+    def hungry(self: ncsr.NCSR, lr: torch.Tensor, *, origin: tuple[int, int] = (0, 0)) -> object:
+        tried.append(lr[0, 0].numel())
+        if tried[-1] > limit:
+            raise error
+        return space(self, lr, origin=origin)
+
+    monkeypatch.setattr(ncsr.NCSR, "space", hungry)
+    return tried
+
+
+def _enlarged(model: ncsr.NCSR, height: int, side: int, tile: int | None = None, **how: Any) -> NDArray[np.float32]:
+    source = source_of(photo_from_array(scene8(height, 64)))
+    (made,) = enlarge([source], model, SampleRequest(2, 0.8, 3, tile), side, [np.float32], **how)
+    return np.stack([made.pixels(k, made.rows(k))[0] for k in range(2)])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_tiles_are_halved_when_memory_runs_out(
+    tiny_model: ncsr.NCSR, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    whole = _enlarged(tiny_model, 60, 64)
+    tried = _hungry(monkeypatch, 50 * 50, error)
+    said: list[str] = []
+    assert abs(_enlarged(tiny_model, 60, 64, warn=said.append) - whole).max() < 0.03 / 255
+    assert said == ["memory ran out: going on with tiles of 32 LR pixels"]
+    assert tried[0] == 60 * 64
+    assert max(tried[1:]) == 48 * 48
+
+
+def test_tiles_are_halved_when_there_is_no_memory_to_keep_one(
+    tiny_model: ncsr.NCSR, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = Canvas.put
+
+    def fail(self: Canvas, k: int, top: int, left: int, values: torch.Tensor) -> None:
+        if values.shape[1] > 4 * 32:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        put(self, k, top, left, values)
+
+    whole = _enlarged(tiny_model, 60, 64)
+    monkeypatch.setattr(Canvas, "put", fail)
+    assert abs(_enlarged(tiny_model, 60, 64) - whole).max() < 0.03 / 255
+
+
+def test_an_explicit_tile_is_obeyed_and_the_smallest_is_the_end(
+    tiny_model: ncsr.NCSR, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = Limit(2**20, " under `ulimit -v`", "raise it")
+    monkeypatch.setattr("ncsr.upscaling.tile_size.tightest", lambda device: limit)
+    _hungry(monkeypatch, 40 * 40, MemoryError())
+    reason = (
+        r"not enough memory for tiles of 32 LR pixels: about \d+ MiB are needed, \d+ MiB are free under `ulimit -v`; "
+    )
+    with pytest.raises(ncsr.InputError, match=reason + "raise it or choose a smaller --tile than 32"):
+        _enlarged(tiny_model, 60, 32, tile=32)
+    _hungry(monkeypatch, 4, MemoryError())
+    with pytest.raises(ncsr.InputError, match=r"tiles of 16 LR pixels: .*; raise it or take a smaller model"):
+        _enlarged(tiny_model, 60, 64)
+
+
+def test_other_errors_are_not_taken_for_memory(tiny_model: ncsr.NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    _hungry(monkeypatch, 4, RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        _enlarged(tiny_model, 20, 64)

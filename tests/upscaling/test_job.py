@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ def test_a_failure_names_its_photograph_though_another_name_ends_alike() -> None
     assert message(InputError("cannot read 1.png: it is empty")) == "cannot read 1.png: it is empty"
     assert message(InputError("cannot write out/1.png: no room")) == "cannot write out/1.png: no room"
     assert message(SamplingError("sample 1 was not finite")) == "1.png: sample 1 was not finite"
-    assert message(MemoryError()).startswith("1.png: not enough memory: ask for fewer samples")
+    assert message(MemoryError()).startswith("1.png: not enough memory: ")
+    assert message(OSError(errno.ENOMEM, "Cannot allocate memory")).startswith("1.png: not enough memory: ")
+    with pytest.raises(OSError, match="a bug"):
+        message(OSError("a bug"))
     with pytest.raises(RuntimeError, match="a bug"):
         message(RuntimeError("a bug"))

@@ -27,6 +27,7 @@ from ncsr.cli.streams import watch_streams
 from ncsr.cli.train import train
 from ncsr.cli.upscale import upscale
 from ncsr.errors import InputError, printable
+from ncsr.runtime.memory import explain_exhaustion, prepare_for_limits
 
 app = typer.Typer(
     help="One photograph in, many plausible high-resolution photographs out.",
@@ -52,6 +53,8 @@ def _options(
     ] = False,
 ) -> None:
     """The options of `ncsr` itself."""
+    if not {"-h", "--help"} & {*sys.argv}:
+        prepare_for_limits()
 
 
 for command in (upscale, plan, remake, train, prepare, evaluate, measure, reproduce, convert, export, info, bench):
@@ -72,14 +75,15 @@ def _run() -> int:
     try:
         try:
             check_arguments(sys.argv[1:])
-            app(with_address(sys.argv[1:]))
+            with explain_exhaustion():
+                app(with_address(sys.argv[1:]))
         except SystemExit as end:  # how typer ends every command
             code = end.code
             if type(end) is SystemExit and code == 130:  # what typer makes of Ctrl-C; a training tells of its own
                 print("ncsr: stopped by Ctrl-C", file=sys.stderr)
         sys.stdout.flush()
     except (InputError, MemoryError) as error:
-        print(f"ncsr: {printable(str(error)) or 'there is not enough memory'}", file=sys.stderr)
+        print(f"ncsr: {printable(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # nobody reads any more
         return 1

@@ -11,6 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from ncsr.errors import InputError, brief, needs_extra
+from ncsr.runtime.memory import explain_exhaustion
+
+_LESS = "take a smaller crop or batch (--set); what the run has saved stays, --resume goes on from there"
 
 
 def train(
@@ -89,10 +92,11 @@ def train(
     start = None if init is None or resume else find_model(init)
     options: dict[str, Any] = {"held_out": validate, "device": device, "workers": workers, "cache": cache}
     try:
-        if staged:
-            print(train_stages(resolved, data, output, resume=resume, **options))
-        else:
-            print(run(resolved, data, output, init=start, start=start_step, resume=resume, **options))
+        with explain_exhaustion(_LESS):
+            if staged:
+                print(train_stages(resolved, data, output, resume=resume, **options))
+            else:
+                print(run(resolved, data, output, init=start, start=start_step, resume=resume, **options))
     except Interrupted:
         if os.environ.get("RANK", "0") == "0":
             again = [*sys.argv[1:], *([] if resume else ["--resume"])]

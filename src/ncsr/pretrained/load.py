@@ -15,11 +15,13 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from ncsr.errors import InputError, brief
 from ncsr.model import NCSR
 from ncsr.runtime.device import Precision, pick_device
+from ncsr.runtime.memory import explain_exhaustion, is_exhaustion
 from ncsr.serialization import CONFIG, WEIGHTS, read_model
 
 BUNDLED = Path(__file__).parents[1] / "weights"
 
 
+@explain_exhaustion()
 @torch.inference_mode(False)
 def load(model: str | os.PathLike[str] = "x4", device: str = "auto", precision: Precision = "auto") -> NCSR:
     """Open a model, in eval mode, its parameters without gradients (gradients still flow to latents and images).
@@ -35,6 +37,7 @@ def load(model: str | os.PathLike[str] = "x4", device: str = "auto", precision: 
 
     Raises:
         InputError: no such model or device; a damaged file; weights that do not fit their configuration.
+        MemoryError: there is not enough memory for it.
     """
     source = find_model(model)
     config, weights = read_model(source)
@@ -43,6 +46,8 @@ def load(model: str | os.PathLike[str] = "x4", device: str = "auto", precision: 
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
+        if is_exhaustion(error):
+            raise
         problem = shorten(str(error), 200, placeholder=" ...")
         raise InputError(f"the weights in {source} do not fit their configuration: {problem}") from None
     network.requires_grad_(False).eval()

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from ncsr.errors import InputError
+from ncsr.runtime.memory import is_exhaustion
 
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
@@ -25,7 +26,9 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).tolist()  # "meta" has tensors without numbers
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        if is_exhaustion(error):
+            raise
         raise InputError(f"no device {name!r} on this machine: use 'auto' or 'cpu'") from None
     return device
 

@@ -1,28 +1,80 @@
-"""How much memory there is, how much of it this process takes, and what running out of it looks like."""
+"""How much memory there is, how much of it this process takes, and what running out of it looks like.
+
+PyTorch is not imported here: it may be what finds no memory.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-_EXHAUSTED = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "bad allocation")
+_EXHAUSTED = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "bad allocation",
+    "failed to map segment",  # of a library that is to be loaded
+    "can't start new thread",
+    "alloc_failed",  # cuDNN's, cuBLAS'
+)
+_WITHOUT_REASON = ("could not create a ", "could not execute a primitive")  # oneDNN's, for want of memory and for bugs
+_LITTLE = 2**29  # bytes
 _CGROUPS = (  # versions 2 and 1: root, limit, use, and the part of memory.stat that is given back on demand
     ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    ("/sys/fs/cgroup", "memory.high", "memory.current", "inactive_file"),
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
+_ULIMITS = (  # as /proc/self/limits and /proc/self/status name them, and the shell
+    ("Max address space", "VmSize", "ulimit -v"),
+    ("Max data size", "VmData", "ulimit -d"),
+)
+_IMPORTS = 2**28  # bytes that Python, NumPy, PyTorch and this package take beside PyTorch's libraries
+_THREAD = 2**27  # bytes for each thread; most is its stack and what it computes with
+_M_ARENA_MAX = -8  # of malloc.h
+
+
+class Limit(NamedTuple):
+    """What bounds the memory of this process.
+
+    Attributes:
+        free: bytes that can still be taken.
+        where: after "are free": empty, or which limit that is.
+        remedy: what gives more.
+    """
+
+    free: int
+    where: str = ""
+    remedy: str = "close other programs"
+
+
+def tightest(device: torch.device | None = None) -> Limit:
+    """The least of the limits of a device's memory; None is the CPU: the machine's, the container's, the process's."""
+    if device is not None and device.type == "cuda":
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(device)
+        return Limit(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device), " on the GPU")
+    sharers = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes that torchrun or Ray started on this machine
+    least = min(_limits(), default=Limit(2**32))
+    return least._replace(free=least.free // sharers)
 
 
 def available(device: torch.device) -> int:
     """Bytes that can still be taken on a device: of the machine, the container or the process, whichever is least."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    sharers = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes that torchrun or Ray started on this machine
-    return min(_limits(), default=2**32) // sharers
+    return tightest(device).free
 
 
 def resident() -> int:
@@ -32,31 +84,99 @@ def resident() -> int:
 
 def is_exhaustion(error: BaseException) -> bool:
     """Whether an exception tells of memory that ran out. PyTorch has a type for this on GPUs alone."""
-    told = isinstance(error, RuntimeError) and any(words in str(error) for words in _EXHAUSTED)
-    return told or isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    text = str(error).lower()
+    if isinstance(error, RuntimeError) and any(words in text for words in _WITHOUT_REASON):
+        return tightest().free < _LITTLE
+    told = not isinstance(error, ValueError) and any(words in text for words in _EXHAUSTED)
+    return told or isinstance(error, MemoryError)
 
 
-def _limits() -> Iterator[int]:
-    """Free bytes as far as the system tells: Linux's estimate, the container's limit, the process's own limit.
+@contextmanager
+def explain_exhaustion(advice: str = "") -> Iterator[None]:
+    """Make want of memory in the body a `MemoryError` that says how much is free, and what to do.
+
+    One that was made a sentence before passes as it is.
+
+    Args:
+        advice: what else to do.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_exhaustion(error) or (type(error) is MemoryError and str(error)):
+            raise
+        free, where, remedy = tightest()
+        if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, of GPUs
+            raise MemoryError(f"there is not enough memory on the GPU; {advice or remedy}") from error
+        remedy += advice and f", or {advice}"
+        raise MemoryError(f"there is not enough memory: {free / 2**20:.0f} MiB are free{where}; {remedy}") from error
+
+
+def prepare_for_limits() -> None:
+    """Let PyTorch and NumPy be loaded where the process's memory is limited (`ulimit`), or say that they cannot be.
+
+    To be called before they are imported and threads are started. These libraries end the process when they find no
+    memory while they are loaded or start their threads.
+
+    Raises:
+        MemoryError: the limit is below what the libraries take.
+    """
+    least = min(_own_limits(), default=None)
+    if least is None or "torch" in sys.modules:
+        return
+    for limit in _own_limits():
+        needed = _IMPORTS + (_library_bytes() if limit.where.endswith("-v`") else 0)
+        if limit.free < needed:
+            raise MemoryError(
+                f"there is not enough memory: PyTorch alone takes about {needed / 2**20:.0f} MiB, "
+                f"{limit.free / 2**20:.0f} MiB are free{limit.where}; {limit.remedy}"
+            )
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each thread takes 32 MiB at once; nothing here computes in it
+    threads = max(1, least.free // _THREAD)
+    if threads < (os.cpu_count() or 1):
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_ARENA_MAX, 1)  # glibc would take 64 MiB of addresses for every thread
+
+
+def _library_bytes() -> int:
+    """The size of PyTorch's libraries, nearly all of which are loaded with it."""
+    found = find_spec("torch")
+    folders = found.submodule_search_locations if found is not None else None
+    return sum(path.stat().st_size for folder in folders or () for path in Path(folder, "lib").glob("*.so*"))
+
+
+def _limits() -> Iterator[Limit]:
+    """What is free as far as the system tells: Linux's estimate, the container's limits, the process's own.
 
     Version 1 of control groups is obsolete, but still what limits containers on machines with long-term support.
     """
     free = _kilobytes("/proc/meminfo", "MemAvailable")
     if free is not None:
-        yield free
+        yield Limit(free)
     elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        yield Limit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
     groups = re.findall(r"^\d+:(?:memory)?:(.*)$", _text("/proc/self/cgroup"), re.MULTILINE)
     for root, limit, use, cache in _CGROUPS:
-        for folder in {Path(root), *(Path(root + group) for group in groups)}:
+        inner = (Path(root + group) for group in groups)
+        for folder in {Path(root), *(above for path in inner for above in (path, *path.parents))}:
             most, now = _text(folder / limit).strip(), _text(folder / use).strip()
             cached = _number(rf"^{cache} (\d+)$", folder / "memory.stat") or 0
             if most.isdigit() and now.isdigit():
-                yield max(0, int(most) - int(now) + cached)
-    most_addresses = _number(r"^Max address space\s+(\d+)", "/proc/self/limits")  # ulimit -v
-    addresses = _kilobytes("/proc/self/status", "VmSize")
-    if most_addresses is not None and addresses is not None:
-        yield max(0, most_addresses - addresses)
+                free = max(0, int(most) - int(now) + cached)
+                yield Limit(free, " in this container or control group", "give it more")
+    yield from _own_limits()
+
+
+def _own_limits() -> Iterator[Limit]:
+    """What is free of addresses and of data (that is, of memory no file lies behind), where they are limited."""
+    for name, field, command in _ULIMITS:
+        most, taken = _number(rf"^{name}\s+(\d+)", "/proc/self/limits"), _kilobytes("/proc/self/status", field)
+        if most is not None and taken is not None:
+            yield Limit(max(0, most - taken), f" under `{command}`", "raise it")
 
 
 def _kilobytes(path: str, field: str) -> int | None:

@@ -17,6 +17,7 @@ from fsspec.registry import known_implementations
 from fsspec.utils import tokenize
 
 from ncsr.errors import InputError
+from ncsr.runtime.memory import is_exhaustion
 
 
 class Remote(PurePosixPath):
@@ -77,9 +78,9 @@ class Remote(PurePosixPath):
         """
         try:
             yield fsspec.core.url_to_fs(str(self))
-        except MemoryError:
-            raise
         except Exception as error:
+            if is_exhaustion(error):
+                raise
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(f"cannot {verb} {self}: {reason}") from error
 

@@ -40,6 +40,8 @@ def write_checkpoint(run: Path, state: dict[str, Any], keep: int, best: int | No
             with temporary.open("ab") as file:
                 file.write(_CHECKSUM + checksum)
     except (OSError, RuntimeError) as error:  # torch's own writer raises the latter when the disk is full
+        if is_exhaustion(error):
+            raise
         reason = getattr(error, "strerror", None) or "is the disk full?"
         raise InputError(
             f"cannot write the checkpoint {path}: {reason}; make room there, then resume the run"

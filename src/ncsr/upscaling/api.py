@@ -16,6 +16,7 @@ from ncsr.images import Photo, photo_from_array, photo_from_pil, read_photo, sou
 from ncsr.model import NCSR
 from ncsr.ops.projection import strips
 from ncsr.pretrained.load import load
+from ncsr.runtime.memory import explain_exhaustion
 from ncsr.space import check_sampling
 from ncsr.upscaling.image import enlarge
 from ncsr.upscaling.provenance import file_hash, model_name, provenance_of
@@ -49,6 +50,7 @@ def upscale(
     consistent: bool = False,
     device: str = "auto",
 ) -> list[NDArray[_Level]]: ...
+@explain_exhaustion("ask for fewer samples")
 def upscale(
     photo: str | os.PathLike[str] | Image.Image | NDArray[Any],
     model: str | os.PathLike[str] | NCSR = "x4",
@@ -78,7 +80,9 @@ def upscale(
         unless it is told: `save(path, xmp=image.info["xmp"])` for JPEG and WebP, the text as `pnginfo` for PNG.
 
     Raises:
-        InputError: a photograph that cannot be read or is too small; what `ncsr.load` or `Space.sample` refuse.
+        InputError: a photograph that cannot be read or is too small; no memory for the smallest tile, or for the one
+            asked for; what `ncsr.load` or `Space.sample` refuse.
+        MemoryError: there is not enough memory for the photograph, the model or the samples.
     """
     source = open_any(photo)
     network = model if isinstance(model, NCSR) else load(model, device)

@@ -47,17 +47,16 @@ class Canvas:
         if self.dtype.kind == "u":
             values = (values * np.iinfo(self.dtype).max).round_()
         pixels = values.permute(1, 2, 0).cpu().numpy()
-        self._pixels()[k, top : top + height, left : left + width] = pixels.astype(self.dtype, copy=False)
+        self._rows(k, top, top + height)[:, left : left + width] = pixels.astype(self.dtype, copy=False)
 
     def rows(self, k: int, first: int, last: int) -> Tensor:
         """Rows first to last of image k, (C, rows, W) float32 in [0, 1]."""
-        values = torch.from_numpy(np.moveaxis(self._pixels()[k, first:last], -1, 0).astype(np.float32, order="C"))
+        values = torch.from_numpy(np.moveaxis(self._rows(k, first, last), -1, 0).astype(np.float32, order="C"))
         return values.div_(np.iinfo(self.dtype).max) if self.dtype.kind == "u" else values
 
     def pixels(self, k: int) -> NDArray[Any]:
         """Image k, (H, W, C), of the canvas' dtype; a view."""
-        image: NDArray[Any] = self._pixels()[k]
-        return image
+        return self._rows(k, 0, self.shape[1])
 
     def sync(self) -> None:
         """Wait until all that was put on the canvas is on the disk, where it outlives a crash of the machine."""
@@ -65,12 +64,18 @@ class Canvas:
             with self._path.open("r+b") as file:
                 os.fsync(file.fileno())
 
-    def _pixels(self) -> NDArray[Any]:
-        """The images, mapped anew each time, so that what was looked at before does not stay in memory."""
+    def _rows(self, k: int, first: int, last: int) -> NDArray[Any]:
+        """Rows of image k, (rows, W, C), mapped anew each time: what was looked at before takes no memory, nor place.
+
+        A process whose addresses are limited may have no place for all images.
+        """
         if self._memory is not None:
-            return self._memory
+            rows: NDArray[Any] = self._memory[k, first:last]
+            return rows
         assert self._path is not None
-        return np.memmap(self._path, self.dtype, "r+", shape=self.shape)
+        _, height, width, channels = self.shape
+        start = (k * height + first) * width * channels * self.dtype.itemsize
+        return np.memmap(self._path, self.dtype, "r+", start, (last - first, width, channels))
 
 
 def canvas_from_rows(rows: Rows, shape: tuple[int, int, int], dtype: DTypeLike) -> Canvas:

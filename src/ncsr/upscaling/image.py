@@ -15,10 +15,12 @@ from ncsr.images import Photo, Source, premultiplied, straight
 from ncsr.model import NCSR
 from ncsr.ops.projection import Rows, strips
 from ncsr.ops.resize import imresize
+from ncsr.runtime.memory import is_exhaustion
 from ncsr.serialization import fingerprint
 from ncsr.upscaling.canvas import Canvas, canvas_from_rows
 from ncsr.upscaling.consistency import Consistency, Projection
 from ncsr.upscaling.resume_log import ResumeLog, Scratch
+from ncsr.upscaling.tile_size import SMALLEST, out_of_memory, tiles_bytes
 from ncsr.upscaling.tiling import SampleRequest, Tile, check_size, draw_tiles, tiles
 
 _BICUBIC_TILE = 256  # LR pixels
@@ -64,7 +66,8 @@ def enlarge(
     """Enlarge one photograph of any size, or several of one size as one batch.
 
     Each of a batch comes out as it does alone: on a CPU in float32 to the bit (docs/scale-out.md). Colours are
-    premultiplied before they are enlarged, so that what is transparent does not bleed.
+    premultiplied before they are enlarged, so that what is transparent does not bleed. When memory runs out, the tiles
+    of a single photograph become smaller, unless the request has their side, and what is done stays.
 
     Args:
         sources: the photographs, gray or not, transparent or not, as they are to come out.
@@ -106,10 +109,21 @@ def enlarge(
         return torch.stack([premultiplied(photo) for photo in photos])
 
     shape_lr = (len(sources), height, width)
-    for tile, k, images in draw_tiles(model, shape_lr, side, read, request, log, progress, warn):
-        for image, alpha, (source, canvas, _) in zip(images, alphas, enlargements, strict=True):
-            canvas.put(k, scale * tile.top, scale * tile.left, _channels(source, image.clamp(0, 1), alpha))
-    return enlargements
+    while True:
+        try:
+            for tile, k, images in draw_tiles(model, shape_lr, side, read, request, log, progress):
+                for image, alpha, (source, canvas, _) in zip(images, alphas, enlargements, strict=True):
+                    canvas.put(k, scale * tile.top, scale * tile.left, _channels(source, image.clamp(0, 1), alpha))
+            return enlargements
+        except Exception as error:
+            if not is_exhaustion(error):
+                raise
+            if len(sources) > 1 or request.tile is not None or side <= SMALLEST:
+                raise out_of_memory(model, side, tiles_bytes(model, height, width, side)) from None
+        if torch.accelerator.is_available():
+            torch.accelerator.empty_cache()
+        side = max(SMALLEST, side // 4 * 2)
+        warn(f"memory ran out: going on with tiles of {side} LR pixels")
 
 
 def sample_settings(model: NCSR, request: SampleRequest) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ncsr.errors import InputError, SamplingError
 from ncsr.images import Source
 from ncsr.model import NCSR
-from ncsr.runtime.memory import is_exhaustion
+from ncsr.runtime.memory import is_exhaustion, tightest
 from ncsr.runtime.remote import Remote
 from ncsr.upscaling.paths import Location, tagged
 from ncsr.upscaling.provenance import Provenance, provenance_of, sidecar_path
@@ -114,4 +114,5 @@ def error_message(path: Path, target: Path, error: Exception) -> str:
         return message if named else f"{path}: {message}"
     if not is_exhaustion(error):
         raise error
-    return f"{path}: not enough memory: ask for fewer samples (-n) or a smaller --tile"
+    free, where, remedy = tightest()
+    return f"{path}: not enough memory: {free / 2**20:.0f} MiB are free{where}; {remedy} or ask for a smaller --tile"

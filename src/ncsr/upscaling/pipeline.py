@@ -42,7 +42,7 @@ _BATCH_PHOTOS, _BATCH_SAMPLES = 16, 2**17  # photographs of one batch, LR pixels
 _DEEP = {".png", ".tif", ".tiff"}  # formats that hold 16 bits
 _PREFETCH_PIXELS = 2**22  # of a photograph that is decoded before its turn
 _BACKGROUND_BYTES = 2**26  # of results that are written while the next are computed
-_FAILURES = (InputError, SamplingError, MemoryError, RuntimeError)
+_FAILURES = (InputError, SamplingError, MemoryError, OSError, RuntimeError)
 
 PhotoProgress = Callable[[str, int, int, int], None]
 """progress(name, index, parts_done, parts_total): the current photograph, how many came before it, and its parts; both

@@ -5,13 +5,14 @@ from __future__ import annotations
 from ncsr.config import ModelConfig
 from ncsr.errors import InputError
 from ncsr.model import NCSR
-from ncsr.runtime.memory import available
+from ncsr.runtime.memory import available, tightest
 
 OVERLAP = 16  # LR pixels around a tile
 SMALLEST = 16  # LR pixels
 LARGEST = 256  # LR pixels, of tiles that are chosen: larger ones are hardly faster
 _SHARE = 0.5  # of the available memory that a tile may take
-_FRAGMENTATION = 1.9  # several tiles take this much more: glibc keeps freed blocks that later tensors do not fit into
+_SCATTERED = 0.9  # of a tile that many tiles take more: glibc keeps freed blocks that later tensors do not fit into
+_MANY = 16  # tiles that take so much more; fewer take less
 _FIXED_BYTES = 2**25  # of a tile, however small
 AT_A_TIME = 2**14  # LR pixels of samples that are decoded together; progress is told in between
 
@@ -42,12 +43,12 @@ def tile_bytes(config: ModelConfig, pixels: int, low: bool) -> int:
 def tiles_bytes(model: NCSR, height: int, width: int, side: int) -> int:
     """Memory that all tiles of an image take at their worst, one after the other, beside the model.
 
-    Several tiles take up to 1.9 times what the largest does (measured, 48 tiles of 256): a process with glibc keeps
-    freed blocks below 32 MiB, and the tensors of the next tile, of other sizes, do not fit into all of them.
+    Several tiles take up to 1.9 times what the largest does (measured: 9 tiles 1.45 times, 48 tiles 1.9 times), since
+    glibc keeps freed blocks below 32 MiB, and the tensors of the next tile, of other sizes, do not fit into all.
     """
-    window = _longest(height, side) * _longest(width, side)
+    window, count = _longest(height, side) * _longest(width, side), -(-height // side) * -(-width // side)
     one = tile_bytes(model.config, window, model.low_precision(sampling=True))
-    return one if side >= max(height, width) else int(_FRAGMENTATION * one)
+    return one + int((one - _FIXED_BYTES) * _SCATTERED * min(1.0, (count - 1) / _MANY))
 
 
 def check_tile(tile: int | None) -> None:
@@ -85,12 +86,11 @@ def choose_side(model: NCSR, height: int, width: int, tile: int | None) -> int:
 
 def out_of_memory(model: NCSR, side: int, needed: int) -> InputError:
     """The error for tiles that need more bytes than there are."""
-    remedy = (
-        f"choose a smaller --tile than {side}" if side > SMALLEST else "close other programs or take a smaller model"
-    )
+    _, where, remedy = tightest(model.device)
+    other = f"choose a smaller --tile than {side}" if side > SMALLEST else "take a smaller model"
     return InputError(
         f"not enough memory for tiles of {side} LR pixels: about {needed / 2**20:.0f} MiB are needed, "
-        f"{available(model.device) / 2**20:.0f} MiB are free; {remedy}"
+        f"{available(model.device) / 2**20:.0f} MiB are free{where}; {remedy} or {other}"
     )
 
 

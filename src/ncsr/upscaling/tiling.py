@@ -15,10 +15,9 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.model import NCSR
-from ncsr.runtime.memory import is_exhaustion
 from ncsr.space import ATTEMPTS, never_finite
 from ncsr.upscaling.resume_log import ResumeLog
-from ncsr.upscaling.tile_size import AT_A_TIME, OVERLAP, SMALLEST, out_of_memory, tiles_bytes
+from ncsr.upscaling.tile_size import AT_A_TIME, OVERLAP
 
 
 class Tile(NamedTuple):
@@ -87,13 +86,11 @@ def draw_tiles(
     request: SampleRequest,
     log: ResumeLog,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    warn: Callable[[str], None] = lambda message: None,
 ) -> Iterator[tuple[Tile, int, Tensor]]:
     """Draw the samples of images of one size, outer loop over tiles, inner over samples.
 
-    A sample that is not finite in some tile is drawn again, whole: its tiles then come a second time. When memory runs
-    out, the tiles become smaller, unless the request has their side. Of several images neither is done, since another
-    draw or tile for one would change the others.
+    A sample that is not finite in some tile is drawn again, whole: its tiles then come a second time. Of several images
+    none is drawn again, since another draw for one would change the others.
 
     Args:
         model: in eval mode.
@@ -101,24 +98,20 @@ def draw_tiles(
         side: of the tiles, from `choose_side`.
         read: gives the window of a tile, (B, 3, h, w) in [0, 1].
         request: what to draw.
-        log: tells which tiles are done, and is told.
+        log: tells which tiles are done, and is told: drawing goes on, with tiles of any side, with what is missing.
         progress: called with the work done and all of it, counted in (tile, sample) pairs.
-        warn: called with a sentence when memory runs out and the tiles become smaller.
 
     Yields:
         Tile, sample (the first is 0 here) and (B, 3, s h, s w) of the tile without its overlap, not clamped; by the
         time of the next one, it must have been kept.
 
     Raises:
-        InputError: no memory for a tile that cannot become smaller.
         SamplingError: a sample was not finite in every draw.
     """
     batch, height, width = shape
     pending = list(range(request.samples))
-
-    def draw(attempt: int) -> Iterator[tuple[Tile, int, Tensor]]:
-        """Draw the samples `pending` in the tiles that are still missing of this attempt."""
-        parts = list(tiles(height, width, side))
+    parts = list(tiles(height, width, side))
+    for attempt in range(ATTEMPTS if batch == 1 else 1):
         missing = [tile for tile in parts if not log.has_tile(attempt, tile[:4])]
         done, total = (len(parts) - len(missing)) * len(pending), len(parts) * len(pending)
         progress(done, total)
@@ -137,21 +130,6 @@ def draw_tiles(
                 progress(done, total)
             del space  # before the next one is built
             log.add_tile(attempt, tile[:4], bad)
-
-    for attempt in range(ATTEMPTS if batch == 1 else 1):
-        while True:
-            try:
-                yield from draw(attempt)
-                break
-            except (MemoryError, RuntimeError) as error:
-                if not is_exhaustion(error):
-                    raise
-                if batch > 1 or request.tile is not None or side <= SMALLEST:
-                    raise out_of_memory(model, side, tiles_bytes(model, *shape[1:], side)) from None
-            if torch.accelerator.is_available():
-                torch.accelerator.empty_cache()
-            side = max(SMALLEST, side // 4 * 2)
-            warn(f"memory ran out: going on with tiles of {side} LR pixels")
         pending = sorted({*pending} & {*log.bad(attempt)})
         if not pending:
             return
