@@ -194,10 +194,7 @@ def test_without_models_it_is_the_bundled_one(
     result = ncsr_("reproduce", "table1", "--data", data, "--limit", 1, "-n", 1, "-o", tmp_path / "out")
     assert result.code == 0
     subjects = {s["role"]: s["here"] for s in read(tmp_path / "out/table1.json")["subjects"] if s["here"]}
-    assert {role: here["model"] for role, here in subjects.items() if role != "bicubic"} == {
-        "RRDB": "x4:encoder",
-        "NCSR": "x4",
-    }
+    assert {role: here["model"] for role, here in subjects.items() if role != "bicubic"} == {"NCSR": "x4"}
 
 
 # figures

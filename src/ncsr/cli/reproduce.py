@@ -31,7 +31,7 @@ def reproduce(
             metavar="ROLE=MODEL...",
             help="Which model stands for which row of the paper: NCSR=x4 ESRGAN=esrgan RRDB=rrdb/model. MODEL as in "
             "evaluate, or a folder of images that anything made, named as in measure.",
-            show_default="the bundled model for NCSR, and its encoder for RRDB",
+            show_default="in tables, the bundled model for NCSR",
         ),
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(metavar="[ROLE=MODEL...]", hidden=True)] = None,
@@ -63,7 +63,7 @@ def reproduce(
     Writes evaluate's report and, in it and as files of their own, the table or figure in the paper's layout with a
     plain statement of what differs. A run that was stopped goes on where it was when it is started again.
 
-    ncsr reproduce table1 --data DIV2K_valid_HR --models NCSR=x4 RRDB=x4:encoder ESRGAN=esrgan -o report
+    ncsr reproduce table1 --data DIV2K_valid_HR --models NCSR=x4 RRDB=rrdb/model ESRGAN=esrgan -o report
     """
     from ncsr.cli.reporting import write_report
     from ncsr.evaluation.methods import Bicubic
@@ -108,14 +108,12 @@ def reproduce(
 
 def _roles(item: Item, words: list[str]) -> dict[str, str]:
     """The models by role, in the order of the paper."""
-    from ncsr.evaluation.methods import ENCODER
     from ncsr.pretrained.load import default_model
 
     rows = [row.role for row in item.rows]
     roles = ", ".join(rows)
-    if not words and "NCSR" in rows and item.kind == "table":
-        bundled = default_model(item.scale)
-        words = [f"NCSR={bundled}", *([f"RRDB={bundled}{ENCODER}"] if "RRDB" in rows else [])]
+    if not words and item.kind == "table" and "NCSR" in rows:
+        words = [f"NCSR={default_model(item.scale)}"]
     if not words:
         raise InputError(f"{item.name} needs at least one model: give --models ROLE=MODEL; its roles are {roles}")
     found: dict[str, str] = {}

@@ -22,7 +22,7 @@ from ncsr.upscaling.tiling import SampleRequest
 
 def uncertainty(
     photo: str | os.PathLike[str] | Image.Image | NDArray[Any],
-    model: str | os.PathLike[str] | NCSR = "x4-small",
+    model: str | os.PathLike[str] | NCSR = "x4",
     samples: int = 16,
     *,
     temperature: float | None = None,
