@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 import ncsr
+from tests.cli.reports import save
 from tests.conftest import Command
 
 
@@ -84,3 +86,19 @@ def test_want_of_memory_is_a_sentence(ncsr_: Command, monkeypatch: pytest.Monkey
 )
 def test_empty_arguments_are_refused(ncsr_: Command, words: Sequence[str], before: str) -> None:
     ncsr_(*words).failed(f"^ncsr: the argument behind {before} is empty: give a name there, or leave it out$")
+
+
+@pytest.mark.parametrize("command", ["upscale", "plan", "prepare"])
+def test_names_move_no_cursor(ncsr_: Command, tiny_model_folder: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a\x1b[2J\r.png").write_bytes(b"broken")
+    save(tmp_path / "in" / "b.png", 16, 16)
+    how = {
+        "upscale": ["-m", tiny_model_folder, "-n", 1, "--seed", 0, "-o", tmp_path / "out"],
+        "plan": ["-m", tiny_model_folder],
+        "prepare": ["-o", tmp_path / "out.lmdb", "--smallest", 16],
+    }
+    result = ncsr_(command, tmp_path / "in", *how[command])
+    assert result.code == 1
+    assert "\x1b" not in result.out + result.err
+    assert "a\\x1b[2J\\r.png" in result.err

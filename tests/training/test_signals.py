@@ -6,7 +6,10 @@ import shlex
 import signal
 from pathlib import Path
 
+import pytest
+
 from ncsr.training.checkpoints import read_newest
+from ncsr.training.signals import stoppable
 from tests.training.conftest import (
     read_steps,
     start_ncsr,
@@ -46,3 +49,16 @@ def test_interrupted_processes_agree(recipe: Path, tmp_path: Path) -> None:
     _, err = process.communicate(timeout=100)
     assert "saved; go on with" in err
     assert read_newest(run)[0]["step"] == len(read_steps(run))
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_acts_as_usual(first: signal.Signals) -> None:
+    """Ctrl-C is Python's exception, which ends the run as it ends every command, SIGTERM the system's end."""
+    before = signal.getsignal(signal.SIGTERM)
+    with stoppable() as stop:
+        signal.raise_signal(first)
+        assert stop.signal == first
+        assert signal.getsignal(signal.SIGTERM) == before == signal.SIG_DFL
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

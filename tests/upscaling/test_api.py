@@ -228,3 +228,11 @@ def test_a_strict_type_checker_knows_what_comes_out(tmp_path: Path, monkeypatch:
     assert "ndarray" in array
     assert "unsignedinteger" in array
     assert 'error: "Image" has no attribute "astype"' in error
+
+
+def test_what_is_noteworthy_of_a_file_is_a_warning(tiny_model: ncsr.NCSR, tmp_path: Path) -> None:
+    pages = [Image.fromarray(scene8(_H, _W, seed=i)) for i in range(2)]
+    pages[0].save(tmp_path / "two.tif", save_all=True, append_images=pages[1:])
+    with pytest.warns(UserWarning, match=r"two\.tif: .*page") as caught:
+        ncsr.upscale(tmp_path / "two.tif", tiny_model, 1, seed=0)
+    assert [warning.filename for warning in caught] == [__file__]  # whose line is shown with it

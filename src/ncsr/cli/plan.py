@@ -22,7 +22,7 @@ from ncsr.cli.options import (
     load_model,
     parse_tile,
 )
-from ncsr.errors import InputError
+from ncsr.errors import InputError, printable
 
 
 def plan(
@@ -70,7 +70,7 @@ def plan(
         seconds.append(expected.seconds)
         (height, width), times = source.size, network.config.scale
         images = "1 image" if samples == 1 else f"{samples} images"
-        print(f"{path}: {width} x {height} -> {times * width} x {times * height}, {images}")
+        print(f"{printable(str(path))}: {width} x {height} -> {times * width} x {times * height}, {images}")
         tiles = f"{expected.tiles} of {expected.side} x {expected.side} input pixels"
         print(f"  tiles   {'in one piece' if expected.tiles == 1 else tiles}")
         print(f"  memory  {_size(expected.memory)}")
@@ -82,7 +82,7 @@ def plan(
     if len(seconds) > 1:
         print(f"all {len(seconds)}: {duration(sum(seconds))}")
     for failure in failures:
-        print(f"ncsr: {failure}", file=sys.stderr)
+        print(f"ncsr: {printable(failure)}", file=sys.stderr)
     if failures:
         raise typer.Exit(1 if seconds else 2)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ncsr.data.known_sets import KnownSet, deviations
-from ncsr.errors import InputError
+from ncsr.errors import InputError, printable
 
 
 def prepare(
@@ -53,7 +53,7 @@ def prepare(
         print(f"{output}: {len(files) - len(failed)} photographs, {output.stat().st_size / 1e6:.0f} MB")
     problems = deviates + problems + failed
     for problem in problems:
-        print(f"ncsr: {problem}", file=sys.stderr)
+        print(f"ncsr: {printable(problem)}", file=sys.stderr)
     if check is not None and not problems:
         print(f"{check.value} is complete: {len(names)} photographs")
     if problems:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ncsr.errors import InputError, brief, needs_extra
+from ncsr.errors import InputError, brief, needs_extra, printable
 from ncsr.runtime.memory import explain_exhaustion
 
 _LESS = "take a smaller crop or batch (--set); what the run has saved stays, --resume goes on from there"
@@ -100,7 +100,7 @@ def train(
     except Interrupted:
         if os.environ.get("RANK", "0") == "0":
             again = [*sys.argv[1:], *([] if resume else ["--resume"])]
-            print(f"saved; go on with: {shlex.join(['ncsr', *again])}", file=sys.stderr)
+            print(f"saved; go on with: {printable(shlex.join(['ncsr', *again]))}", file=sys.stderr)
         raise
     except Diverged as report:
         print(f"ncsr: {report}", file=sys.stderr)

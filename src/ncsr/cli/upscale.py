@@ -27,7 +27,7 @@ from ncsr.cli.options import (
     load_model,
     parse_tile,
 )
-from ncsr.errors import InputError
+from ncsr.errors import InputError, printable
 from ncsr.runtime.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def upscale(
     if skipped:
         print(f"left out {skipped} of {len(plan)}: made before with the same settings", file=sys.stderr)
     for failure in notes + failures:
-        print(f"ncsr: {failure}", file=sys.stderr)
+        print(f"ncsr: {printable(failure)}", file=sys.stderr)
     if failures:
         raise typer.Exit(1 if done else 2)
 

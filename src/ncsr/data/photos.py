@@ -13,7 +13,7 @@ from torch import Tensor
 from ncsr.data.crops import CropSource
 from ncsr.data.listing import PhotoFile, large_enough, list_photos
 from ncsr.data.pack import Pack, PackedPhoto
-from ncsr.errors import InputError
+from ncsr.errors import InputError, printable
 
 
 class Photos:
@@ -73,7 +73,7 @@ class Photos:
 
 def warn_on_stderr(message: str) -> None:
     """Print that a photograph turned out broken."""
-    print(f"left out from here on: {message}", file=sys.stderr)
+    print(f"left out from here on: {printable(message)}", file=sys.stderr)
 
 
 def open_photos(

@@ -27,7 +27,7 @@ from ncsr.data.crops import CropSources
 from ncsr.data.device_photos import photos_on
 from ncsr.data.loader import Batch, batches, make_batch
 from ncsr.data.photos import open_photos
-from ncsr.errors import InputError
+from ncsr.errors import InputError, printable
 from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
 from ncsr.runtime.locks import exclusive, remove_abandoned
 from ncsr.training.checkpoints import checkpoints, read_newest, write_checkpoint
@@ -330,5 +330,5 @@ def train(
             for folder in (run, *run.iterdir()):
                 remove_abandoned(folder)
             for note in notes:
-                print(note, file=sys.stderr)
+                print(printable(note), file=sys.stderr)
         return job.train()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -79,6 +80,9 @@ def upscale(
         `info["ncsr"]` of a PIL image is its `Provenance` as JSON, which `info["xmp"]` holds, too. Pillow writes neither
         unless it is told: `save(path, xmp=image.info["xmp"])` for JPEG and WebP, the text as `pnginfo` for PNG.
 
+    Warns:
+        UserWarning: a file has more than is taken, as further pages or frames.
+
     Raises:
         InputError: a photograph that cannot be read or is too small; no memory for the smallest tile, or for the one
             asked for; what `ncsr.load` or `Space.sample` refuse.
@@ -99,10 +103,15 @@ def upscale(
 
 
 def open_any(photo: str | os.PathLike[str] | Image.Image | NDArray[Any]) -> Photo:
-    """The photograph that `upscale` was given."""
+    """The photograph that `upscale` was given; what is noteworthy of its file is a warning to the caller's caller."""
     if isinstance(photo, np.ndarray):
         return photo_from_array(photo)
-    return photo_from_pil(photo) if isinstance(photo, Image.Image) else read_photo(photo)
+    if isinstance(photo, Image.Image):
+        return photo_from_pil(photo)
+    read = read_photo(photo)
+    for note in read.notes:
+        warnings.warn(f"{os.fspath(photo)}: {note}", stacklevel=3)
+    return read
 
 
 def upscale_photo(photo: Photo, model: NCSR, request: SampleRequest, side: int | None = None) -> list[Photo]:
