@@ -1,10 +1,12 @@
-"""Training steps and samples on a GPU: eager, captured as a graph, and the yardstick's, in one run.
+"""Training steps and samples on a GPU: eager, captured as a graph, fused, and the yardstick's, in one run.
 
     python -m benchmarks.gpu [--only NAME]      one line of JSON per figure; not run on a GPU yet
 
-`marks` are the times that a captured step is to reach. `losses` takes the same two hundred steps, from the same
-weights and crops, eagerly twice (once in float32) and captured: the captured losses may differ from the eager ones of
-the same precision by no more than bfloat16's do from float32's. --tiny runs all of it on tiny networks, on any device.
+`eager` launches kernel by kernel, `captured` replays a CUDA graph, `fused` is a graph with the flow's elementwise
+operations compiled. `marks` are the times to reach. `losses` takes the same two hundred steps, from the same weights
+and crops, in all three ways and eagerly in float32: the losses of the ways may differ by no more than bfloat16's do
+from float32's. --tiny runs all of it on tiny networks, on any device: on a CPU without graphs, and with PyTorch's
+"aot_eager" for a compiler.
 """
 
 from __future__ import annotations
@@ -13,20 +15,24 @@ import argparse
 import gc
 import json
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 import ncsr
 from benchmarks.yardstick import full_x4, training_step
 from ncsr.config import EncoderConfig, FlowConfig, ModelConfig
 from ncsr.data.loader import Batch, make_batch
 from ncsr.runtime.device import Precision
-from ncsr.runtime.timing import machine, seconds_of
+from ncsr.runtime.timing import machine, now, seconds_of
 from ncsr.training.launch import launch
 from ncsr.training.recipe import Recipe, load_recipe
 from ncsr.training.trainer import Trainer
 
+Way = Literal["eager", "captured", "fused"]
+WAYS: tuple[Way, ...] = ("eager", "captured", "fused")
 LOSS_STEPS = 200
 FULL_MARKS = {"captured": 160, "fused": 90}  # milliseconds
 MEDIUM_MARK, SAMPLING_MARK = 60, 15
@@ -55,10 +61,12 @@ def medium_recipe(tiny: bool) -> Recipe:
     return full_recipe(tiny).model_copy(update=changes)
 
 
-def started(recipe: Recipe, fabric: Fabric, precision: Precision, *, static: bool) -> Trainer:
-    """A trainer that takes eager or static steps, its actnorms started."""
+def started(recipe: Recipe, fabric: Fabric, precision: Precision, way: Way) -> Trainer:
+    """A trainer that takes its steps in that way, its actnorms started."""
     trainer = Trainer(recipe.model_copy(update={"precision": precision}), fabric)
-    trainer.static = static
+    trainer.static = way != "eager"
+    compiler = "inductor" if fabric.device.type == "cuda" else "aot_eager"
+    trainer.compiler = compiler if way == "fused" else None
     trainer.start(next(crops(trainer, 1)))
     return trainer
 
@@ -84,18 +92,21 @@ def peak_gib(device: torch.device, job: Callable[[], object]) -> float | None:
     return torch.cuda.max_memory_reserved() / 2**30
 
 
-def step_time(recipe: Recipe, fabric: Fabric, precision: Precision, *, static: bool, name: str) -> None:
-    """Time a step, crops included, after those in which a graph is captured."""
-    trainer = started(recipe, fabric, precision, static=static)
+def step_time(recipe: Recipe, fabric: Fabric, precision: Precision, way: Way, name: str) -> None:
+    """Time a step, crops included, after those in which operations are compiled and a graph is captured."""
+    trainer = started(recipe, fabric, precision, way)
 
     def steps(count: int) -> None:
         for batch in crops(trainer, count):
             trainer.enqueue(batch)
         trainer.results()
 
+    began = now(fabric.device)
     gib = peak_gib(fabric.device, lambda: steps(6))
+    first = now(fabric.device) - began
     seconds = seconds_of(lambda: steps(10), fabric.device) / 10
-    say(step=name, precision=precision, static=static, ms=round(1e3 * seconds, 1), gib=gib, crops=recipe.batch)
+    figures = {"ms": round(1e3 * seconds, 1), "gib": gib, "first_six_s": round(first, 1)}
+    say(step=name, way=way, precision=precision, crops=recipe.batch, **figures)
 
 
 def training(fabric: Fabric, tiny: bool) -> None:
@@ -113,9 +124,9 @@ def training(fabric: Fabric, tiny: bool) -> None:
         gib = peak_gib(device, job)
         say(step="yardstick", ms=round(1e3 * seconds_of(job, device), 1), gib=gib)
         del yardstick, optimiser
-    for static in (False, True):
-        step_time(recipe, fabric, "bfloat16", static=static, name="full")
-        step_time(medium_recipe(tiny), fabric, "bfloat16", static=static, name="medium")
+    for way in WAYS:
+        step_time(recipe, fabric, "bfloat16", way, "full")
+        step_time(medium_recipe(tiny), fabric, "bfloat16", way, "medium")
     say(marks={"full": FULL_MARKS, "medium": MEDIUM_MARK})
 
 
@@ -125,31 +136,42 @@ def losses(fabric: Fabric, tiny: bool) -> None:
     if not tiny:
         recipe = recipe.model_copy(update={"batch": 8})
     curves = {}
-    for name, precision, static in (
-        ("float32", "float32", False),
-        ("eager", "bfloat16", False),
-        ("captured", "bfloat16", True),
-    ):
-        trainer = started(recipe, fabric, precision, static=static)  # type: ignore[arg-type]
+    kinds: list[tuple[Precision, Way]] = [("float32", "eager"), *(("bfloat16", way) for way in WAYS)]
+    for precision, way in kinds:
+        trainer = started(recipe, fabric, precision, way)
         for batch in crops(trainer, steps):
             trainer.enqueue(batch)
+        name = way if precision == "bfloat16" else precision
         curves[name] = torch.tensor([result.loss for result in trainer.results()])
-    for name in ("float32", "captured"):
+    for name in ("float32", "captured", "fused"):
         apart = (curves[name] - curves["eager"]).abs()
         say(losses=f"{name} from eager bfloat16", mean=apart.mean().item(), largest=apart.max().item())
 
 
 def sampling(fabric: Fabric, tiny: bool) -> None:
     """Ten samples of 64 x 64 LR pixels by the bundled model, and how far float32's round trip is off."""
-    model = ncsr.load("x4-small", device=str(fabric.device))
-    lr = torch.rand(1, 3, 16 if tiny else 64, 16 if tiny else 64, device=fabric.device)
+    model, device = ncsr.load("x4-small", device=str(fabric.device)), fabric.device
+    lr = torch.rand(1, 3, 16 if tiny else 64, 16 if tiny else 64, device=device)
+    drawn = []
+    for way in ("eager", "captured") if device.type == "cuda" else ("eager",):
+        folded = model.eval().folded(low=model.low_precision(sampling=True))
+        if way == "eager":
+            folded.graphs = None
+
+        def job() -> Tensor:
+            return model.space(lr).sample(10, seed=0)
+
+        gib = peak_gib(device, lambda job=job: [job() for _ in range(3)])  # of these, the second is captured
+        drawn.append(job())
+        ms = round(1e3 * seconds_of(job, device), 1)
+        say(samples=10, way=way, ms=ms, gib=gib, precision=model.precision, mark=SAMPLING_MARK)
+    space = model.space(lr)
+    latents_ms = round(1e3 * seconds_of(lambda: space.latents(10, seed=0), device), 1)
+    say(of_these_drawing_latents_ms=latents_ms, captured_from_eager=(drawn[-1] - drawn[0]).abs().max().item())
     with torch.no_grad():
-        model.space(lr).sample(10, seed=0)
-        seconds = seconds_of(lambda: model.space(lr).sample(10, seed=0), fabric.device)
-        say(samples=10, ms=round(1e3 * seconds, 1), precision=model.precision, mark=SAMPLING_MARK)
         model.precision = "float32"
         space = model.space(lr)
-        latents = space.encode(torch.rand(1, 3, 4 * lr.shape[-2], 4 * lr.shape[-1], device=fabric.device))
+        latents = space.encode(torch.rand(1, 3, 4 * lr.shape[-2], 4 * lr.shape[-1], device=device))
         again = space.encode(space.decode(latents))
         say(float32_round_trip=max((a - b).abs().max().item() for a, b in zip(latents, again, strict=True)))
 

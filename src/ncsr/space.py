@@ -18,15 +18,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncsr.encoder import Encoder, Features, Noise
+from ncsr.encoder import Encoder, Noise
 from ncsr.errors import InputError, SamplingError
 from ncsr.flow.bijection import sum_pixels
 from ncsr.flow.flow import Conditions, Flow
 from ncsr.latents import Latents, Map, blend, pad_even, temper
 from ncsr.networks import Networks
 from ncsr.ops.projection import project
-from ncsr.sampling.folded_flow import FoldedConditions, FoldedFlow, chunk_size
 from ncsr.sampling.latents import Window, draw_latent, draw_latents
+from ncsr.sampling.sampler import Sampler
 from ncsr.sampling.uncertainty import Uncertainty, measure_uncertainty
 
 ATTEMPTS = 3  # draws of a sample before it is given up as not finite
@@ -380,7 +380,7 @@ class FlowSpace(Space):
     def draw(
         self, samples: Sequence[int], temperature: Map, seed: int, attempt: int = 0, redraw: Redraw | None = None
     ) -> Tensor:
-        batch, images, chunk = len(self.lr), [], chunk_size(self._sampler[1][-1])
+        batch, images, chunk = len(self.lr), [], self._sampler.chunk
         for first in range(0, len(samples), chunk):
             part = samples[first : first + chunk]
             latents = self._draw_latents(part, temperature, seed, attempt)
@@ -399,7 +399,7 @@ class FlowSpace(Space):
     @torch.no_grad()
     def render(self, latents: Sequence[Tensor], *, clamp: bool = True) -> Tensor:
         self._check_latents(latents)
-        chunk = len(self.lr) * chunk_size(self._sampler[1][-1])
+        chunk = len(self.lr) * self._sampler.chunk
         parts = zip(*(z.to(self.lr).split(chunk) for z in latents), strict=True)
         images: Tensor = torch.cat([self.decode_folded(part) for part in parts]).unflatten(0, (-1, len(self.lr)))
         if not bool(images.isfinite().all()):
@@ -408,9 +408,9 @@ class FlowSpace(Space):
 
     def decode_folded(self, latents: Sequence[Tensor]) -> Tensor:
         """`decode` as sampling runs it: without noise and gradients, in the model's precision for sampling."""
-        (folded, conditions), (h, w) = self._sampler, self.lr.shape[-2:]
+        h, w = self.lr.shape[-2:]
         with self.model.arithmetic(sampling=True):
-            return folded.decode(latents, conditions)[..., : self.scale * h, : self.scale * w]
+            return self._sampler.decode(latents)[..., : self.scale * h, : self.scale * w]
 
     def decode(self, latents: Sequence[Tensor], noise: Tensor | None = None) -> Tensor:
         self._check_latents(latents)
@@ -478,7 +478,7 @@ class FlowSpace(Space):
             raise InputError("the weights may have changed since this space was made: make a new one, model.space(lr)")
         conditions = self._kept if kept else None
         if conditions is None:
-            conditions = self.flow.condition_on_lr(self._features(self.model.encoder))
+            conditions = self.flow.condition_on_lr(self.flow.features(self.model.encoder, self._padded))
             self._kept = conditions if kept else None  # what is differentiated has one backward pass
         if noise is None:
             return conditions
@@ -491,16 +491,12 @@ class FlowSpace(Space):
         return self.flow.add_noise_condition(conditions, noise if std else pad_even(noise, self.scale))
 
     @cached_property
-    def _sampler(self) -> tuple[FoldedFlow, FoldedConditions]:
-        """The folded flow and its conditions, in the model's precision for sampling."""
+    def _sampler(self) -> Sampler:
+        """The model's sampling for these LR images, in its precision for that."""
         folded = self.model.folded(low=self.model.low_precision(sampling=True))
         assert folded.flow is not None
         with torch.no_grad(), self.model.arithmetic(sampling=True):
-            return folded.flow, folded.flow.condition_on_lr(self._features(folded.encoder))
-
-    def _features(self, encoder: Encoder) -> Features:
-        stacked = self.model.config.flow.stacked_blocks if self.model.config.flow else ()
-        return encoder.features(self._padded, stacked=stacked, largest=self.scale // 2)
+            return Sampler(folded, folded.flow, self._padded, self.model.precision)
 
     def _windows(self) -> list[Window]:
         """The windows of these LR images' latents in the whole image."""

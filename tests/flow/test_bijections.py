@@ -21,6 +21,7 @@ from ncsr.flow.actnorm import ActNorm, output_actnorm, start_actnorms
 from ncsr.flow.bijection import Bijection
 from ncsr.flow.conv1x1 import Conv1x1
 from ncsr.flow.coupling import AffineCoupling
+from ncsr.flow.elementwise import affine
 from ncsr.flow.flow import Conditions, Flow
 from ncsr.flow.injector import AffineInjector
 from ncsr.flow.level import Level
@@ -406,7 +407,7 @@ def test_scale_keeps_its_bound(bound: ScaleBound, low: float, high: float) -> No
     with torch.random.fork_rng():
         torch.manual_seed(0)
         subnet = enliven(Subnet(2, 0, 2, HIDDEN, bound)).double()
-        shift, scale = subnet(1e4 * torch.randn(2, 2, 4, 4).double(), None, torch.float64)
+        shift, scale = affine(subnet(1e4 * torch.randn(2, 2, 4, 4).double(), None), torch.float64, bound)
     assert shift.abs().max() > 100  # the raw scale is as far out
     assert low <= scale.min() < low + 0.01
     assert high - 0.01 < scale.max() <= high

@@ -67,6 +67,20 @@ def test_nothing_is_kept_of_other_modes() -> None:
         assert torch.autograd.grad(imresize(differentiated, 0.25).sum(), differentiated)[0].sum() > 0
 
 
+def test_a_gpu_is_not_waited_for(device: torch.device) -> None:
+    """Training resizes in every step."""
+    images = torch.rand(2, 3, 24, 20, dtype=torch.float64)
+    placed = images.to(device)
+    if device.type == "cuda":
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        resized = imresize(placed, 0.25)
+    finally:
+        if device.type == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(resized.cpu(), imresize(images, 0.25))
+
+
 @pytest.mark.parametrize("shape", [(8,), (3, 0, 8), (3, 8, 0)])
 def test_images_need_pixels(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="with pixels"):

@@ -57,7 +57,7 @@ def test_however_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     model = lively_model()
     whole = space_of(model)
     latents = latents_of(whole, 5)
-    conditions = whole._sampler[1]
+    conditions = whole._sampler.conditions
     assert chunk_size(conditions[-1]) > 5
     images = whole.decode_folded(latents)
     monkeypatch.setattr(ncsr.sampling.folded_flow, "_CACHE_BYTES", 1)
@@ -94,9 +94,9 @@ def test_in_bfloat16_what_sets_the_local_mean_is_exact() -> None:
     assert model.flow is not None
     for step in model.flow.levels[0].steps:
         step.injector.subnet.first.weight.zero_()
-    exact = space_of(model)._sampler[1][0]
+    exact = space_of(model)._sampler.conditions[0]
     model.precision = "bfloat16"
-    for expected, actual in zip(exact, space_of(model)._sampler[1][0], strict=True):
+    for expected, actual in zip(exact, space_of(model)._sampler.conditions[0], strict=True):
         torch.testing.assert_close(actual.injection.shift, expected.injection.shift, rtol=0, atol=1e-6)
 
 

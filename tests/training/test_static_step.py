@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ from lightning_fabric import Fabric
 
 from ncsr.data.loader import Batch
 from ncsr.flow.conv1x1 import Conv1x1, LogAbsDets
+from ncsr.flow.elementwise import Pieces, couple
+from ncsr.training import static_step
 from ncsr.training.trainer import Trainer
 from tests.models import lively_model
+from tests.recorder import StepRecorder
 from tests.training.conftest import L1, make_batches, make_recipe, started_trainer
 
 
@@ -50,6 +54,68 @@ def test_steps_are_those_of_the_plain_trainer(fabric: Fabric, changes: dict[str,
     assert results[-1].norm == pytest.approx(expected.norm, rel=1e-3)
     assert_near(plain, static)
     assert static.results() == []
+
+
+@pytest.fixture
+def recorders(monkeypatch: pytest.MonkeyPatch) -> list[StepRecorder]:
+    """Static steps are "captured" by these, on CPUs."""
+    made: list[StepRecorder] = []
+
+    def new(device: torch.device) -> StepRecorder:
+        made.append(StepRecorder(device))
+        return made[-1]
+
+    monkeypatch.setattr(static_step, "new_recorder", new)
+    return made
+
+
+def advance_both(plain: Trainer, static: Trainer, steps: int) -> None:
+    for _, single in zip(range(steps), make_batches(plain.recipe), strict=False):
+        batch = Batch(*(None if column is None else column.double() for column in single))
+        plain.advance(batch)
+        static.enqueue(batch)
+
+
+def test_compiled_pieces_in_a_graph_give_the_same_steps(fabric: Fabric, recorders: list[StepRecorder]) -> None:
+    """Captured again when the encoder starts to train."""
+    plain, static = trainers(fabric, encoder_frozen=0.25)
+    static.compiler = "aot_eager"
+    advance_both(plain, static, 10)
+    assert_near(plain, static)
+    assert [(r.runs, r.captures, r.replays) for r in recorders] == [(3, 1, 1), (3, 1, 2)]
+
+
+@pytest.mark.parametrize(("fails", "replays"), [("compiling", 2), ("capturing", 0)])
+def test_what_fails_is_done_without(
+    fabric: Fabric,
+    recorders: list[StepRecorder],
+    fails: str,
+    replays: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain, static = trainers(fabric)
+    static.compiler = "any"
+
+    def broken(*_: object) -> Any:
+        raise RuntimeError("no compiler here\nand a long report")
+
+    monkeypatch.setattr(
+        Pieces, "compiled", lambda _: Pieces(couple=broken if fails == "compiling" else partial(couple))
+    )
+    if fails == "capturing":
+        monkeypatch.setattr(StepRecorder, "capture", broken)
+    advance_both(plain, static, 9 if fails == "capturing" else 6)
+    assert_near(plain, static)
+    sentences = [
+        "the elementwise operations of the flow cannot be compiled",
+        "a step cannot be captured as a CUDA graph",
+    ]
+    assert capsys.readouterr().err.splitlines() == [
+        f"{sentence} here, so training is slower: no compiler here"
+        for sentence in sentences[: 2 if fails == "capturing" else 1]
+    ]
+    assert [recorder.replays for recorder in recorders] == [replays]
 
 
 def test_on_a_device(device: torch.device) -> None:

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ncsr.ops.transfer import moved
+
 CPU = torch.device("cpu")
 
 
@@ -34,8 +36,7 @@ def draw_noise(
     Returns:
         v (B, 3, H, W) and its standard deviations c (B,), float32 in units of the image range [0, 1].
     """
-    std = torch.tensor([most * stream.random() for stream in streams], dtype=torch.float32)
-    std = std.to(device, non_blocking=True)
+    std = moved(torch.tensor([most * stream.random() for stream in streams], dtype=torch.float32), device)
     return std[:, None, None, None] * draw_fields("normal", streams, height, width, device), std
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ncsr.flow.bijection import Bijection
+from ncsr.flow.elementwise import affine
 from ncsr.flow.subnet import Subnet
 
 
@@ -28,9 +29,8 @@ class AffineCoupling(Bijection):
         self.subnet = subnet
 
     def encode(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        x1, x2 = x.chunk(2, 1)
-        affine = self.subnet(x1, condition, x.dtype)
-        return torch.cat((x1, (x2 + affine.shift) * affine.scale), 1), affine.log_det()
+        x1, _ = x.chunk(2, 1)
+        return self.subnet.pieces.couple(x, self.subnet(x1, condition), self.subnet.bound)
 
     def encode_by_pixel(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         x1, _ = x.chunk(2, 1)
@@ -39,5 +39,5 @@ class AffineCoupling(Bijection):
 
     def decode(self, z: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         z1, z2 = z.chunk(2, 1)
-        affine = self.subnet(z1, condition, z.dtype)
-        return torch.cat((z1, z2 / affine.scale - affine.shift), 1), -affine.log_det()
+        by = affine(self.subnet(z1, condition), z.dtype, self.subnet.bound)
+        return torch.cat((z1, z2 / by.scale - by.shift), 1), -by.log_det()

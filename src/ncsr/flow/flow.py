@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ncsr.config import ModelConfig
-from ncsr.encoder import Features
+from ncsr.encoder import Encoder, Features
 from ncsr.flow.level import Level, LevelCondition
 from ncsr.flow.split import Split
 from ncsr.flow.step import DeferredCondition
@@ -34,7 +34,7 @@ class Flow(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         assert config.flow is not None
-        self.scale = config.scale
+        self.scale, self.stacked_blocks = config.scale, config.flow.stacked_blocks
         nf = config.encoder.features
         stack = nf * len(config.flow.stacked_blocks)
         levels, splits, channels = [], [], 3
@@ -57,11 +57,15 @@ class Flow(nn.Module):
                 shapes.append((channels, height, width))
         return [*shapes, (channels, height, width)]
 
+    def features(self, encoder: Encoder, lr: Tensor) -> Features:
+        """Those of LR images (B, 3, h, w) that `condition_on_lr` takes."""
+        return encoder.features(lr, stacked=self.stacked_blocks, largest=self.scale // 2)
+
     def condition_on_lr(self, features: Features) -> Conditions:
         """Everything that depends on the LR image alone, for all steps of all levels.
 
         Args:
-            features: of the encoder, with the stacked blocks and the enlargements up to s / 2.
+            features: as `features` gives them.
         """
         levels = zip(self.levels, self.feature_pairs(features), strict=True)
         return [level.condition_on_lr(LevelFeatures(*pair)) for level, pair in levels]

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ncsr.flow.bijection import Bijection
-from ncsr.flow.subnet import Affine, Subnet
+from ncsr.flow.elementwise import affine
+from ncsr.flow.subnet import Subnet
 from ncsr.ops.conv import by_image
 
 
@@ -25,19 +26,18 @@ class AffineInjector(Bijection):
         self.subnet = subnet
 
     def encode(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        affine, log_det = self._affine(x, condition)
-        return ((by_image(x, condition) + affine.shift) * affine.scale).flatten(0, 1), log_det
+        return self.subnet.pieces.inject(x, self._raw(condition), self.subnet.bound)
 
     def encode_by_pixel(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         affine, _ = self._affine(x, condition)
         return self.encode(x, condition)[0], affine.scale.log().sum(1).repeat(len(x) // len(condition), 1, 1)
 
     def decode(self, z: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        affine, log_det = self._affine(z, condition)
-        return (by_image(z, condition) / affine.scale - affine.shift).flatten(0, 1), -log_det
+        by = affine(self._raw(condition), z.dtype, self.subnet.bound)
+        images = by_image(z, condition) / by.scale - by.shift
+        return images.flatten(0, 1), -by.log_det().repeat(len(images))
 
-    def _affine(self, x: Tensor, condition: Tensor) -> tuple[Affine, Tensor]:
-        """Shift and scale of the B images, and the log-determinant of the n B samples x."""
-        with torch.autocast(x.device.type, enabled=False):  # rounded shifts would move the image's local means
-            affine: Affine = self.subnet(None, condition.to(x.dtype), x.dtype)
-        return affine, affine.log_det().repeat(len(x) // len(condition))
+    def _raw(self, condition: Tensor) -> Tensor:
+        with torch.autocast(condition.device.type, enabled=False):  # rounded shifts would move the image's local means
+            raw: Tensor = self.subnet(None, condition)
+        return raw

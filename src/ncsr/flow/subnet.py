@@ -10,28 +10,13 @@ they are folded into the weights of the convolutions that they follow.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from ncsr.config import ScaleBound
 from ncsr.flow.actnorm import ActNorm
-from ncsr.flow.bijection import sum_pixels
+from ncsr.flow.elementwise import Activate, Pieces
 from ncsr.ops.conv import by_image, conv2d
-
-ATAN_BOUND = 0.318  # the scale stays within exp(+- ATAN_BOUND pi / 2)
-
-
-class Affine(NamedTuple):
-    """A shift and a positive scale, (N, C, H, W) each."""
-
-    shift: Tensor
-    scale: Tensor
-
-    def log_det(self) -> Tensor:
-        """The log-determinant of the scaling, sum log scale, (N,)."""
-        return sum_pixels(self.scale.log())
 
 
 class NormedConv(nn.Module):
@@ -64,16 +49,25 @@ class NormedConv(nn.Module):
 
     def forward(self, x: Tensor | None, context: Tensor | None = None) -> Tensor:
         """(N, inputs, H, W), or None for none, and the context's convolution (B, outputs, H, W), or None for zero."""
+        weight, bias = self.folded()
         if x is None:
             assert context is not None
-            bias = self.actnorm.bias * self.actnorm.log_scale.exp()
-            return context + bias.to(context.dtype).view(-1, 1, 1)
-        y = conv2d(x, *self.folded())
+            return context.to(bias.dtype) + bias.view(-1, 1, 1)  # nothing is convolved in less, so nothing is rounded
+        y = conv2d(x, weight, bias)
         if context is None:
             return y
         if len(y) == len(context):  # one sample of each image: nothing to broadcast, so no views
             return y + context
         return (by_image(y, context) + context).flatten(0, 1)
+
+    def activated(self, x: Tensor | None, context: Tensor | None, activate: Activate) -> Tensor:
+        """ReLU of the result, of one sample of each image, by `elementwise.activate`."""
+        weight, bias = self.folded()
+        if x is None:
+            assert context is not None
+            return activate(context, bias, None, bias.dtype)
+        y = conv2d(x, weight)
+        return activate(y, bias, context, y.dtype)
 
 
 class ZeroConv(nn.Module):
@@ -110,7 +104,12 @@ class Subnet(nn.Module):
         hidden: channels between.
         bound: how the raw scale becomes a positive one: `sigmoid(raw + 2) + 1e-4` (published weights) or
             `exp(0.318 atan(2 raw))`. The paper writes exp(raw).
+
+    Attributes:
+        pieces: what is computed between the convolutions, and after them.
     """
+
+    pieces = Pieces()
 
     def __init__(self, inputs: int, context: int, outputs: int, hidden: int, bound: ScaleBound) -> None:
         super().__init__()
@@ -119,12 +118,11 @@ class Subnet(nn.Module):
         self.second = NormedConv(hidden, hidden, 1)
         self.last = ZeroConv(hidden, 2 * outputs)
 
-    def forward(self, x: Tensor | None, context: Tensor | None, dtype: torch.dtype) -> Affine:
-        """Shift and scale, (N, outputs, H, W), in `dtype` (the convolutions may be done in less)."""
-        y = torch.relu_(self.first(x, context))
-        y = torch.relu_(self.second(y))
-        y = self.last(y).to(dtype)
-        shift, raw = y[:, 0::2], y[:, 1::2]  # even channels shift, odd ones scale
-        if self.bound == "sigmoid":
-            return Affine(shift, torch.sigmoid(raw + 2) + 1e-4)
-        return Affine(shift, torch.exp(ATAN_BOUND * torch.atan(2 * raw)))
+    def forward(self, x: Tensor | None, context: Tensor | None) -> Tensor:
+        """(N, 2 outputs, H, W), of which `elementwise.affine` makes shift and scale; maybe in less than x's dtype."""
+        if (activate := self.pieces.activate) is None:
+            y = torch.relu_(self.second(torch.relu_(self.first(x, context))))
+        else:
+            y = self.second.activated(self.first.activated(x, context, activate), None, activate)
+        raw: Tensor = self.last(y)
+        return raw

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.ops.precision import exactly
+from ncsr.ops.transfer import moved
 
 
 def imresize(images: Tensor, scale: float) -> Tensor:
@@ -45,7 +46,7 @@ def imresize(images: Tensor, scale: float) -> Tensor:
     values = images.to(torch.float64 if integer else torch.promote_types(images.dtype, torch.float32))
     with exactly(images.device):
         for axis in (-2, -1):
-            weights = resize_matrix(images.shape[axis], scale).to(values)
+            weights = moved(resize_matrix(images.shape[axis], scale).to(values.dtype), values.device)
             values = weights @ values if axis == -2 else values @ weights.T
             if integer:
                 values = values.round().clamp(0, 255)

@@ -24,10 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncsr.encoder import Features
+from ncsr.flow.elementwise import ATAN_BOUND, Affine
 from ncsr.flow.flow import Flow
 from ncsr.flow.level import Level
 from ncsr.flow.step import ConditionalStep, TransitionStep
-from ncsr.flow.subnet import ATAN_BOUND, Affine, NormedConv, Subnet
+from ncsr.flow.subnet import NormedConv, Subnet
 from ncsr.ops.conv import by_image, channels_last
 from ncsr.ops.precision import float32_products
 from ncsr.ops.prepacked_conv import PrepackedConv, copy_without_hooks
@@ -63,7 +64,8 @@ class FoldedFlow:
 
     @torch.no_grad()
     def __init__(self, flow: Flow, dtype: torch.dtype) -> None:
-        self.feature_pairs, self.splits = flow.feature_pairs, [copy_without_hooks(split) for split in flow.splits]
+        self.features, self.feature_pairs = flow.features, flow.feature_pairs
+        self.splits = [copy_without_hooks(split) for split in flow.splits]
         self.levels = [
             FoldedLevel(level, flow.scale >> (i + 1) > 1, dtype)  # the stack has the LR size, or half of it
             for i, level in enumerate(flow.levels)

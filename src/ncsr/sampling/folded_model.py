@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ncsr.encoder import Encoder
 from ncsr.flow.flow import Flow
 from ncsr.ops.prepacked_conv import PrepackedConv, copy_without_hooks
-from ncsr.sampling.folded_flow import FoldedFlow
+from ncsr.runtime.cuda_graphs import new_recorder
+from ncsr.sampling.captured import SamplingGraphs
+from ncsr.sampling.folded_flow import FoldedConditions, FoldedFlow
 
 
 class FoldedModel:
@@ -23,6 +25,7 @@ class FoldedModel:
     Attributes:
         encoder: computes what the given one does.
         flow: samples as the given one does, or None.
+        graphs: of a flow on a GPU: what of its sampling is captured; None elsewhere.
     """
 
     def __init__(self, encoder: Encoder, flow: Flow | None, dtype: torch.dtype) -> None:
@@ -36,3 +39,11 @@ class FoldedModel:
                     )
                     setattr(parent, name, convolution)
         self.flow = None if flow is None else FoldedFlow(flow, dtype)
+        recorder = None if flow is None else new_recorder(encoder.first.weight.device)
+        self.graphs = None if recorder is None else SamplingGraphs(recorder)
+
+    @torch.no_grad()
+    def condition_on_lr(self, lr: Tensor) -> FoldedConditions:
+        """What all steps of the flow need of LR images (B, 3, h, w)."""
+        assert self.flow is not None
+        return self.flow.condition_on_lr(self.flow.features(self.encoder, lr))

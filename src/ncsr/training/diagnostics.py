@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ncsr.flow.actnorm import ActNorm
-from ncsr.flow.subnet import Affine, Subnet
+from ncsr.flow.elementwise import affine
+from ncsr.flow.subnet import Subnet
 from ncsr.model import NCSR
 
 _SHOWN = 5  # subnets with the widest scales, and names of parameters
@@ -32,14 +32,15 @@ def diagnose(model: NCSR, hr: Tensor, lr: Tensor, noise: Tensor | None) -> str:
     scales: list[tuple[str, float, float]] = []
     not_finite: list[str] = []
 
-    def check(name: str, output: Any) -> None:
-        if isinstance(output, Affine):
-            scales.append((name, output.scale.min().item(), output.scale.max().item()))
-        if not all(bool(values.isfinite().all()) for values in (output if isinstance(output, Affine) else (output,))):
+    def check(name: str, module: nn.Module, output: Tensor) -> None:
+        if isinstance(module, Subnet):
+            scale = affine(output, output.dtype, module.bound).scale
+            scales.append((name, scale.min().item(), scale.max().item()))
+        if not bool(output.isfinite().all()):
             not_finite.append(name)
 
     hooks = [
-        module.register_forward_hook(lambda module, args, output, name=name: check(name, output))
+        module.register_forward_hook(lambda module, args, output, name=name: check(name, module, output))
         for name, module in model.named_modules()
         if isinstance(module, (Subnet, ActNorm, nn.Conv2d))
     ]

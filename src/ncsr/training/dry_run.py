@@ -12,6 +12,7 @@ from ncsr.data.loader import make_batch
 from ncsr.runtime.timing import duration, seconds_of
 from ncsr.training.log import peak_memory_gib
 from ncsr.training.recipe import Recipe
+from ncsr.training.static_step import EAGER_STEPS
 from ncsr.training.trainer import Trainer
 
 
@@ -36,7 +37,8 @@ def dry_run(recipe: Recipe, fabric: Fabric) -> str:
         make_batch([photo], recipe, recipe.model.scale, 0, range(count)) for count in (1 if on_cpu else crops, crops)
     )
     trainer.start(one)
-    trainer.advance(one)  # to warm up
+    for _ in range(1 if on_cpu else EAGER_STEPS + 2):  # to warm up, and on a GPU to capture a step
+        trainer.advance(one)
     of_one = peak_memory_gib()
     step = seconds_of(lambda: trainer.advance(batch), fabric.device, 1 if on_cpu else 3) * share / crops
     memory = peak_memory_gib()

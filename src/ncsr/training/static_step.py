@@ -3,7 +3,8 @@
 A step of this network is some twenty thousand kernels, and launching them one by one takes several times as long as a
 GPU computes. So everything from the forward pass to the average of the weights is one graph, and nothing in it is
 decided on the host: a step whose loss or gradient is not finite leaves weights, moments and average as they are, by a
-flag on the device. Where there are no graphs (CPUs), or capturing fails, the same operations run one by one.
+flag on the device. The flow's elementwise operations may be compiled into fewer kernels, which the graph then holds.
+Where there are no graphs (CPUs), or capturing fails, the same operations run one by one.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ncsr.flow.conv1x1 import Conv1x1, LogAbsDets
+from ncsr.flow.elementwise import Pieces
+from ncsr.flow.subnet import Subnet
+from ncsr.runtime.cuda_graphs import GraphRecorder, new_recorder
 
 Example = tuple[Tensor, Tensor, Tensor | None]
 """x+, y+ and the condition of the noise conditional layers, as `objective.noisy` gives them."""
 
-_EAGER_STEPS = 3  # before a capture, in which libraries choose their algorithms and take their workspaces
+EAGER_STEPS = 3  # before a capture, in which libraries choose their algorithms and take their workspaces
 
 
 class StaticStep:
@@ -34,6 +38,7 @@ class StaticStep:
         clip: the largest norm of the gradient.
         average: of the model's weights, which has been updated before; None for none.
         decay: of the average.
+        pieces: how injectors and couplings compute; the functions as they stand, where these fail.
     """
 
     def __init__(
@@ -45,18 +50,21 @@ class StaticStep:
         clip: float,
         average: AveragedModel | None,
         decay: float,
+        pieces: Pieces,
     ) -> None:
         self._objective, self._parts = objective, parts
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._averages = None if average is None else (list(average.module.parameters()), list(model.parameters()))
         self._optimiser, self._clip, self._decay = optimiser, clip, decay
         self._log_dets = LogAbsDets([module for module in model.modules() if isinstance(module, Conv1x1)])
+        self._pieces, self._subnets = pieces, [module for module in model.modules() if isinstance(module, Subnet)]
         device = self._parameters[0].device
         self._rates = [torch.zeros((), device=device) for _ in optimiser.param_groups]
         self._figures = torch.zeros(5, device=device)
         self._example: Example | None = None
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._captures, self._calls = device.type == "cuda", 0
+        self._recorder = new_recorder(device)
+        self._replay: Callable[[], None] | None = None
+        self._calls = 0
 
     def __call__(self, example: Example, rates: Sequence[float]) -> Tensor:
         """One step.
@@ -79,16 +87,41 @@ class StaticStep:
         for place, rate in zip(self._rates, rates, strict=True):
             place.fill_(rate)
         self._log_dets.update()
-        if self._captures and self._graph is None and self._calls >= _EAGER_STEPS:
-            self._capture()
+        if self._recorder is not None and self._replay is None and self._calls >= EAGER_STEPS:
+            self._capture(self._recorder)
         self._calls += 1
-        if self._graph is not None:
-            self._graph.replay()
-        elif self._captures:
-            self._run_beside()
+        if self._replay is not None:
+            self._replay()
         else:
-            self._compute()
+            self._run()
         return self._figures.clone()
+
+    def _run(self) -> None:
+        """Compute without a graph."""
+        try:
+            self._compute() if self._recorder is None else self._recorder.run(self._compute)
+        except Exception as error:
+            if not self._goes_without_pieces(error):
+                raise
+            self._run()
+
+    def _capture(self, recorder: GraphRecorder) -> None:
+        try:
+            _, self._replay = recorder.capture(self._compute)
+        except RuntimeError as error:
+            if self._goes_without_pieces(error):
+                self._calls = 0
+            else:
+                self._recorder = None
+                _say("a step cannot be captured as a CUDA graph", error)
+
+    def _goes_without_pieces(self, error: Exception) -> bool:
+        """Whether there is something compiled that may be the reason, and from now on is not used."""
+        if self._pieces == Pieces():
+            return False
+        self._pieces = Pieces()
+        _say("the elementwise operations of the flow cannot be compiled", error)
+        return True
 
     def _compute(self) -> None:
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
@@ -97,7 +130,7 @@ class StaticStep:
         assert self._example is not None
         columns = [(None,) * self._parts if c is None else c.chunk(self._parts) for c in self._example]
         figures = []
-        with self._log_dets:
+        with self._log_dets, self._pieces.used_by(self._subnets):
             for part in zip(*columns, strict=True):
                 means = self._objective(*part)
                 (means[0] / self._parts).backward()
@@ -117,24 +150,7 @@ class StaticStep:
             torch._foreach_add_(averages, changes)
         self._figures.copy_(torch.cat((means, norm[None], taken[None])))
 
-    def _run_beside(self) -> None:
-        """Compute on a stream of its own, as capturing asks for before it."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            self._compute()
-        torch.cuda.current_stream().wait_stream(side)
 
-    def _capture(self) -> None:
-        torch.cuda.synchronize()
-        torch.cuda.empty_cache()  # what the steps before took is not needed beside the graph's own memory
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
-                self._compute()
-        except RuntimeError as error:
-            self._captures = False
-            reason = str(error).partition("\n")[0]
-            print(f"a step cannot be captured as a CUDA graph here, so training is slower: {reason}", file=sys.stderr)
-            return
-        self._graph = graph
+def _say(what: str, error: Exception) -> None:
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    print(f"{what} here, so training is slower: {reason}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -15,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ncsr.data.loader import Batch
 from ncsr.errors import InputError
+from ncsr.flow.elementwise import Pieces
 from ncsr.model import NCSR
 from ncsr.ops.precision import float32_products
 from ncsr.runtime.device import bfloat16_pays
@@ -61,6 +63,8 @@ class Trainer:
         step: position in the recipe's schedule to start at.
 
     Attributes:
+        static: whether steps are taken on tensors at fixed places, on a GPU as a CUDA graph.
+        compiler: what then compiles the flow's elementwise operations, a backend of `torch.compile`; None for nothing.
         spent: seconds spent on the run before it was resumed.
         reserve: seconds of the recipe's minutes that are kept for what comes after the last step.
         notes: what of `init` did not fit, a sentence each.
@@ -108,6 +112,7 @@ class Trainer:
         self.average = None if not recipe.average else self._new_average()
         # Several processes exchange gradients during backward, and recomputing asks for random states: both eager.
         self.static = on_cuda and fabric.world_size == 1 and not (recipe.compile or recipe.recompute)
+        self.compiler = "inductor" if self.static else None
         self._static_step: StaticStep | None = None
         self._pending: list[tuple[int, float, Tensor]] = []
 
@@ -242,8 +247,13 @@ class Trainer:
                 self.recipe.clip,
                 self.average,
                 self.recipe.average,
+                self._pieces,
             )
         return self._static_step(noisy(batch, self.recipe), rates)
+
+    @cached_property
+    def _pieces(self) -> Pieces:
+        return Pieces.compiled(self.compiler) if self.compiler and self.model.flow is not None else Pieces()
 
     def _backward(self, batch: Batch) -> Tensor:
         """Add up the gradients of the batch's parts; returns the means of the objective's figures."""
