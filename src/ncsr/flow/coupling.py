@@ -34,8 +34,8 @@ class AffineCoupling(Bijection):
 
     def encode_by_pixel(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         x1, _ = x.chunk(2, 1)
-        scale = self.subnet(x1, condition, x.dtype).scale
-        return self.encode(x, condition)[0], scale.log().sum(1)
+        by = affine(self.subnet(x1, condition), x.dtype, self.subnet.bound)
+        return self.encode(x, condition)[0], by.scale.log().sum(1)
 
     def decode(self, z: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         z1, z2 = z.chunk(2, 1)

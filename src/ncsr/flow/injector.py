@@ -29,8 +29,8 @@ class AffineInjector(Bijection):
         return self.subnet.pieces.inject(x, self._raw(condition), self.subnet.bound)
 
     def encode_by_pixel(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        affine, _ = self._affine(x, condition)
-        return self.encode(x, condition)[0], affine.scale.log().sum(1).repeat(len(x) // len(condition), 1, 1)
+        by = affine(self._raw(condition), x.dtype, self.subnet.bound)
+        return self.encode(x, condition)[0], by.scale.log().sum(1).repeat(len(x) // len(condition), 1, 1)
 
     def decode(self, z: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         by = affine(self._raw(condition), z.dtype, self.subnet.bound)
