@@ -324,3 +324,22 @@ def test_missing_extras(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
     ncsr_(*command).failed(r"torchmetrics: pip install 'ncsr\[eval\]'")
+
+
+def test_calibration(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    how = ("evaluate", tiny_model_folder, "--hr", hr, "-n", 3, "--device", "cpu", "--limit", 1, "-o", out)
+    result = ncsr_(*how, "--calibration")
+    assert result.code == 0, result.err
+    assert out / "calibration.png" in result.paths
+    assert "<h2>Calibration</h2>" in (out / "index.html").read_text()
+    figures = rows(out)
+    names = ("spread_skill", "coverage_50", "coverage_90")
+    assert all(figures["tiny, t = 0.8"][name]["mean"] > 0 for name in names)
+    assert all(figures["bicubic"][name]["mean"] is None for name in names)  # one image has no spread
+    assert all(row["crps"]["mean"] > 0 for row in figures.values())
+    before = contents(out)
+    assert ncsr_(*how, "--calibration").code == 0  # from the records
+    assert contents(out) == before
+    assert ncsr_(*how).code == 0
+    assert "crps" not in rows(out)["bicubic"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -60,6 +61,12 @@ def evaluate(
     truncate: Annotated[
         bool, typer.Option("--truncate", help="For LR-PSNR, save samples by truncation, as the published code does.")
     ] = False,
+    calibration: Annotated[
+        bool,
+        typer.Option(
+            "--calibration", help="Also whether the samples' spread tells their error, with a plot; take -n 20."
+        ),
+    ] = False,
     pictures: Pictures = 20,
     tile: TileSide = 160,
     device: Device = "auto",
@@ -91,6 +98,7 @@ def evaluate(
         work = Evaluation(
             hr, lr, output, scale, methods, photographs, notes, pictures, lpips, truncate, device, seed, tile, precision
         )
+        work = replace(work, calibration=calibration)
         raise typer.Exit(write_report(work, processes, problems))
 
 

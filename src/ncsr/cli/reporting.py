@@ -37,7 +37,7 @@ def write_report(work: Evaluation, processes: Processes, problems: list[str]) ->
     check_unique_names(work.methods)
     command = shlex.join(["ncsr", *map(portable, sys.argv[1:])])
     work = replace(work, notes=[*work.notes, *problems], command=command, portable=portable)
-    if is_sweep(work.settings.rows):
+    if work.calibration or is_sweep(work.settings.rows):
         check_matplotlib()
     report = Report([], [], [])
     if work.pairs:

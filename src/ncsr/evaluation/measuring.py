@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ncsr.evaluation.pairs import Pair
 from ncsr.metrics import LPIPS, crop_to_multiple, eight_bit
-from ncsr.metrics.streaming import NtireLPIPS, image_measures, set_measures
+from ncsr.metrics.streaming import CRPS, Calibration, NtireLPIPS, image_measures, set_measures
 
 State = dict[str, Tensor]
 
@@ -16,12 +16,13 @@ State = dict[str, Tensor]
 class ImageMeasures:
     """All measures of one photograph, whose LPIPS features are computed once for all models and samples.
 
-    Measured on the device of `lpips`. With `truncate`, samples are truncated to 8 bits for LR-PSNR.
+    Measured on the device of `lpips`. With `truncate`, samples are truncated to 8 bits for LR-PSNR; with `calibration`,
+    CRPS is among the measures.
     """
 
-    def __init__(self, pair: Pair, lpips: LPIPS, truncate: bool) -> None:
+    def __init__(self, pair: Pair, lpips: LPIPS, truncate: bool, calibration: bool = False) -> None:
         self._pair, self._truncate = pair, truncate
-        self._measures = image_measures(pair.scale, truncate)
+        self._measures = image_measures(pair.scale, truncate) + ([CRPS()] if calibration else [])
         self._device = lpips.get_buffer("shift").device
         self._reference = lpips.reference(crop_to_multiple(pair.hr, 8).to(self._device))
 
@@ -48,10 +49,15 @@ class ImageMeasures:
 
 
 class SetMeasures:
-    """Texture distance and grain, gathered image by image; the state has the same size for any number of images."""
+    """Texture distance, grain and, if asked for, calibration, gathered image by image.
 
-    def __init__(self) -> None:
+    The state has the same size for any number of images.
+    """
+
+    def __init__(self, calibration: bool = False) -> None:
         self._measures = set_measures(sync_on_compute=False)  # shared by files instead: `ncsr.evaluation.records`
+        if calibration:
+            self._measures.add_metrics({"calibration": Calibration(sync_on_compute=False)})
 
     def add(self, samples: Tensor, hr: Tensor) -> None:
         """Take in the samples (n, 3, H, W) of a photograph (3, H, W)."""
@@ -68,7 +74,7 @@ class SetMeasures:
             measure.merge_state({name: state[f"{kind}_{name}"] for name in measure.metric_state})
 
     def figures(self) -> dict[str, float]:
-        """Both figures of all that came; at least one image."""
+        """The figures of all that came; at least one image."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that nothing came but by `merge`
             return {name: float(value) for name, value in self._measures.compute().items()}

@@ -1,4 +1,4 @@
-"""Every measure against temperature (matplotlib, the `eval` extra)."""
+"""Every measure against temperature, and calibration (matplotlib, the `eval` extra)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from ncsr.errors import needs_extra
 from ncsr.evaluation.protocol import Row
 from ncsr.evaluation.results import Results
 from ncsr.evaluation.tables import Measure, heading, measures_of
+from ncsr.metrics import coverage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,6 +46,45 @@ def sweep_png(results: Results) -> bytes:
         ax.set_axis_off()
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), frameon=False, fontsize=9)
+    return figure_png(figure, 150)
+
+
+def calibration_png(gathered: dict[str, tuple[Tensor, Tensor]]) -> bytes:
+    """Two panels with a line for each row that has several samples; calibrated ones lie on the dashed diagonals.
+
+    Error against spread by the samples' deviation (bins of at least 1 in 10000 values), and the share of values inside
+    central intervals.
+
+    Args:
+        gathered: by row what `spread_and_error` and `pit_histogram` have counted.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    check_matplotlib()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2 * 4.2, 4.2), layout="constrained")
+    spread_ax, interval_ax = figure.subplots(1, 2)
+    longest = 1.0
+    for row, (table, pit) in gathered.items():
+        if not table.any():
+            continue
+        count, variance, error = table[table[:, 0] * 1e4 >= table[:, 0].sum()].T
+        spread, skill = (variance / count).sqrt(), (error / count).sqrt()
+        longest = max(longest, spread.max().item(), skill.max().item())
+        spread_ax.plot(spread, skill, marker=".", label=row)
+        interval_ax.plot(range(0, 101, 10), [0.0, *(100 * coverage(pit)).tolist()], marker=".")
+    for ax, end, title, x, y in (
+        (spread_ax, longest, "Error against spread (grey levels)", "deviation of the samples", "error of their mean"),
+        (interval_ax, 100, "Coverage (%)", "central interval of the samples", "photographs inside"),
+    ):
+        ax.plot([0, end], [0, end], color="0.5", linestyle="--", linewidth=1)
+        ax.set(title=title, xlabel=x, ylabel=y, xlim=(0, end), ylim=(0, end))
+        ax.grid(alpha=0.25, linewidth=0.6)
+        ax.spines[["top", "right"]].set_visible(False)
+    handles, labels = spread_ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure_png(figure, 150)
 
 

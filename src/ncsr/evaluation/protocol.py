@@ -62,6 +62,8 @@ class Settings(FrozenModel):
     rows: tuple[Row, ...]
     pictures: int
     """Photographs that are shown on the page."""
+    calibration: bool = False
+    """Whether CRPS, spread against error and coverage are measured as well."""
     reproduces: str | None = None
     """The table or figure of the paper that it is for."""
 

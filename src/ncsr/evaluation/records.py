@@ -41,10 +41,10 @@ class Records:
 
     def __init__(self, output: Path, settings: Settings, files: dict[str, str], processes: Processes) -> None:
         self.folder = make_folder(output / f".ncsr-{settings.key}")
-        self._rows = [row.name for row in settings.rows]
+        self._rows, self._calibration = [row.name for row in settings.rows], settings.calibration
         self._own = self.folder / f"set-{processes.rank}-of-{processes.world}.safetensors"
         self._seen: dict[str, str] = {}
-        self.measures = {row: SetMeasures() for row in self._rows}
+        self.measures = {row: SetMeasures(self._calibration) for row in self._rows}
         self.done: set[str] = set()
         for path in sorted(self.folder.glob("set-*.safetensors")):
             seen, states = _read(path, self._rows)
@@ -88,7 +88,7 @@ class Records:
 
     def merged(self) -> dict[str, SetMeasures]:
         """The measures of the set that all processes have gathered, by row; to be asked when they are done."""
-        self.measures = {row: SetMeasures() for row in self._rows}
+        self.measures = {row: SetMeasures(self._calibration) for row in self._rows}
         for path in sorted(self.folder.glob("set-*.safetensors")):
             self._merge(_read(path, self._rows)[1])
         return self.measures

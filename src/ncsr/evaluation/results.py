@@ -10,7 +10,7 @@ from typing import Any
 from ncsr.evaluation.protocol import Settings
 from ncsr.evaluation.tables import MEASURES, Interval, csv_text, json_of, measures_of, plain, table_of
 
-OF_SETS = ("texture_distance", "grain")
+OF_SETS = ("texture_distance", "grain", "spread_skill", "coverage_50", "coverage_90")
 
 Record = dict[str, Any]
 """One photograph: "name", "agreement", "samples" and "figures" by the name of the row."""

@@ -19,7 +19,7 @@ from ncsr.evaluation.measuring import ImageMeasures
 from ncsr.evaluation.methods import Method
 from ncsr.evaluation.pairs import SAME_KERNEL, Pair, PhotographFiles, read_pair
 from ncsr.evaluation.pictures import DEVIATION_SCALE, RowImages, photograph_section
-from ncsr.evaluation.plots import is_sweep, sweep_png
+from ncsr.evaluation.plots import calibration_png, is_sweep, sweep_png
 from ncsr.evaluation.protocol import MADE, ROUNDED, TRUNCATED, Protocol, Settings
 from ncsr.evaluation.records import Records
 from ncsr.evaluation.results import Record, Results, caption, images_csv, json_text, markdown_text, summarise
@@ -69,6 +69,7 @@ class Evaluation:
         addition: what a table or figure of the paper adds to the report.
         command: the command line that asked for it.
         portable: leaves the folders of this machine out of the report's sentences.
+        calibration: measure CRPS, spread against error and coverage as well.
     """
 
     hr: Path
@@ -88,6 +89,7 @@ class Evaluation:
     addition: Addition = field(default_factory=Addition)
     command: str = ""
     portable: Callable[[str], str] = str
+    calibration: bool = False
 
     @cached_property
     def settings(self) -> Settings:
@@ -110,6 +112,7 @@ class Evaluation:
             protocol=protocol,
             rows=tuple(method.row for method in self.methods),
             pictures=self.pictures,
+            calibration=self.calibration,
             reproduces=self.addition.name,
         )
 
@@ -220,7 +223,7 @@ def _measure_methods(
     work: Evaluation, pair: Pair, progress: Callable[[float], None]
 ) -> tuple[dict[str, dict[str, float]], list[RowImages]]:
     """The figures of every row by its name, and every row's images."""
-    measures = ImageMeasures(pair, work.lpips, work.truncate)
+    measures = ImageMeasures(pair, work.lpips, work.truncate, work.calibration)
     figures: dict[str, dict[str, float]] = {}
     likelihoods: dict[str, dict[str, float]] = {}
     shown = []
@@ -243,6 +246,11 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
     contents = {name: text.encode(errors="backslashreplace") for name, text in texts.items()}
     if is_sweep(results.settings.rows):
         contents["sweep.png"] = sweep_png(results)
+    if results.settings.calibration:
+        states = {row: measures.state() for row, measures in records.measures.items()}
+        contents["calibration.png"] = calibration_png(
+            {row: (state["calibration_spread"], state["calibration_pit"]) for row, state in states.items()}
+        )
     names = [record["name"] for record in results.records]
     added, chapter = work.addition.write(results, {name: records.panels(name) for name in names})
     written = added | contents
@@ -260,6 +268,7 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
             chapter=Markup(chapter),
             table=table_of(results.table),
             plot=data_url(contents["sweep.png"]) if "sweep.png" in contents else None,
+            calibration=data_url(contents["calibration.png"]) if "calibration.png" in contents else None,
             models=dict.fromkeys(f"{r.model} ({r.fingerprint})" for r in results.settings.rows if r.fingerprint),
             deviation_scale=DEVIATION_SCALE,
             sections=(Markup(records.section(name)) for name in names),

@@ -10,6 +10,7 @@ photographs is a mean of per-image values, or is gathered piece by piece (`Textu
 the `eval` extra; all else is the core package's.
 """
 
+from ncsr.metrics.calibration import coverage, crps, pit_histogram, spread_and_error
 from ncsr.metrics.consistency import MeanAndWorst, lr_psnr, mean_and_worst, ntire_lr_psnr
 from ncsr.metrics.diversity import diversity, diversity_squared_error, pixel_deviation
 from ncsr.metrics.fidelity import luma, luma_psnr, psnr, rgb_psnr
@@ -27,7 +28,9 @@ __all__ = [
     "LPIPSScores",
     "MeanAndWorst",
     "TexturePatches",
+    "coverage",
     "crop_to_multiple",
+    "crps",
     "dequantised",
     "dequantised_bits_per_dim",
     "diversity",
@@ -41,12 +44,14 @@ __all__ = [
     "mean_and_worst",
     "ntire_lpips",
     "ntire_lr_psnr",
+    "pit_histogram",
     "pixel_deviation",
     "psnr",
     "rgb_psnr",
     "rgb_ssim",
     "smooth_block_deviations",
     "smooth_block_grain",
+    "spread_and_error",
     "ssim",
     "texture_distance",
 ]

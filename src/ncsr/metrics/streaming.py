@@ -11,7 +11,8 @@ What one measure refuses, `all_measures` has not counted. No state grows with th
 tables of patches are merged over processes by torchmetrics. Whatever the number of images in an update, the figures are
 those of the images one by one.
 
-`image_measures`, `set_measures` and `NtireLPIPS` are all the measures there are of samples, also to `ncsr evaluate`.
+`image_measures`, `set_measures` and `NtireLPIPS` are all the measures there are of samples, also to `ncsr evaluate`;
+`CRPS` and `Calibration` are added where calibration is asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ncsr.errors import InputError, needs_extra
+from ncsr.metrics.calibration import DEVIATION_BINS, PIT_BINS, coverage, crps, pit_histogram, spread_and_error
 from ncsr.metrics.consistency import lr_psnr, ntire_lr_psnr
 from ncsr.metrics.diversity import diversity, diversity_squared_error, pixel_deviation
 from ncsr.metrics.fidelity import luma_psnr, rgb_psnr
@@ -40,10 +42,12 @@ if TYPE_CHECKING:
     from ncsr.space import Space
 
 __all__ = [
+    "CRPS",
     "LRPSNR",
     "RGBPSNR",
     "RGBSSIM",
     "BitsPerDim",
+    "Calibration",
     "ImageMeans",
     "LumaPSNR",
     "LumaSSIM",
@@ -237,6 +241,16 @@ class SquaredErrorDiversity(ImageMeans):
         return (diversity_squared_error(samples, hr),)
 
 
+class CRPS(ImageMeans):
+    """Continuous ranked probability score, grey levels of 255; of a single image the absolute error: `crps`."""
+
+    figures = ("crps",)
+    higher_is_better = False
+
+    def _measure(self, samples: Tensor, hr: Tensor, lr: Tensor | None) -> tuple[Tensor, ...]:
+        return (crps(samples, hr),)
+
+
 class NtireLPIPS(ImageMeans):
     """LPIPS as NTIRE 2021 has it (the spatial mean), plain LPIPS, and the challenge's diversity, 0 to 100."""
 
@@ -264,6 +278,31 @@ class BitsPerDim(ImageMeans):
     def update(self, space: Space, hr: Tensor, seed: int = 0) -> None:  # type: ignore[override]
         """Measure photographs (B, 3, s h, s w) in the super-resolution space of their LR images."""
         self._add(dequantised_bits_per_dim(space, hr, seed))
+
+
+class Calibration(_Measure):
+    """Spread over error and coverage of intervals: `spread_and_error`, `pit_histogram`. Single images are left out."""
+
+    spread: Tensor
+    pit: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name, shape in (("spread", (DEVIATION_BINS, 3)), ("pit", (PIT_BINS,))):
+            self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, samples: Tensor, hr: Tensor, lr: Tensor | None = None) -> None:
+        """Count the values of samples (n, ..., 3, H, W) and photographs (..., 3, H, W)."""
+        if len(samples) > 1:
+            spread, pit = spread_and_error(samples, hr), pit_histogram(samples, hr)
+            self.spread += spread.to(self.device)
+            self.pit += pit.to(self.device)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Root of spread over error (1 is ideal, less is overconfident), and both coverages; NaN if nothing came."""
+        _, variance, error = self.spread.sum(0)
+        covered = coverage(self.pit)
+        return {"spread_skill": (variance / error).sqrt(), "coverage_50": covered[4], "coverage_90": covered[8]}
 
 
 class _SetMeasure(_Measure):
