@@ -45,7 +45,12 @@ def test_where_an_image_comes_from(ncsr_: Command, tmp_path: Path, monkeypatch: 
     again, before = ncsr.provenance("out/again.jpg"), ncsr.provenance("out/photo_s1.png")
     assert again is not None
     assert before is not None
-    assert (again.photograph, again.model, before.samples) == (before.photograph, "x4-small", [1])
+    assert (again.photograph, again.model, again.model_hash, before.samples) == (
+        before.photograph,
+        before.model,
+        before.model_hash,
+        [1],
+    )
 
 
 def test_latents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

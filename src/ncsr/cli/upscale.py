@@ -84,6 +84,7 @@ def upscale(
     A run that was stopped goes on where it was when it is started again.
     With --ray, INPUT and OUTPUT may be URLs: s3://bucket/folder and whatever else fsspec has a driver for.
     """
+    from ncsr.pretrained.load import default_model
     from ncsr.runtime.files import make_folder
     from ncsr.runtime.locks import remove_abandoned
     from ncsr.runtime.ray_pool import workers_at
@@ -116,7 +117,7 @@ def upscale(
         request = SampleRequest(samples, temperature, seed, side, consistent)
         kind = network.device.type if workers is None else workers.device
         settings = manifest_settings(network, request, strip, kind) if skip_existing else None
-        name = model_name(f"x{network.config.scale}-small" if model is None else model)
+        name = model_name(default_model(network.config.scale) if model is None else model)
         job = Job(network, request, sheet, std, strip, max_pixels, name, sidecar, settings, allow_incomplete)
         check_results(plan, job.names)
         if plan and isinstance(results, Path):
