@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import math
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ import ncsr.networks
 import ncsr.sampling.folded_flow
 from ncsr import NCSR, InputError, SamplingError
 from ncsr.config import Condition
-from ncsr.latents import blend, temper
+from ncsr.latents import blend, interpolate, normalise, temper
 from ncsr.ops import prepacked_conv
 from ncsr.pretrained.load import bundled_models
 from ncsr.runtime.device import Precision
@@ -386,6 +387,7 @@ def test_temperature_scales_the_latents() -> None:
 # Maps of temperatures, and parts drawn again
 
 
+MASK = torch.rand(4, 6, generator=torch.Generator().manual_seed(0))
 MAPS: dict[str, Callable[[], Tensor]] = {
     "of LR pixels": lambda: torch.rand(4, 5, generator=torch.Generator().manual_seed(0)),
     "of HR pixels": lambda: torch.rand(16, 20, generator=torch.Generator().manual_seed(0)),
@@ -440,6 +442,28 @@ def test_a_part_drawn_again_changes_nothing_far_from_it(soft: bool) -> None:
     assert (after[..., :24] != before[..., :24]).float().mean() > 0.999
     assert torch.equal(redrawn(torch.zeros(8, 96)), before)
     assert torch.equal(redrawn(torch.ones(8, 96)), space.sample(2, seed=2, clamp=False))
+
+
+@torch.no_grad()
+def test_maps_and_latents_come_from_anywhere(device: torch.device) -> None:
+    """From NumPy, from another device, in another precision."""
+    lr, where, temperatures = images(2, 4, 6).float(), MASK.numpy(), 0.9 * MASK.double()
+    model = lively_model(dtype=torch.float32)
+    space = flow_space(lr, model)
+    given = space.latents(1, seed=1)
+    expected = (
+        space.sample(2, temperatures, seed=2, where=MASK, given=given),
+        space.log_prob_map(space.render(given)[0]),
+    )
+    there = flow_space(lr.to(device), copy.deepcopy(model).to(device))
+    drawn = there.sample(2, temperatures, seed=2, where=where, given=[z.double().cpu() for z in given])
+    assert (drawn.device.type, drawn.dtype) == (device.type, torch.float32)
+    found = drawn, there.log_prob_map(there.render(given)[0])
+    mixed = normalise(interpolate(given, there.latents(1, seed=3), 0.5))
+    found, expected = (*found, there.render(mixed)), (*expected, space.render(mixed))
+    for each, other in zip(found, expected, strict=True):
+        assert each.cpu().sub(other).abs().max() < 1e-3 * other.abs().max()
+    assert there.uncertainty(2, seed=0).mean.device.type == "cpu"
 
 
 def _reach(model: NCSR, level: int) -> int:

@@ -297,7 +297,7 @@ class Space:
         if where is None or given is None:
             raise InputError("to draw a part again, give both where, a mask, and given, the latents to keep outside it")
         self._check_latents(given)
-        kept = Latents(tuple(given), self._lr_shape)
+        kept = Latents(tuple(z.to(self.lr) for z in given), self._lr_shape)
         if kept.samples not in (1, n):
             raise InputError(f"given must be the latents of 1 or {n} samples, as many as are drawn, got {kept.samples}")
         return Redraw(where, kept)
