@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+import ncsr.__main__
 import ncsr.cli
 import ncsr.data.packing
 import ncsr.evaluation.run
@@ -129,7 +130,9 @@ def _be_ncsr(folder: Path, arguments: list[str], out: int, err: int, before: Cal
         resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS) + 5, int(SECONDS) + 10))
         if before is not None:
             before()
-        ncsr.cli.main()
+        ncsr.__main__.main()
+    except KeyboardInterrupt:  # before the command's first moment or after its last, which the ordinary tests try
+        code = 128 + signal.SIGINT
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
