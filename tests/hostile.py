@@ -271,7 +271,7 @@ CASES: dict[str, tuple[Callable[[Path], None], str]] = {
     **{f"pickle: {name}": (lambda f, x=content: _unpickle(f, x), UNSAFE) for name, content in PICKLES.items()},
     "zip file of 64 MiB in 64 KiB": (_inflate, UNSAFE),
     "checkpoint of 100 GiB": (lambda f: _empty(f, "reference.pth", read_checkpoint), UNSAFE),
-    "model of 100 GiB": (lambda f: _empty(f, "model.safetensors", load), "a model's file may be at most 1600000000"),
+    "model of 100 GiB": (lambda f: _empty(f, "model.safetensors", load), "may be at most 1600000000"),
     "recipe of 100 GiB": (lambda f: _empty(f, "recipe.yaml", lambda path: load_recipe(str(path))), "longer than 65536"),
     **{f"recipe: {name}": (lambda f, x=text: _recipe(f, x), r) for name, (text, r) in RECIPES.items()},
     **{f"--set: {name}": (lambda f, x=change: _set(f, x), r) for name, (change, r) in SETTINGS.items()},

@@ -30,6 +30,7 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CONV1X1 = "conv1x1.weight"
 _ALWAYS_FLOAT32 = (_CONV1X1, "actnorm.bias", "actnorm.log_scale")
 _CHECKSUM = "sha256"  # in the metadata: of the configuration's text and the tensors
+_SMALL = 2**20  # bytes: what a whole file of this size holds needs no memory to speak of
 _MAX_PICKLE, _MAX_LEGACY = 2**22, 2**26  # bytes of a checkpoint that are searched before it is read
 _MAX_HEADER = 2**24  # bytes; the library stops at 100 MB, which take a gigabyte to read
 
@@ -199,7 +200,7 @@ def read_checkpoint(path: Path) -> Weights:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     except Exception as error:  # a damaged pickle ends in errors of every kind
-        if is_exhaustion(error):
+        if is_exhaustion(error) and path.stat().st_size > _SMALL:  # a smaller file that asks for so much is hostile
             raise
         raise InputError(
             f"{path} is not a checkpoint that can be read safely: expected a file of tensors only, all of it, plain"

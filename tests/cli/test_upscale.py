@@ -666,7 +666,7 @@ def test_the_side_of_the_tiles_is_chosen_once(
     monkeypatch.setattr("ncsr.upscaling.tile_size.available", lambda device: next(free))
     monkeypatch.setattr(ncsr.NCSR, "space", noted)
     assert upscale(large, "-o", tmp_path / "out", "-n", 1, "--seed", 0).code == 0
-    assert len(scratched) in (1, 9)
+    assert len(scratched) in (1, 4, 9)
     assert scratched == [len(scratched) > 1] * len(scratched)
 
 

@@ -36,7 +36,9 @@ def patches(images: Tensor) -> Tensor:
 
 
 NUMBERS: dict[str, Callable[[], Any]] = {
+    "coverage": lambda: metrics.coverage(metrics.pit_histogram(SAMPLES, HR)),
     "crop_to_multiple": lambda: metrics.crop_to_multiple(HR, 32),
+    "crps": lambda: metrics.crps(SAMPLES, HR),
     "dequantised": lambda: metrics.dequantised(HR),
     "dequantised_bits_per_dim": lambda: metrics.dequantised_bits_per_dim(MODEL.space(LR), HR),
     "diversity": lambda: metrics.diversity(SAMPLES[:, 0]),
@@ -52,6 +54,7 @@ NUMBERS: dict[str, Callable[[], Any]] = {
     "mean_and_worst": lambda: metrics.mean_and_worst(SAMPLES[:, 0, 0, 0]),
     "ntire_lpips": lambda: metrics.ntire_lpips(metrics.LPIPS(), SAMPLES, HR),
     "ntire_lr_psnr": lambda: metrics.ntire_lr_psnr(SAMPLES, HR, 4),
+    "pit_histogram": lambda: metrics.pit_histogram(SAMPLES, HR),
     "pixel_deviation": lambda: metrics.pixel_deviation(SAMPLES),
     "project": lambda: [project(HR, LR), project(HR, LR, 8)],
     "psnr": lambda: metrics.psnr(SAMPLES, HR),
@@ -59,6 +62,7 @@ NUMBERS: dict[str, Callable[[], Any]] = {
     "rgb_ssim": lambda: metrics.rgb_ssim(SAMPLES, HR, 4),
     "smooth_block_deviations": lambda: metrics.smooth_block_deviations(SAMPLES, HR),
     "smooth_block_grain": lambda: metrics.smooth_block_grain(SAMPLES, HR),
+    "spread_and_error": lambda: metrics.spread_and_error(SAMPLES, HR),
     "ssim": lambda: metrics.ssim(SAMPLES, HR),
     "streaming": measured,
     "TexturePatches": lambda: patches(HR),

@@ -56,7 +56,7 @@ def test_names_tell_no_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("[" * 7000, "nested too deeply"),
+        ("[" * 7000, "(nested too deeply|Expecting value)"),  # by how deep the process may go
         ("x" * 9000, "longer than 8000"),
         ("{", "Expecting property name"),
         ("[1]", "valid dictionary"),

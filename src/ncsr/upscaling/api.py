@@ -88,7 +88,7 @@ def upscale(
             asked for; what `ncsr.load` or `Space.sample` refuse.
         MemoryError: there is not enough memory for the photograph, the model or the samples.
     """
-    source = open_any(photo)
+    source = open_any(photo, 4)  # beyond the decorator
     network = model if isinstance(model, NCSR) else load(model, device)
     temperature = network.config.temperature if temperature is None else temperature
     seed = check_sampling(samples, temperature, seed)
@@ -102,15 +102,15 @@ def upscale(
     return [to_pil(p, origin.showing([k]).record()) for k, p in enumerate(photos)]
 
 
-def open_any(photo: str | os.PathLike[str] | Image.Image | NDArray[Any]) -> Photo:
-    """The photograph that `upscale` was given; what is noteworthy of its file is a warning to the caller's caller."""
+def open_any(photo: str | os.PathLike[str] | Image.Image | NDArray[Any], stacklevel: int = 3) -> Photo:
+    """The photograph that `upscale` was given; what is noteworthy of its file is a warning where `stacklevel` says."""
     if isinstance(photo, np.ndarray):
         return photo_from_array(photo)
     if isinstance(photo, Image.Image):
         return photo_from_pil(photo)
     read = read_photo(photo)
     for note in read.notes:
-        warnings.warn(f"{os.fspath(photo)}: {note}", stacklevel=3)
+        warnings.warn(f"{os.fspath(photo)}: {note}", stacklevel=stacklevel)
     return read
 
 
