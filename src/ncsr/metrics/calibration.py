@@ -43,7 +43,7 @@ def crps(samples: Tensor, hr: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float64, device=hr.device)
         for x, y in _parts(image, photograph):
             spread = (x.sort(0).values * weights).sum(0)  # the mean over all pairs of |x_i - x_j| / 2
-            total += ((x - y).abs().mean(0) - spread).sum(dtype=torch.float64, device=hr.device).cpu()
+            total += ((x - y).abs().mean(0) - spread).sum(dtype=torch.float64).cpu()
         scores.append(total / photograph.numel())
     return torch.stack(scores).reshape(hr.shape[:-3])
 
