@@ -16,9 +16,9 @@ from tests.conftest import Command
 @pytest.mark.parametrize(
     ("arguments", "text", "shown"),
     [
-        (["--hr", "/home/me/hr"], "cannot read /home/me/hr/a b.png: damaged", "cannot read hr/a b.png: damaged"),
-        (["--hr=/home/me/hr", "-o/tmp/me/out"], "--hr=/home/me/hr -o/tmp/me/out", "--hr=hr -oout"),
-        (["NCSR=/home/me/run/model:encoder"], "NCSR=/home/me/run/model:encoder", "NCSR=model:encoder"),
+        (["--hr", "/srv/me/hr"], "cannot read /srv/me/hr/a b.png: damaged", "cannot read hr/a b.png: damaged"),
+        (["--hr=/srv/me/hr", "-o/var/me/out"], "--hr=/srv/me/hr -o/var/me/out", "--hr=hr -oout"),
+        (["NCSR=/srv/me/run/model:encoder"], "NCSR=/srv/me/run/model:encoder", "NCSR=model:encoder"),
         (["/m/a/sr", "/m/b/sr"], "/m/a/sr and /m/b/sr", "a/sr and b/sr"),
         (["/m/a/sr", "sr"], "/m/a/sr and sr", "a/sr and sr"),
         (["a/sr", "../b"], "a/sr and ../b of /etc/x", "a/sr and ../b of /etc/x"),

@@ -40,7 +40,7 @@ def crps(samples: Tensor, hr: Tensor) -> Tensor:
     n, scores = len(samples), []
     weights = torch.arange(1 - n, n, 2, device=samples.device)[:, None] / max(n * (n - 1), 1)
     for image, photograph in _images(samples, hr):
-        total = torch.zeros((), dtype=torch.float64, device=hr.device)
+        total = torch.zeros((), dtype=torch.float64, device="cpu")
         for x, y in _parts(image, photograph):
             spread = (x.sort(0).values * weights).sum(0)  # the mean over all pairs of |x_i - x_j| / 2
             total += ((x - y).abs().mean(0) - spread).sum(dtype=torch.float64).cpu()
@@ -64,14 +64,14 @@ def pit_histogram(samples: Tensor, hr: Tensor) -> Tensor:
     """
     check_samples(samples, hr)
     n = len(samples)
-    counts = torch.zeros((n + 1) ** 2, dtype=torch.float64, device=hr.device)
+    counts = torch.zeros((n + 1) ** 2, dtype=torch.float64, device="cpu")
     for image, photograph in _images(samples, hr):
         for x, y in _parts(image, photograph):
             below, up_to = (x < y).sum(0), (x <= y).sum(0)
             counts += torch.bincount(below * (n + 1) + up_to, minlength=len(counts)).cpu()
-    low = torch.arange(n + 1, dtype=torch.float64, device=hr.device)[:, None, None] / (n + 1)
-    high = torch.arange(1, n + 2, dtype=torch.float64, device=hr.device)[None, :, None] / (n + 1)
-    edges = torch.arange(PIT_BINS + 1, dtype=torch.float64, device=hr.device) / PIT_BINS
+    low = torch.arange(n + 1, dtype=torch.float64, device="cpu")[:, None, None] / (n + 1)
+    high = torch.arange(1, n + 2, dtype=torch.float64, device="cpu")[None, :, None] / (n + 1)
+    edges = torch.arange(PIT_BINS + 1, dtype=torch.float64, device="cpu") / PIT_BINS
     shared = (torch.minimum(high, edges[1:]) - torch.maximum(low, edges[:-1])).clamp_min(0)
     return counts @ (shared / (high - low).clamp_min(0.5 / (n + 1))).reshape(-1, PIT_BINS)
 
@@ -99,7 +99,7 @@ def spread_and_error(samples: Tensor, hr: Tensor) -> Tensor:
         (n + 1) / n times variance, and of their squared error.
     """
     check_samples(samples, hr)
-    n, table = len(samples), torch.zeros(DEVIATION_BINS, 3, dtype=torch.float64, device=hr.device)
+    n, table = len(samples), torch.zeros(DEVIATION_BINS, 3, dtype=torch.float64, device="cpu")
     for image, photograph in _images(samples, hr):
         for x, y in _parts(image, photograph):
             variance, mean = torch.var_mean(x, 0)
