@@ -29,6 +29,10 @@ def main() -> None:
     wanted = ["ncsr/py.typed", "ncsr/recipes/*.yaml", "ncsr/weights/*/config.json", "ncsr/weights/*/model.safetensors"]
     wanted += [
         "ncsr/evaluation/paper/published/*.yaml",
+        "ncsr/app/example.png",
+        "ncsr/app/static/*.css",
+        "ncsr/app/static/*.html",
+        "ncsr/app/static/*.js",
         "ncsr/evaluation/templates/*.html",
         "ncsr/metrics/lpips_alex/*.safetensors",
     ]

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from ncsr.cli.app import app as app_
 from ncsr.cli.bench import bench
 from ncsr.cli.convert import convert
 from ncsr.cli.evaluate import evaluate
@@ -57,7 +58,21 @@ def _options(
         prepare_for_limits()
 
 
-for command in (upscale, plan, remake, train, prepare, evaluate, measure, reproduce, convert, export, info, bench):
+for command in (
+    upscale,
+    plan,
+    remake,
+    train,
+    prepare,
+    evaluate,
+    measure,
+    reproduce,
+    convert,
+    export,
+    info,
+    bench,
+    app_,
+):
     app.command()(command)
 
 

@@ -1,0 +1,62 @@
+"""What a visitor takes home: a picture, all of them, a sheet, the latents."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+
+from PIL import Image
+
+from ncsr.app.rendering import Canvas
+from ncsr.app.visits import Picture, Visit
+from ncsr.errors import InputError
+from ncsr.images.sheet import contact_sheet
+
+
+def file_name(visit: Visit, picture: Picture, suffix: str) -> str:
+    """The name under which a visitor saves a picture: the photograph's, and what the page calls it."""
+    title = visit.photograph.title if visit.photograph else "photograph"
+    words = re.sub(r"[^\w.-]+", "-", f"{title} {picture.label}".lower()).strip("-.")
+    return f"{words[:80]}-{picture.name}{suffix}"
+
+
+def archive(visit: Visit) -> bytes:
+    """All pictures as a ZIP file, with a list of how each was made."""
+    _some(visit)
+    told = {}
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+        for picture in visit.pictures.values():
+            name = file_name(visit, picture, ".png")
+            archive.write(visit.folder / f"{picture.name}.png", name)
+            told[name] = {"made": picture.made, "model": visit.model, "lr_psnr": round(picture.lr_psnr, 2)}
+        archive.writestr("pictures.json", json.dumps(told, indent=2))
+    return content.getvalue()
+
+
+def sheet(visit: Visit) -> bytes:
+    """All pictures on one contact sheet, as PNG."""
+    _some(visit)
+    panels = []
+    for picture in visit.pictures.values():
+        with Image.open(visit.folder / f"{picture.name}.png") as file:
+            panels.append((f"{picture.label}, LR-PSNR {picture.lr_psnr:.1f} dB", file.convert("RGB")))
+    content = io.BytesIO()
+    contact_sheet(panels).save(content, "PNG")
+    return content.getvalue()
+
+
+def latents(visit: Visit, name: str, canvas: Canvas) -> bytes:
+    """The latents of a picture, as a file that `Latents.load` reads."""
+    path = visit.folder / f"{name}.safetensors"
+    canvas.latents(visit.picture(name).latents).save(path)
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+def _some(visit: Visit) -> None:
+    if not visit.pictures:
+        raise InputError("there are no pictures yet: make samples first")

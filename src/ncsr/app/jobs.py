@@ -1,0 +1,286 @@
+"""What the page asks for: each job is a generator that yields events, to be stopped between any two of them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ncsr.app.maps import agreement, deviation, heat, invented, unlikely
+from ncsr.app.rendering import Canvas, Event, Pace
+from ncsr.app.visits import MOST_PICTURES, Drawn, Picture, Visit
+from ncsr.errors import InputError
+from ncsr.images import write_pixels
+from ncsr.images.sheet import thumbnail
+from ncsr.latents import Latents, blend, interpolate, normalise, temper
+from ncsr.metrics import lr_psnr
+from ncsr.ops.resize import imresize
+from ncsr.pretrained.load import load
+from ncsr.space import check_sampling
+from ncsr.upscaling.provenance import provenance_of
+from ncsr.upscaling.tiling import SampleRequest
+
+MOST_SAMPLES, MOST_FRAMES = 8, 32
+_MILLISECONDS = 80  # of a frame of a walk
+
+
+class _Made(NamedTuple):
+    """A picture that is about to be made: what `Picture` tells of it."""
+
+    label: str
+    made: str
+    latents: Drawn | Latents
+
+
+class Studio:
+    """Makes the pictures of all visitors, one job at a time.
+
+    Args:
+        models: the names of those that visitors may choose.
+        device: as of `ncsr.load`.
+    """
+
+    def __init__(self, models: Sequence[str], device: str = "auto") -> None:
+        self.models = list(models)
+        self.model = cache(lambda name: load(name, device))
+        self._canvas: Canvas | None = None  # of the photograph that was last at work
+
+    def samples(
+        self, visit: Visit, model: str, n: int, temperature: float, seed: int | None, kept: list[str]
+    ) -> Iterator[Event]:
+        """Begin anew: bicubic, temperature 0 and n samples, each as soon as it is made; and where the samples differ.
+
+        Pictures in `kept` stay, if they are of the same model.
+
+        Raises:
+            InputError: no photograph or no such model; what `Space.sample` refuses.
+        """
+        if not 1 <= n <= MOST_SAMPLES:
+            raise InputError(f"the number of samples must be 1 to {MOST_SAMPLES}, got {n}")
+        seed = check_sampling(n, temperature, seed)
+        if model not in self.models:
+            raise InputError(f"there is no model {model!r} here: choose one of {', '.join(self.models)}")
+        visit.keep_only(kept if model == visit.model else [])
+        visit.model = model
+        canvas = self.canvas(visit)
+        yield {"event": "began", "seed": seed, "kept": list(visit.pictures)}
+        enlarged = imresize(canvas.lr, canvas.scale)[0].clamp(0, 1)
+        yield self._add(visit, "Bicubic", "bicubic interpolation", None, enlarged)
+        if visit.reference is not None:
+            yield self._add(visit, "Reference", "the photograph that was reduced", None, visit.reference[0])
+        drawn = [Drawn(seed, k, temperature) for k in range(n if temperature else 0)]
+        made = [_Made("Temperature 0", "the most probable image", Drawn(seed, 0, 0.0))]
+        made += [
+            _Made(f"Sample {d.number + 1}", f"sample {d.number} of seed {seed} at temperature {temperature:g}", d)
+            for d in drawn
+        ]
+        images: list[Tensor] = []
+        for image in self._make(visit, canvas, made):
+            if isinstance(image, Tensor):
+                images.append((image * 255).round_().byte())
+                if len(images) > 2:
+                    yield self._overlays(visit, torch.stack(images[1:]))
+            else:
+                yield image
+
+    def redraw(
+        self, visit: Visit, base: str, mask: str, n: int, temperature: float, seed: int | None
+    ) -> Iterator[Event]:
+        """Draw the part of a picture that is painted again, n times; all else stays."""
+        if not 1 <= n <= MOST_SAMPLES:
+            raise InputError(f"the number of samples must be 1 to {MOST_SAMPLES}, got {n}")
+        seed = check_sampling(n, temperature, seed)
+        canvas, picture = self.canvas(visit), visit.picture(base)
+        where, kept = _mask_of(mask, canvas), canvas.latents(picture.latents)
+        made = [
+            _Made(
+                f"{picture.label}, redrawn {k + 1}",
+                f"{picture.made}; a part drawn again: sample {k} of seed {seed} at temperature {temperature:g}",
+                blend(canvas.latents(Drawn(seed, k, temperature)), kept, where),
+            )
+            for k in range(n)
+        ]
+        yield from self._show(visit, canvas, made)
+
+    def temper(self, visit: Visit, base: str, mask: str, factor: float) -> Iterator[Event]:
+        """Multiply the temperature of a picture where it is painted: below 1 is calmer, above has more detail."""
+        canvas, picture = self.canvas(visit), visit.picture(base)
+        latents, where = canvas.latents(picture.latents), _mask_of(mask, canvas)
+        made = f"{picture.made}; temperature times {factor:g} in a part"
+        changed = temper(latents, 1 + (factor - 1) * where)
+        yield from self._show(visit, canvas, [_Made(f"{picture.label}, x {factor:g}", made, changed)])
+
+    def combine(self, visit: Visit, base: str, other: str, mask: str) -> Iterator[Event]:
+        """Take what is painted from another picture, blended in the latent space."""
+        canvas, outside, inside = self.canvas(visit), visit.picture(base), visit.picture(other)
+        where = _mask_of(mask, canvas)
+        mixed = blend(canvas.latents(inside.latents), canvas.latents(outside.latents), where)
+        made = f"{outside.made}; a part from: {inside.made}"
+        yield from self._show(visit, canvas, [_Made(f"{outside.label} + {inside.label}", made, mixed)])
+
+    def walk(self, visit: Visit, base: str, other: str, frames: int) -> Iterator[Event]:
+        """A walk through the space from one picture to another and back, as an animated GIF."""
+        if not 2 <= frames <= MOST_FRAMES:
+            raise InputError(f"the number of frames must be 2 to {MOST_FRAMES}, got {frames}")
+        canvas = self.canvas(visit)
+        start, end = (canvas.latents(visit.picture(name).latents) for name in (base, other))
+        pace, pictures = Pace(frames * len(canvas.tiles)), list[Image.Image]()
+        for i in range(frames):
+            what = f"frame {i + 1} of {frames}"
+            image = yield from canvas.render(interpolate(start, end, i / (frames - 1)), pace, what)
+            pictures.append(thumbnail(Image.fromarray(_pixels(image))))
+        path = visit.folder / f"{visit.new_name('walk')}.gif"
+        loop = pictures + pictures[-2:0:-1]
+        loop[0].save(path, save_all=True, append_images=loop[1:], duration=_MILLISECONDS, loop=0)
+        yield {"event": "walk", "file": path.name}
+
+    def encode(self, visit: Visit, remember: bool) -> Iterator[Event]:
+        """The latents of the reference, and how likely each of its parts is; maybe its texture is remembered."""
+        canvas = self.canvas(visit)
+        if visit.reference is None:
+            raise InputError("there is no reference: give a high-resolution photograph first")
+        pace = Pace(len(canvas.tiles) * (1 if remember else 2))
+        latents = yield from canvas.encode(visit.reference, pace, "encoding the reference")
+        if remember:
+            visit.texture = latents
+            yield {"event": "texture"}
+            return
+        density = yield from canvas.log_prob_map(visit.reference, pace, "finding what is improbable")
+        image = visit.reference[0]
+        event = self._add(visit, "Reference, encoded", "the latents of the reference", latents, image)
+        name = event["picture"]["name"]
+        write_pixels(visit.folder / f"{name}-likelihood.png", heat(unlikely(density)), None, None)
+        event["picture"]["overlays"] = ["likelihood"]
+        yield event
+
+    def texture(self, visit: Visit, temperature: float) -> Iterator[Event]:
+        """Give this photograph the texture that was remembered of another one."""
+        canvas = self.canvas(visit)
+        if visit.texture is None:
+            raise InputError("no texture was remembered: choose a reference and remember its texture first")
+        fitted = _fitted(visit.texture, canvas.latents(Drawn(0, 0, 1.0)))
+        made = [_Made("With the texture", f"texture of a reference, temperature {temperature:g}", fitted)]
+        made = [m._replace(latents=normalise(fitted, temperature)) for m in made]
+        yield from self._show(visit, canvas, made)
+
+    def canvas(self, visit: Visit) -> Canvas:
+        """The canvas of a visitor's photograph; only the last one is kept."""
+        if visit.photograph is None:
+            raise InputError("there is no photograph: choose one first")
+        model, lr = self.model(visit.model), visit.photograph.lr
+        if self._canvas is None or self._canvas.lr is not lr or self._canvas.model is not model:
+            self._canvas = None  # before the next one takes memory
+            self._canvas = Canvas.of(model, lr)
+        return self._canvas
+
+    def _show(self, visit: Visit, canvas: Canvas, made: Sequence[_Made]) -> Iterator[Event]:
+        return (event for event in self._make(visit, canvas, made) if not isinstance(event, Tensor))
+
+    def _make(self, visit: Visit, canvas: Canvas, made: Sequence[_Made]) -> Iterator[Event | Tensor]:
+        """Render pictures, one after the other: their events, each followed by the pixels."""
+        if len(visit.pictures) + len(made) > MOST_PICTURES:
+            raise InputError(f"{MOST_PICTURES} pictures are the most that are kept: remove some, or make new samples")
+        pace = Pace(len(made) * len(canvas.tiles))
+        for i, (label, how, latents) in enumerate(made, 1):
+            image = yield from canvas.render(latents, pace, f"picture {i} of {len(made)}")
+            yield self._add(visit, label, how, latents, image)
+            yield image
+
+    def _add(self, visit: Visit, label: str, made: str, latents: Drawn | Latents | None, image: Tensor) -> Event:
+        """Write a picture and what is invented in it; the event that tells of it."""
+        photograph = visit.photograph
+        assert photograph is not None
+        name = visit.new_name("p")
+        agreeing = float(lr_psnr(image[None], photograph.lr)[0])
+        picture = Picture(name, label, made, latents, agreeing)
+        pixels, overlays = _pixels(image), list[str]()
+        write_pixels(visit.folder / f"{name}.png", pixels, photograph.icc, None, record=self._record(visit, picture))
+        visit.pictures[name] = picture
+        smooth = next((p for p in visit.pictures.values() if p.label == "Temperature 0"), None)
+        if smooth is not None and smooth is not picture:
+            with Image.open(visit.folder / f"{smooth.name}.png") as file:
+                differences = heat(invented(pixels, np.asarray(file)))
+            write_pixels(visit.folder / f"{name}-invented.png", differences, None, None)
+            overlays.append("invented")
+        return {
+            "event": "picture",
+            "picture": {
+                "name": name,
+                "label": label,
+                "made": made,
+                "lrPsnr": round(agreeing, 1) if agreeing < 1e3 else None,
+                "editable": latents is not None and self.model(visit.model).flow is not None,
+                "overlays": overlays,
+            },
+        }
+
+    def _record(self, visit: Visit, picture: Picture) -> str | None:
+        """What the file says of its origin; nothing of what the model did not make."""
+        if picture.latents is None or picture.label.startswith("Reference"):
+            return None
+        drawn = picture.latents if isinstance(picture.latents, Drawn) else None
+        seed, number, temperature = drawn or Drawn(0, 0, 1.0)
+        canvas, photograph = self.canvas(visit), visit.photograph
+        assert photograph is not None
+        request = SampleRequest(1, temperature, seed, first=number)
+        height, width = canvas.lr.shape[-2:]
+        side = canvas.tiles[0].bottom if len(canvas.tiles) > 1 else max(height, width)
+        origin = provenance_of(canvas.model, visit.model, request).of(photograph.sha256, (height, width), side)
+        return (origin if drawn else origin.model_copy(update={"picture": "changed sample", "seed": None})).record()
+
+    def _overlays(self, visit: Visit, samples: Tensor) -> Event:
+        """Write where samples (n, 3, H, W) uint8 differ, for all pictures."""
+        for name, values in (("deviation", deviation(samples)), ("agreement", agreement(samples))):
+            write_pixels(visit.folder / f"{name}.png", heat(values), None, None)
+        return {"event": "overlays", "overlays": ["deviation", "agreement"], "samples": len(samples)}
+
+
+def _pixels(image: Tensor) -> NDArray[np.uint8]:
+    pixels: NDArray[np.uint8] = (image * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return pixels
+
+
+def _mask_of(text: str, canvas: Canvas) -> Tensor:
+    """(h, w) in [0, 1] of what the page sends: the photograph's pixels as bytes, in base64.
+
+    Raises:
+        InputError: another number of bytes; nothing is painted.
+    """
+    height, width = canvas.lr.shape[-2:]
+    try:
+        levels = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    except (binascii.Error, ValueError):
+        levels = np.zeros(0, np.uint8)
+    if levels.size != height * width:
+        raise InputError("what was painted does not fit this photograph: paint it again")
+    if not levels.any():
+        raise InputError("nothing is painted: paint over the part that is to change")
+    return torch.from_numpy(levels.reshape(height, width).astype(np.float32) / 255)
+
+
+def _fitted(texture: Latents, wanted: Latents) -> Latents:
+    """Latents of one photograph at the size of another one's: repeated by reflection, or cut.
+
+    Raises:
+        InputError: they are of a model with other latents.
+    """
+    if [z.shape[1] for z in texture] != [z.shape[1] for z in wanted]:
+        raise InputError("the texture was remembered with a model of another kind: remember it again with this one")
+
+    def indices(have: int, want: int) -> Tensor:
+        there = torch.arange(want) % (2 * have)
+        return torch.minimum(there, 2 * have - 1 - there)
+
+    fitted = [
+        z[..., indices(z.shape[-2], w.shape[-2]), :][..., indices(z.shape[-1], w.shape[-1])]
+        for z, w in zip(texture, wanted, strict=True)
+    ]
+    return Latents(tuple(fitted), wanted.lr_shape)

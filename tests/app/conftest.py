@@ -1,0 +1,70 @@
+"""The page in a browser: the server is a process of its own, the browser the machine's Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import process_environment
+
+playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("gradio")
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="session")
+def address(tiny_model_folder: Path) -> Iterator[str]:
+    """Where the page is, with the tiny model."""
+    command = [sys.executable, "-m", "ncsr", "app", "--port", "0", "--device", "cpu", "-m", str(tiny_model_folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=process_environment()) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        server.terminate()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[playwright.Browser]:
+    """A browser."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        if "CI" in os.environ:
+            pytest.fail("the page's tests need Chromium: apt-get install chromium")
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def wrong(address: str) -> Iterator[list[str]]:
+    """What pages asked of other machines, and their errors: none."""
+    found: list[str] = []
+    yield found
+    assert found == []
+
+
+def open_page(browser: playwright.Browser, address: str, wrong: list[str]) -> playwright.Page:
+    """A new visitor's page."""
+    page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+    page.set_default_timeout(30_000)
+    ours = (f"{address}/", f"blob:{address}/", "data:", "about:")
+    page.on("request", lambda request: None if request.url.startswith(ours) else wrong.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(address)
+    return page
+
+
+@pytest.fixture
+def page(chromium: playwright.Browser, address: str, wrong: list[str]) -> Iterator[playwright.Page]:
+    """The page of a new visitor."""
+    page = open_page(chromium, address, wrong)
+    yield page
+    page.context.close()
