@@ -48,7 +48,7 @@ class Provenance(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", protected_namespaces=())
 
     ncsr: str  # comes first: `ncsr.images.exif` tells by it whose comment it is
-    picture: Literal["sample", "most probable image", "standard deviation", "contact sheet"]
+    picture: Literal["sample", "changed sample", "most probable image", "standard deviation", "contact sheet"]
     notice: str = "synthetic detail: not for identification"
     model: str | None
     model_hash: str
