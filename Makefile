@@ -31,5 +31,5 @@ clean:
 # A fresh environment, made anew whenever what it is made from changes.
 .venv: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python $(PIP_INSTALL) -e '.[train,eval,onnx,ray,app,dev]' || { rm -rf .venv; exit 1; }
+	.venv/bin/python $(PIP_INSTALL) -e '.[train,eval,onnx,ray,app,heif,docs,dev]' || { rm -rf .venv; exit 1; }
 	touch .venv
