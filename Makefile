@@ -1,8 +1,10 @@
 # The project's commands. `make demo` and `make test` work on a fresh clone; everything else uses what `make test` installed.
 PYTHON ?= python3
+VENV ?= .venv
+MATRIX = 3.10 3.13
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types build clean
+.PHONY: demo test matrix core lint types build clean
 
 demo:  ## enlarge examples/cat.png x4 into four samples, in an environment of its own
 	$(PYTHON) -m venv --clear .venv-demo
@@ -10,26 +12,35 @@ demo:  ## enlarge examples/cat.png x4 into four samples, in an environment of it
 	.venv-demo/bin/ncsr upscale examples/cat.png -o demo -n 4 --seed 0 --sheet --std
 
 test: export OMP_NUM_THREADS ?= 1
-test: .venv  ## run the tests, in two processes of one thread each
-	.venv/bin/pytest -n 2 --dist loadfile
+test: $(VENV)  ## run the tests, in two processes of one thread each
+	$(VENV)/bin/pytest -n 2 --dist loadfile
 
-lint: .venv  ## check style, format, and which folder imports which
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/lint-imports --no-logo --no-cache
+matrix: core  ## by hand (each brings its own PyTorch): the tests on the oldest and the newest Python, and the core without extras
+	for version in $(MATRIX); do $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; done
 
-types: .venv  ## check types
-	.venv/bin/mypy
+core: export OMP_NUM_THREADS ?= 1
+core:  ## the tests that need no extra, where none is installed
+	$(PYTHON) -m venv --clear .venv-core
+	.venv-core/bin/python $(PIP_INSTALL) -e . pytest pytest-xdist
+	.venv-core/bin/pytest -n 2 --dist loadfile
 
-build: .venv  ## build the wheel and the source archive into dist/
+lint: $(VENV)  ## check style, format, and which folder imports which
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo --no-cache
+
+types: $(VENV)  ## check types
+	$(VENV)/bin/mypy
+
+build: $(VENV)  ## build the wheel and the source archive into dist/
 	rm -rf dist
-	.venv/bin/python -m build --outdir dist
+	$(VENV)/bin/python -m build --outdir dist
 
 clean:
-	rm -rf .venv .venv-demo dist demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* dist demo .mypy_cache .pytest_cache .ruff_cache
 
 # A fresh environment, made anew whenever what it is made from changes.
-.venv: pyproject.toml constraints.txt
-	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python $(PIP_INSTALL) -e '.[train,eval,onnx,ray,app,heif,docs,dev]' || { rm -rf .venv; exit 1; }
-	touch .venv
+$(VENV): pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python $(PIP_INSTALL) -e '.[train,eval,onnx,ray,app,heif,docs,dev]' || { rm -rf $(VENV); exit 1; }
+	touch $(VENV)

@@ -26,8 +26,12 @@ def main() -> None:
         for path in Path("src/ncsr").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    wanted = ["ncsr/py.typed", "ncsr/recipes/*.yaml", "ncsr/weights/*/config.json", "ncsr/weights/*/model.safetensors"]
-    wanted += [
+    wanted = [
+        "ncsr/py.typed",
+        "ncsr/licences.md",
+        "ncsr/recipes/*.yaml",
+        "ncsr/weights/*/config.json",
+        "ncsr/weights/*/model.safetensors",
         "ncsr/evaluation/paper/published/*.yaml",
         "ncsr/app/example.png",
         "ncsr/app/static/*.css",

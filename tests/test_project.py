@@ -9,6 +9,7 @@ import pytest
 
 import ncsr
 from ncsr.pretrained.card import read_card
+from ncsr.pretrained.load import BUNDLED
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,10 +18,35 @@ def found(pattern: str, file: str) -> set[str]:
     return set(re.findall(pattern, (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE))
 
 
-def test_version_of_package_and_citation():
-    version = found(r'^version = "(.+)"', "pyproject.toml")
-    assert version == {ncsr.__version__}
-    assert found(r"^version: (.+)", "CITATION.cff") == version
+def test_version_stands_in_one_place():
+    assert found(r'^version = "(.+)"', "pyproject.toml") == {ncsr.__version__}
+    assert found(r"^version: (.+)", "CITATION.cff") == set()
+
+
+def test_versions_of_python_are_those_that_are_tested():
+    classifiers = found(r'"Programming Language :: Python :: (3\.\d+)"', "pyproject.toml")
+    assert classifiers == set(re.findall(r"3\.\d+", "".join(found(r"python: (\[.+\])", ".github/workflows/ci.yml"))))
+    oldest, newest = sorted(classifiers, key=lambda name: int(name[2:]))[:: len(classifiers) - 1]
+    assert found(r'^requires-python = ">=(.+)"', "pyproject.toml") == {oldest}
+    assert found(r"^MATRIX = (.+)$", "Makefile") == {f"{oldest} {newest}"}
+    assert found(r"^Python (3\.\d+ to 3\.\d+) ", "README.md") == {f"{oldest} to {newest}"}
+
+
+def test_every_extra_is_told_of():
+    extras = found(r"^(\w+) = \[", "pyproject.toml") - {"authors", "keywords", "classifiers", "dependencies"}
+    extras = {name for name in extras if found(rf"^\| `({name})` \|", "README.md")} ^ found(
+        r"^\| `(\w+)` \|", "README.md"
+    )
+    assert extras == set()
+    (installed,) = found(r"-e '\.\[(.+)\]'", "Makefile")
+    assert set(installed.split(",")) == found(r"^\| `(\w+)` \|", "README.md")
+
+
+def test_changes_stand_under_versions():
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+ \(20\d\d-\d\d-\d\d\)", heading) for heading in headings[1:])
+    assert found(r"^### (.+)$", "CHANGELOG.md") <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
 def test_linter_of_constraints_and_pre_commit():
@@ -60,3 +86,14 @@ def test_the_licence_is_true_of_all_that_the_wheel_holds():
         text, identifier = of_model or words.get(path.name, ("Apache License", "Apache-2.0"))
         assert text in path.read_text(encoding="utf-8")
         assert identifier in expression.split(" AND ")
+
+
+def test_one_table_names_all_licences():
+    table = dict(
+        re.findall(r"^\| ([^|]+) \| ([\w.-]+) \| ", (ROOT / "src/ncsr/licences.md").read_text("utf-8"), re.MULTILINE)
+    )
+    models = {f"model {path.name}": card.licence for path in BUNDLED.iterdir() if (card := read_card(path))}
+    assert len(models) > 2
+    assert models.items() == {(what, licence) for what, licence in table.items() if what.startswith("model ")}
+    (expression,) = found(r'^license = "(.+)"', "pyproject.toml")
+    assert set(expression.split(" AND ")) == set(table.values()) - {"CC0-1.0", "licence"}

@@ -52,7 +52,9 @@ def test_the_bundled_models(
     assert head.split() == ["model", "scale", "size", "temperature", "speed", "here", "LPIPS", "licence"]
     assert re.fullmatch(r"x4 \(default\)  x4     0\.\d MB +0\.8 +\S+ Mpixel/s +0\.230  CC-BY-SA-4\.0", first)
     assert re.fullmatch(r"x4-small      x4     0\.\d MB +0\.8 +\S+ Mpixel/s +–      –", second)
-    assert (blank, notes[1:]) == ("", ["LPIPS of x4: temperature 0.8, two photographs"])
+    assert (blank, notes[1:3]) == ("", ["LPIPS of x4: temperature 0.8, two photographs", ""])
+    assert re.fullmatch(r"what +licence +commercial use", notes[3])
+    assert re.fullmatch(r"code +Apache-2\.0 +yes", notes[4])
 
 
 @pytest.mark.parametrize("name", bundled_models())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +21,7 @@ def info(
 ) -> None:
     """Say what a model is (scale, architecture, parameters, temperature, licence, card), or where an image comes from.
 
-    Without either: the bundled models side by side, with their speed on this machine.
+    Without either: the bundled models side by side, with their speed on this machine, and all licences.
     """
     from ncsr.images import is_photo_path
     from ncsr.pretrained.card import read_card
@@ -83,7 +85,13 @@ def _list_bundled() -> None:
         )
         if card is not None:
             notes.append(f"LPIPS of {name}: {card.measured_on}")
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-    print("", *notes, sep="\n")
+    _print_table(lines)
+    print("", *notes, "", sep="\n")
+    table = (files("ncsr") / "licences.md").read_text(encoding="utf-8").splitlines()
+    _print_table([[cell.strip() for cell in row.strip("|").split("|")] for row in table if "---" not in row])
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
