@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ncsr
-from ncsr.pretrained.card import read_card
+from ncsr.hub.card import read_card
 from ncsr.pretrained.load import BUNDLED
 
 ROOT = Path(__file__).parent.parent

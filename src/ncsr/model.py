@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import shorten
 
 import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.flow.actnorm import ActNorm, start_actnorms
+from ncsr.hub.card import Card
+from ncsr.hub.fetching import fetch, parse_id
+from ncsr.hub.pushing import push
 from ncsr.networks import Networks
-from ncsr.serialization import write_model
+from ncsr.runtime.device import Precision, pick_device
+from ncsr.runtime.memory import explain_exhaustion, is_exhaustion
+from ncsr.serialization import read_model, write_model
 from ncsr.space import EncoderSpace, FlowSpace, Space
 
 
@@ -102,6 +110,88 @@ class NCSR(Networks):
             half: store in float16, but for 1x1 convolutions and actnorms.
         """
         write_model(Path(folder), self.config, self.state_dict(), half=half)
+
+    # Users of huggingface_hub know these three from its ModelHubMixin. The mixin itself would write config.json from
+    # the constructor's arguments, load weights past their checksum, and be imported with every model (0.4 s).
+    save_pretrained = save
+
+    @classmethod
+    @explain_exhaustion()
+    @torch.inference_mode(False)
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        device: str = "auto",
+        precision: Precision = "auto",
+        *,
+        revision: str | None = None,
+    ) -> NCSR:
+        """What `ncsr.load` does with a model folder, a `.safetensors` file or the id of a repository on the hub."""
+        path, parsed = Path(source), parse_id(os.fspath(source))
+        if parsed and not os.path.exists(path):
+            path = fetch(parsed[0], revision or parsed[1])
+        config, weights = read_model(path)
+        with torch.device("cpu"):
+            network = cls(config, precision)
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            if is_exhaustion(error):
+                raise
+            problem = shorten(str(error), 200, placeholder=" ...")
+            raise InputError(f"the weights in {source} do not fit their configuration: {problem}") from None
+        network.requires_grad_(False).eval()
+        return network.to(device=pick_device(device), memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        licence: str | None = None,
+        base_model: str | None = None,
+        datasets: Sequence[str] = (),
+        half: bool = False,
+        private: bool | None = None,
+        token: str | None = None,
+        branch: str | None = None,
+        create_pr: bool = False,
+        commit_message: str | None = None,
+    ) -> str:
+        """Push the model to the Hugging Face hub, with a card; `ncsr.load(repo_id)` opens it.
+
+        `ncsr push` pushes a model folder with what lies beside it: the card that you wrote, a licence, pictures.
+
+        Args:
+            repo_id: "owner/name"; repository and branch are made where they are missing.
+            licence: SPDX identifier of the weights' licence, as "CC-BY-4.0".
+            base_model: the model that this one was fine-tuned from, as the hub names it.
+            datasets: what it was trained on, as the hub names it.
+            half: as of `save`.
+            private: of a repository that is made; None is as its owner has it.
+            token: None takes that of `hf auth login` or HF_TOKEN.
+            branch: to push to; None is `main`.
+            create_pr: ask by a pull request.
+            commit_message: None has one written.
+
+        Returns:
+            The address of the commit, or of the pull request.
+
+        Raises:
+            InputError: the hub does not take it: no token, no permission, no such owner, no network.
+        """
+        card = Card(licence=licence, base_model=base_model, datasets=tuple(datasets))
+        with TemporaryDirectory() as folder:
+            self.save(folder, half=half)
+            return push(
+                Path(folder),
+                repo_id,
+                card,
+                private=private,
+                token=token,
+                branch=branch,
+                create_pr=create_pr,
+                commit_message=commit_message,
+            )
 
 
 def _check_lr(lr: Tensor, bounds: tuple[float, float] | None = None) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import ncsr
-from ncsr.pretrained.card import read_card
+from ncsr.hub.card import read_card
 from ncsr.pretrained.load import BUNDLED, bundled_models
 from ncsr.serialization import read_model
 from tests.conftest import TINY, Command

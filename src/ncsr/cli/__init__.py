@@ -22,6 +22,7 @@ from ncsr.cli.measure import measure
 from ncsr.cli.options import check_arguments, with_address
 from ncsr.cli.plan import plan
 from ncsr.cli.prepare import prepare
+from ncsr.cli.push import push
 from ncsr.cli.remake import remake
 from ncsr.cli.reproduce import reproduce
 from ncsr.cli.streams import watch_streams
@@ -69,6 +70,7 @@ for command in (
     reproduce,
     convert,
     export,
+    push,
     info,
     bench,
     app_,

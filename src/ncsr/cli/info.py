@@ -23,8 +23,8 @@ def info(
 
     Without either: the bundled models side by side, with their speed on this machine, and all licences.
     """
+    from ncsr.hub.card import read_card
     from ncsr.images import is_photo_path
-    from ncsr.pretrained.card import read_card
     from ncsr.pretrained.load import find_model, load
     from ncsr.upscaling.provenance import provenance
 
@@ -38,7 +38,8 @@ def info(
             print(f"{key}: {value}")
         return
 
-    network, source = load(model, "cpu"), find_model(model)
+    source = find_model(model)
+    network = load(source, "cpu")
     config, card = network.config, read_card(source)
     parameters = sum(p.numel() for p in network.parameters())
     kind = "encoder only: one image, no likelihood" if config.flow is None else "conditional normalizing flow"
@@ -47,7 +48,7 @@ def info(
     if config.flow is not None:
         print(f"flow: {_line(config.flow.model_dump())}")
         print(f"default temperature: {config.temperature:g}")
-    if card is not None:
+    if card is not None and card.licence is not None:
         print(f"licence: {card.licence}")
     if (text := source / "README.md").is_file():
         print(f"card: {text}")
@@ -61,7 +62,7 @@ def _list_bundled() -> None:
     """Print the bundled models as a table: a trial of each tells its speed."""
     import torch
 
-    from ncsr.pretrained.card import read_card
+    from ncsr.hub.card import read_card
     from ncsr.pretrained.load import bundled_models, default_model, find_model, load
     from ncsr.runtime.timing import seconds_of
     from ncsr.serialization import WEIGHTS
@@ -80,10 +81,11 @@ def _list_bundled() -> None:
                 f"{(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB",
                 f"{network.config.temperature:g}",
                 f"{(64 * scale) ** 2 / seconds / 1e6:.2g} Mpixel/s",
-                *(("–", "–") if card is None else (f"{card.lpips:.3f}", card.licence)),
+                "–" if card is None or card.lpips is None else f"{card.lpips:.3f}",
+                (card and card.licence) or "–",
             )
         )
-        if card is not None:
+        if card is not None and card.measured_on:
             notes.append(f"LPIPS of {name}: {card.measured_on}")
     _print_table(lines)
     print("", *notes, "", sep="\n")

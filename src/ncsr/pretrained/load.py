@@ -4,57 +4,46 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from pathlib import Path
-from textwrap import shorten
-
-import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from ncsr.errors import InputError, brief
+from ncsr.hub.fetching import fetch, parse_id
 from ncsr.model import NCSR
-from ncsr.runtime.device import Precision, pick_device
-from ncsr.runtime.memory import explain_exhaustion, is_exhaustion
-from ncsr.serialization import CONFIG, WEIGHTS, read_model
+from ncsr.runtime.device import Precision
+from ncsr.serialization import WEIGHTS
 
 BUNDLED = Path(__file__).parents[1] / "weights"
 
 
-@explain_exhaustion()
-@torch.inference_mode(False)
-def load(model: str | os.PathLike[str] = "x4", device: str = "auto", precision: Precision = "auto") -> NCSR:
+def load(
+    model: str | os.PathLike[str] = "x4",
+    device: str = "auto",
+    precision: Precision = "auto",
+    *,
+    revision: str | None = None,
+) -> NCSR:
     """Open a model, in eval mode, its parameters without gradients (gradients still flow to latents and images).
 
     It is float32 on the device asked for, whatever the default dtype and device are.
 
     Args:
-        model: a bundled name, a model folder, its `.safetensors` file, or the id of a repository on the Hugging Face
-            hub. As text, a bundled name goes before a folder of that name, which `./x4-small` names.
+        model: a bundled name, a model folder, its `.safetensors` file, or a repository on the Hugging Face hub:
+            "owner/name" or "owner/name@revision", which is fetched once. As text, a bundled name goes before a folder
+            of that name, which `./x4-small` names.
         device: `auto` (the first accelerator, else the CPU) or a torch device name.
         precision: of the encoder and the subnets: `float32`, `tf32`, `bfloat16`, or `auto`: bfloat16 for sampling where
             this machine gains by it, float32 otherwise.
+        revision: of a model on the hub: a branch, a tag or a commit; None is that of its name, else `main`.
 
     Raises:
-        InputError: no such model or device; a damaged file; weights that do not fit their configuration.
+        InputError: no such model, revision or device; the hub does not give it; a damaged file; weights that do not fit
+            their configuration.
         MemoryError: there is not enough memory for it.
     """
-    source = find_model(model)
-    config, weights = read_model(source)
-    with torch.device("cpu"):
-        network = NCSR(config, precision)
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        if is_exhaustion(error):
-            raise
-        problem = shorten(str(error), 200, placeholder=" ...")
-        raise InputError(f"the weights in {source} do not fit their configuration: {problem}") from None
-    network.requires_grad_(False).eval()
-    return network.to(device=pick_device(device), memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return NCSR.from_pretrained(find_model(model, revision), device, precision)
 
 
-def find_model(model: str | os.PathLike[str]) -> Path:
+def find_model(model: str | os.PathLike[str], revision: str | None = None) -> Path:
     """The folder or file of a model; one on the hub is fetched.
 
     Raises:
@@ -63,19 +52,24 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     path, name = Path(model), os.fspath(model)
     bundled = name in bundled_models()
     if os.path.exists(path) and not (bundled and isinstance(model, str)):  # a run may have its recipe's name
-        return path
-    if bundled:
-        return BUNDLED / name
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        found = path
+    elif bundled:
+        found = BUNDLED / name
+    elif parsed := parse_id(name):
+        repo, named = parsed
+        if revision is not None and named not in (None, revision):
+            raise InputError(f"{brief(name)} names one revision, revision={brief(revision)} another: give one")
         try:
-            return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError):
-            raise InputError(
-                f"no model {brief(name)}: no such folder or file here, and the hub did not give it"
-            ) from None
-    close = difflib.get_close_matches(name, bundled_models(), 1)
-    hint = f"did you mean {close[0]}?" if close else f"bundled models: {', '.join(bundled_models())}"
-    raise InputError(f"no model {brief(name)}, neither bundled nor a folder or file: {hint}")
+            return fetch(repo, revision or named)
+        except InputError as error:
+            raise InputError(f"no model {brief(name)} in a folder or file here, and {error}") from error
+    else:
+        close = difflib.get_close_matches(name, bundled_models(), 1)
+        hint = f"did you mean {close[0]}?" if close else f"bundled models: {', '.join(bundled_models())}"
+        raise InputError(f"no model {brief(name)}, neither bundled nor a folder or file: {hint}")
+    if revision is not None:
+        raise InputError(f"the model {brief(name)} is on this machine and has no revisions: leave revision out")
+    return found
 
 
 def bundled_models() -> list[str]:

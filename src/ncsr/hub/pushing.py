@@ -1,0 +1,67 @@
+"""A model folder, pushed to the hub."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+from ncsr.hub.card import CARD, PAGE, Card, hub_page
+from ncsr.hub.fetching import LICENCE, explain_hub_errors
+from ncsr.serialization import CONFIG, WEIGHTS, read_model
+
+
+def push(
+    folder: Path,
+    repo: str,
+    card: Card,
+    *,
+    private: bool | None = None,
+    token: str | None = None,
+    branch: str | None = None,
+    create_pr: bool = False,
+    commit_message: str | None = None,
+) -> str:
+    """Push a model folder to the hub in one commit, and return the commit's address.
+
+    The model goes there, its card, its licence, and those files beside it that its README.md links to or has as `name`;
+    nothing else that lies in the folder. Repository and branch are made where they are missing.
+
+    Args:
+        folder: of the model.
+        repo: "owner/name".
+        card: becomes `card.json` and the metadata of README.md.
+        private: of a repository that is made; None is as the owner has it.
+        token: None takes that of `hf auth login` or HF_TOKEN.
+        branch: to push to; None is `main`.
+        create_pr: ask by a pull request.
+        commit_message: None has one written.
+
+    Raises:
+        InputError: no model in the folder, or the hub does not take it.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    config, _ = read_model(folder)
+    text = (folder / PAGE).read_text(encoding="utf-8") if (folder / PAGE).is_file() else None
+    contents: dict[str, bytes | str] = {
+        CARD: (card.model_dump_json(indent=2, exclude_defaults=True) + "\n").encode(),
+        PAGE: hub_page(repo, config, card, text).encode(),
+    }
+    names = {CONFIG, WEIGHTS, LICENCE, *re.findall(r"[`(]([^`()\s]+)[`)]", text or "")}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name in names:
+            contents.setdefault(path.name, str(path))
+    api = HfApi(token=token, library_name="ncsr", library_version=version("ncsr"))
+    with explain_hub_errors(repo, branch):
+        api.create_repo(repo, private=private, exist_ok=True)
+        if branch is not None:
+            api.create_branch(repo, branch=branch, exist_ok=True)
+        commit = api.create_commit(
+            repo,
+            [CommitOperationAdd(name, content) for name, content in contents.items()],
+            commit_message=commit_message or "Push a model of ncsr",
+            revision=branch,
+            create_pr=create_pr,
+        )
+    return commit.pr_url or commit.commit_url
