@@ -34,6 +34,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     monkeypatch.setattr("time.sleep", lambda _: None)  # between the tries of huggingface_hub
     yield server
     server.shutdown()
+    assert server.faults == []
     server.server_close()
 
 

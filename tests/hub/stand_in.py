@@ -1,7 +1,7 @@
-"""A stand-in for the hub: the few endpoints of its protocol that huggingface_hub asks for models, served on this machine.
+"""A stand-in for the hub: the few endpoints of its protocol that huggingface_hub asks for models, on this machine.
 
-Answers are those that huggingface_hub tells apart (`hf_raise_for_status`): who is not signed in is told 401 of a private
-repository and of one that does not exist, who is signed in 404.
+Answers are those that huggingface_hub tells apart (`hf_raise_for_status`): who is not signed in is told 401 of a
+private repository and of one that does not exist, who is signed in 404.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import re
+import sys
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -50,6 +51,7 @@ class StandIn(ThreadingHTTPServer):
         cut: whether large files end half-way, as when the network goes.
         down: whether it answers 503 to everything.
         asked: the requests, "GET /path".
+        faults: of the stand-in itself.
     """
 
     daemon_threads = True
@@ -60,6 +62,7 @@ class StandIn(ThreadingHTTPServer):
         self.storage: dict[str, bytes] = {}
         self.cut = self.down = False
         self.asked: list[str] = []
+        self.faults: list[BaseException | None] = []
 
     @property
     def endpoint(self) -> str:
@@ -70,7 +73,8 @@ class StandIn(ThreadingHTTPServer):
         return f"http://localhost:{self.server_port}/storage/{digest}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error."""
+        if not isinstance(fault := sys.exc_info()[1], ConnectionError):  # a client may go away
+            self.faults.append(fault)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -149,10 +153,10 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = json.loads(self.body)
         name = f"{wanted['organization']}/{wanted['name']}"
         if self.token != WRITER:
-            return self.forbid(f'You don\'t have the rights to create a model under the namespace "{name.split("/")[0]}".')
+            return self.refuse(403 if self.token else 401, "", "You don't have the rights to create a model there.")
         exists = name in self.server.repos
-        self.server.repos.setdefault(name, Repo({}, {}, private=wanted.get("visibility") == "private")).commit
         if not exists:
+            self.server.repos[name] = Repo(private=wanted.get("visibility") == "private")
             self.server.repos[name].commit({})
         self.say(409 if exists else 200, {"url": f"{self.server.endpoint}/{name}"})
 
@@ -163,12 +167,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.say(409 if exists else 200, {})
 
     def preupload(self, name: str, revision: str) -> None:
-        if found := self.found(name, revision):
+        if self.found(name, revision):
             files = json.loads(self.body)["files"]
             for file in files:
                 file |= {"uploadMode": "lfs" if self.large(file["path"], b"", file["size"]) else "regular"}
                 file |= {"shouldIgnore": False, "oid": None}
-            del found
             self.say(200, {"files": files})
 
     def batch(self, name: str) -> None:
@@ -189,8 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
             lfs = line["key"] == "lfsFile"
             added[value["path"]] = self.server.storage[value["oid"]] if lfs else base64.b64decode(value["content"])
         commit = repo.commit(files | added, revision)
-        url = f"{self.server.endpoint}/{name}/commit/{commit}"
-        self.say(200, {"success": True, "commitOid": commit, "commitUrl": url, "pullRequestUrl": f"{url}/pr"})
+        url = f"{self.server.endpoint}/{name}"
+        answer = {"commitUrl": f"{url}/commit/{commit}", "pullRequestUrl": f"{url}/discussions/1"}
+        self.say(200, answer | {"success": True, "commitOid": commit})
 
     # What they share
 
@@ -222,9 +226,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def refuse(self, status: int, code: str, message: str) -> None:
         self.say(status, {"error": message}, {"X-Error-Code": code, "X-Error-Message": message})
-
-    def forbid(self, message: str) -> None:
-        self.refuse(403 if self.token else 401, "", message)
 
     def say(self, status: int, content: Any, headers: dict[str, str] | None = None, *, cut: bool = False) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()

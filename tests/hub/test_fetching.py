@@ -99,7 +99,10 @@ def test_without_a_network(repo: Repo, hub: StandIn, refused: object, monkeypatc
     refused("the hub answered 503 about kim/tiny@v9: .*Service Unavailable.*; try again later", revision="v9")
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
     assert find_model(NAME) == folder
-    refused(r"kim/tiny@v9 is not in the cache, and http://127.0.0.1:1 cannot be reached \(.*refused\): connect", revision="v9")
+    refused(
+        r"kim/tiny@v9 is not in the cache, and http://127.0.0.1:1 cannot be reached \(.*refused\): connect",
+        revision="v9",
+    )
     refused(r"kim/other is not in the cache, and http", name="kim/other")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert find_model(NAME) == folder
@@ -131,7 +134,7 @@ def test_what_is_not_for_everyone(repo: Repo, hub: StandIn, refused: object, mon
     repo.private, repo.gated = True, False
     find_model(NAME)
     monkeypatch.setenv("HF_TOKEN", EXPIRED)
-    refused("the hub takes no token of yours for kim/none: sign in", name="kim/none")
+    refused("the hub wants a valid token for kim/none: sign in", name="kim/none")
 
 
 def test_a_download_that_breaks_off(repo: Repo, hub: StandIn, refused: object, tiny_model: ncsr.NCSR) -> None:

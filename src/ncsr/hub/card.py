@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import ValidationError, model_validator
+from yaml import YAMLError
 
 from ncsr.config import FrozenModel, ModelConfig, explain
 from ncsr.errors import InputError
@@ -66,9 +67,7 @@ def hub_page(repo: str, config: ModelConfig, card: Card, text: str | None) -> st
     results = None
     if card.lpips is not None and card.measured_on is not None:
         name = "LPIPS (AlexNet, version 0.1)"
-        results = [
-            EvalResult("image-to-image", "photographs", card.measured_on, "lpips", card.lpips, metric_name=name)
-        ]
+        results = [EvalResult("image-to-image", "photographs", card.measured_on, "lpips", card.lpips, metric_name=name)]
     ours = ModelCardData(
         license=card.licence and card.licence.lower(),  # as the hub spells SPDX's identifiers
         library_name="ncsr",
@@ -76,15 +75,17 @@ def hub_page(repo: str, config: ModelConfig, card: Card, text: str | None) -> st
         tags=["super-resolution", f"x{config.scale}", *([] if config.flow is None else ["normalizing-flow"])],
         base_model=card.base_model,
         datasets=list(card.datasets) or None,
-        metrics=results and ["lpips"],
-        model_name=repo.partition("/")[2],
+        metrics=["lpips"] if results else None,
+        model_name=repo.partition("/")[2] if results else None,
         eval_results=results,
     )
+    text = text or _written(repo, config, card)
     try:
-        own = ModelCard(text or _written(repo, config, card), ignore_metadata_errors=True)
+        own = ModelCard(text if text.startswith("---") else f"---\n{{}}\n---\n{text}")
         metadata = ModelCardData(**ours.to_dict() | own.data.to_dict())  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{PAGE} begins with metadata that cannot be read: {str(error)[:200]}; correct them") from None
+    except (ValueError, TypeError, YAMLError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{PAGE} begins with metadata that cannot be read: {reason}; correct them") from None
     return f"---\n{metadata.to_yaml()}\n---\n\n{own.text.lstrip()}"
 
 
@@ -110,8 +111,8 @@ pictures = ncsr.upscale("photo.png", model="{repo}")
 model = ncsr.load("{repo}")
 ```
 
-It expects clean photographs that were reduced by bicubic. Invented detail is plausible, not observed: not for
-identification or measurement.
+It expects clean photographs that were reduced by bicubic.
+Invented detail is plausible, not observed: not for identification or measurement.
 
 {licence}
 """

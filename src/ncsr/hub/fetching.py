@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -38,7 +39,7 @@ def fetch(repo: str, revision: str | None = None) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    with explain_hub_errors(repo, revision):
+    with calling_the_hub(repo, revision):
         folder = snapshot_download(
             repo,
             revision=revision,
@@ -53,14 +54,22 @@ def fetch(repo: str, revision: str | None = None) -> Path:
 
 
 @contextmanager
-def explain_hub_errors(repo: str, revision: str | None) -> Iterator[None]:
-    """Make whatever huggingface_hub raises in the body an `InputError` that says what to do."""
+def calling_the_hub(repo: str, revision: str | None) -> Iterator[None]:
+    """Make what huggingface_hub raises in the body an `InputError` that says what to do; show its bars on terminals."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    silenced = not sys.stderr.isatty() and not are_progress_bars_disabled()
+    if silenced:
+        disable_progress_bars()
     try:
         yield
     except Exception as error:  # which library carries the network, and so its errors, changes with its version
         if is_exhaustion(error):
             raise
         raise InputError(_sentence(error, repo, revision)) from error
+    finally:
+        if silenced:
+            enable_progress_bars()
 
 
 def _sentence(error: Exception, repo: str, revision: str | None) -> str:
@@ -87,11 +96,9 @@ def _sentence(error: Exception, repo: str, revision: str | None) -> str:
     if isinstance(error, RepositoryNotFoundError):
         return f"the hub shows no {repo} to a stranger: correct the name or, if it is private, {_SIGN_IN}"
     if status == 401:
-        return f"the hub takes no token of yours for {repo}: {_SIGN_IN}"
+        return f"the hub wants a valid token for {repo}: {_SIGN_IN}"
     if status == 403:
-        return (
-            f"your token may not do this with {repo}: take one that may, of {hub}/settings/tokens, and {_SIGN_IN}"
-        )
+        return f"your token may not do this with {repo}: take one that may, of {hub}/settings/tokens, and {_SIGN_IN}"
     if isinstance(error, HfHubHTTPError):
         return f"the hub answered {status} about {wanted}: {_reason(error)}; try again later"
     if isinstance(error, LocalEntryNotFoundError):

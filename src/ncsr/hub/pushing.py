@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ncsr.hub.card import CARD, PAGE, Card, hub_page
-from ncsr.hub.fetching import LICENCE, explain_hub_errors
+from ncsr.hub.fetching import LICENCE, calling_the_hub
 from ncsr.serialization import CONFIG, WEIGHTS, read_model
 
 
@@ -53,7 +53,7 @@ def push(
         if path.is_file() and path.name in names:
             contents.setdefault(path.name, str(path))
     api = HfApi(token=token, library_name="ncsr", library_version=version("ncsr"))
-    with explain_hub_errors(repo, branch):
+    with calling_the_hub(repo, branch):
         api.create_repo(repo, private=private, exist_ok=True)
         if branch is not None:
             api.create_branch(repo, branch=branch, exist_ok=True)
