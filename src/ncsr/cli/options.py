@@ -17,7 +17,7 @@ ModelName: TypeAlias = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="Bundled name, model folder, .safetensors file or hub id.",
+        help="Bundled name, model folder, .safetensors file or hub id (owner/name, owner/name@revision).",
         show_default="by scale, x4",
     ),
 ]
