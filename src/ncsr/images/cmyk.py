@@ -1,4 +1,4 @@
-"""CMYK, and gray that has a profile, to sRGB."""
+"""CMYK, and colours that have a profile, to sRGB."""
 
 from __future__ import annotations
 
@@ -48,7 +48,26 @@ def rgb_from_gray(gray: NDArray[Any], profile: bytes) -> NDArray[Any]:
         return np.repeat(gray, 3, axis=2)
 
 
-def _srgb(pixels: NDArray[Any], profile: bytes, space: Literal["cmyk", "gray"]) -> NDArray[Any]:
+def in_srgb(pixels: NDArray[Any], profile: bytes) -> NDArray[Any]:
+    """(H, W, C) pixels, C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha, in sRGB; as they are if that cannot be.
+
+    Gray stays gray.
+    """
+    channels = pixels.shape[2]
+    gray = channels < 3
+    colours = pixels[..., :1] if gray else pixels[..., :3]
+    try:
+        if is_for_gray(profile):
+            converted = _srgb(colours[..., 0], profile, "gray")
+        else:
+            converted = _srgb(np.repeat(colours, 3, axis=2) if gray else colours, profile, "rgb")
+    except imagecodecs.CmsError:
+        return pixels
+    alpha = pixels[..., colours.shape[2] :]
+    return np.concatenate([converted[..., :1] if gray else converted, alpha], axis=2)
+
+
+def _srgb(pixels: NDArray[Any], profile: bytes, space: Literal["cmyk", "gray", "rgb"]) -> NDArray[Any]:
     return imagecodecs.cms_transform(
         np.ascontiguousarray(pixels),
         profile,

@@ -102,6 +102,21 @@ def with_comment(block: bytes | None, comment: str) -> bytes:
     return block[:4] + struct.pack(order + "I", place) + block[8:]
 
 
+def without_orientation(block: bytes | None) -> bytes:
+    """A sound block without its orientation, all else in its place; nothing without one."""
+    if block is None:
+        return b""
+    order, start, fields = _parsed(block)
+    if _ORIENTATION not in fields:
+        return block
+    (count,) = struct.unpack_from(order + "H", block, start)
+    first, cut, end = start + 2, fields[_ORIENTATION].entry, start + 2 + 12 * count
+    directory = block[first:cut] + block[cut + 12 : end] + block[end : end + 4]
+    block += bytes(len(block) % 2)
+    moved = block[:4] + struct.pack(order + "I", len(block)) + block[8:]
+    return moved + struct.pack(order + "H", count - 1) + directory
+
+
 def read_from_tiff(path: Path) -> bytes | None:
     """A block of the descriptive fields of a TIFF file; None if it has none, is a BigTIFF, or they are damaged."""
     try:

@@ -10,14 +10,18 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from ncsr.errors import InputError
+from ncsr.images.kinds import HEAD, kind_of
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
-"""The suffixes, lower case, of the files that are read and written."""
+WRITABLE = frozenset({".avif", ".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".jxl", ".png", ".tif", ".tiff", ".webp"})
+"""The suffixes, lower case, of the files that are written."""
+
+SUFFIXES = WRITABLE | {".gif", ".heic", ".heif", ".j2k", ".jp2"}
+"""Those of the files that are read."""
 
 OTHER_SUFFIXES = frozenset(
-    {".avif", ".exr", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jxl", ".pdf", ".psd", ".svg", ".tga"}
+    {".exr", ".pdf", ".psd", ".svg", ".tga"}
     | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"}  # of cameras
-    | {".pbm", ".pgm", ".pnm", ".ppm", ".dib", ".eps", ".hdr", ".ico", ".j2k", ".jif", ".jxr", ".pcx", ".qoi"}
+    | {".pbm", ".pgm", ".pnm", ".ppm", ".dib", ".eps", ".hdr", ".ico", ".jif", ".jxr", ".pcx", ".qoi"}
 )
 """Those of images that are neither."""
 
@@ -25,6 +29,17 @@ OTHER_SUFFIXES = frozenset(
 def is_photo_path(inside: PurePath) -> bool:
     """Whether a file at this path inside a folder counts as a photograph: it is not hidden, and its suffix is known."""
     return inside.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in inside.parts)
+
+
+def is_photo(path: Path) -> bool:
+    """Whether a file counts as a photograph by its suffix or, if it has none, by its content."""
+    if path.suffix or not path.is_file():
+        return path.suffix.lower() in SUFFIXES
+    try:
+        with path.open("rb") as file:
+            return kind_of(file.read(HEAD)) is not None
+    except OSError:
+        return False
 
 
 class FolderContents(NamedTuple):
@@ -60,7 +75,7 @@ def search_folder(folder: str | os.PathLike[str], recursive: bool = False) -> Fo
         raise InputError(f"{folder} is not a folder")
     found = FolderContents([], [], Counter())
     for path in _files(folder, recursive, found.problems, ()):
-        if is_photo_path(path.relative_to(folder)):
+        if is_photo(path):  # what is hidden is not among them
             found.photos.append(path)
         elif path.suffix.lower() in OTHER_SUFFIXES:
             found.others[path.suffix.lower()] += 1

@@ -21,7 +21,6 @@ from ncsr.errors import InputError
 from ncsr.images.pil import raster_from_pil
 from ncsr.images.raster import Raster
 
-START = b"\xff\xd8\xff"
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither a stuffed byte nor a restart
 _END, _SCAN, _BARE = 0xD9, 0xDA, (0x01, 0xD8)  # those in _BARE have no length
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}

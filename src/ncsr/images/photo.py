@@ -26,6 +26,8 @@ class Photo:
         exif: the EXIF block, from its byte-order mark on, with orientation 1; None if there is none.
         dpi: the resolution that the file states beside EXIF; None if it states none.
         notes: what the reader has to say, each without a full stop: that there are further pages, say.
+        xmp: the XMP packet, as it was read; None if there is none.
+        texts: the chunks of text of a PNG file, each its name and content.
     """
 
     rgb: Tensor
@@ -36,6 +38,8 @@ class Photo:
     exif: bytes | None = None
     dpi: Dpi | None = None
     notes: tuple[str, ...] = ()
+    xmp: bytes | None = None
+    texts: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 3 or len(self.rgb) != 3:
@@ -68,6 +72,8 @@ class Source:
     window: Callable[[int, int, int, int], Photo]
     dpi: Dpi | None = None
     notes: tuple[str, ...] = ()
+    xmp: bytes | None = None
+    texts: tuple[bytes, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -92,6 +98,8 @@ def source_of(photo: Photo) -> Source:
         window,
         photo.dpi,
         photo.notes,
+        photo.xmp,
+        photo.texts,
     )
 
 

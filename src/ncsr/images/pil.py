@@ -11,7 +11,7 @@ from ncsr.images.convert import to_array
 from ncsr.images.photo import Photo
 from ncsr.images.png import unpacked_raw_profile
 from ncsr.images.raster import EXIF_MARK, Raster, gray_if_equal, upright_raster
-from ncsr.images.xmp import packet_of
+from ncsr.images.xmp import carried
 
 _SIMPLER_MODE = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBa": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
 _PHOTO_MODES = {*_SIMPLER_MODE, "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "I;16L", "I;16B", "I;16N"}
@@ -55,7 +55,7 @@ def to_pil(photo: Photo, record: str | None = None) -> Image.Image:
     """The photo as a PIL image: L, LA, RGB or RGBA, and I;16 for 16-bit gray without alpha.
 
     PIL has no 16-bit colour: it is rounded to 8 bits. ICC profile, EXIF and resolution are in the image's `info`; so is
-    a record of its origin (see `write_pixels`), as "ncsr" and "xmp".
+    a record of its origin (see `write_pixels`), as "ncsr" and, with the photograph's own packet, "xmp".
     """
     deep = photo.bits == 16 and photo.gray and photo.alpha is None
     image = Image.fromarray(to_array(photo, np.uint16 if deep else np.uint8))
@@ -66,5 +66,7 @@ def to_pil(photo: Photo, record: str | None = None) -> Image.Image:
     if photo.dpi is not None:
         image.info["dpi"] = photo.dpi
     if record is not None:
-        image.info |= {"ncsr": record, "xmp": packet_of(record)}
+        image.info["ncsr"] = record
+    if packet := carried(photo.xmp, record, *photo.size):
+        image.info["xmp"] = packet
     return image

@@ -6,7 +6,7 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import imagecodecs
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ncsr.images.photo import Dpi
 from ncsr.images.raster import Raster, gray_if_equal, upright_raster
-from ncsr.images.xmp import packet_of
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER_LENGTH = 33  # signature and IHDR, which is always first
@@ -24,6 +23,8 @@ _PALETTE = 3  # a kind of colour
 _METADATA_LIMIT = 1 << 24  # bytes of a profile, EXIF or XMP; larger ones are attacks
 _RAW_EXIF, _RAW_APP1, _XMP = b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp"
 _RECORD = b"ncsr"  # of its origin
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_NOT_KEPT = (_RECORD, _XMP, _RAW_EXIF, _RAW_APP1)  # as texts
 _PER_METRE, _INCHES = 1, 0.0254  # a unit of resolution; inches in it
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by kind of colour
 _LONGEST = 2**26  # bytes of compressed data that are handed to libpng in one chunk
@@ -55,7 +56,9 @@ def decode_png(data: bytes) -> Raster:
     block = metadata.get(b"eXIf") or unpacked_raw_profile(texts.get(_RAW_EXIF) or texts.get(_RAW_APP1) or b"")
     (frames,) = struct.unpack_from(">I", metadata.get(b"acTL", b"").ljust(4, b"\0"))
     notes = ("it is an animation, of which the first frame is taken",) if frames > 1 else ()
-    raster = Raster(pixels, icc, dpi=_dpi(metadata.get(b"pHYs", b"")), notes=notes)
+    kept = tuple(chunk[4:-4] for chunk in chunks if chunk[4:8] in _TEXTS and _keyword(chunk) not in _NOT_KEPT)
+    kept = kept if sum(map(len, kept)) <= _METADATA_LIMIT else ()
+    raster = Raster(pixels, icc, dpi=_dpi(metadata.get(b"pHYs", b"")), notes=notes, texts=kept)
     return upright_raster(raster, block, xmp=texts.get(_XMP))
 
 
@@ -64,7 +67,7 @@ def read_record(file: BinaryIO) -> str | None:
     file.seek(len(SIGNATURE))
     while len(start := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", start)
-        if name in (b"tEXt", b"zTXt", b"iTXt") and length <= _METADATA_LIMIT:
+        if name in _TEXTS and length <= _METADATA_LIMIT:
             keyword, text = _text(start + file.read(length + 4)) or (b"", b"")
             if keyword == _RECORD:
                 return text.decode(errors="replace")
@@ -74,11 +77,17 @@ def read_record(file: BinaryIO) -> str | None:
 
 
 def encode_png(
-    pixels: NDArray[Any], icc: bytes | None, exif: bytes | None, dpi: Dpi | None, record: str | None = None
+    pixels: NDArray[Any],
+    icc: bytes | None,
+    exif: bytes | None,
+    dpi: Dpi | None,
+    xmp: bytes = b"",
+    texts: Sequence[bytes] = (),
+    record: str | None = None,
 ) -> bytes:
     """The file of (H, W, C) pixels, uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
 
-    A record of its origin stands in it as the text "ncsr", and in XMP.
+    A record of its origin stands in it as the text "ncsr"; `texts` are further chunks, each its name and content.
     """
     data = bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)))
     metadata = b""
@@ -90,7 +99,9 @@ def encode_png(
         metadata += _chunk(b"eXIf", exif)
     if record is not None:
         metadata += _chunk(b"tEXt", _RECORD + b"\0" + record.encode("ascii"))
-        metadata += _chunk(b"iTXt", _XMP + bytes(5) + packet_of(record))  # not compressed, of no language
+    if xmp:
+        metadata += _chunk(b"iTXt", _XMP + bytes(5) + xmp)  # not compressed, of no language
+    metadata += b"".join(_chunk(text[:4], text[4:]) for text in texts)
     return data[:HEADER_LENGTH] + metadata + data[HEADER_LENGTH:]
 
 
@@ -117,10 +128,14 @@ def _inflated(packed: bytes) -> bytes | None:
     return content if stream.eof else None
 
 
+def _keyword(chunk: bytes) -> bytes:
+    return chunk[8:-4].partition(b"\0")[0]
+
+
 def _text(chunk: bytes) -> tuple[bytes, bytes] | None:
     """Keyword and text of a chunk of text that may hold EXIF, XMP or a record of its origin; None if it is another."""
     name, (keyword, _, body) = chunk[4:8], chunk[8:-4].partition(b"\0")
-    if keyword not in (_RECORD, _XMP, _RAW_EXIF, _RAW_APP1):
+    if keyword not in _NOT_KEPT:
         return None
     if name == b"iTXt":  # whether it is compressed, how, language, 0, keyword in that language, 0
         text = body[2:].split(b"\0", 2)[-1]

@@ -11,6 +11,7 @@ import numpy as np
 from ncsr.images import exif
 from ncsr.images.convert import Array, photo_from_array
 from ncsr.images.photo import Dpi, Photo, Source, straight
+from ncsr.images.xmp import KEPT
 
 EXIF_MARK = b"Exif\0\0"  # what stands before the block in JPEG, and in PIL's `info`
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])")
@@ -22,7 +23,7 @@ class Raster:
 
     Attributes:
         pixels: (H, W, C) uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha. Maybe a view.
-        icc, exif, dpi, notes: as in `Photo`.
+        icc, exif, dpi, notes, xmp, texts: as in `Photo`.
         premultiplied: whether the colours are stored times alpha.
     """
 
@@ -32,13 +33,17 @@ class Raster:
     dpi: Dpi | None = None
     notes: tuple[str, ...] = ()
     premultiplied: bool = False
+    xmp: bytes | None = None
+    texts: tuple[bytes, ...] = ()
 
     def photo(self) -> Photo:
         """The whole photograph."""
         photo = photo_from_array(self.pixels)
         if self.premultiplied and photo.alpha is not None:
             photo = replace(photo, rgb=straight(photo.rgb, photo.alpha))
-        return replace(photo, icc=self.icc, exif=self.exif, dpi=self.dpi, notes=self.notes)
+        return replace(
+            photo, icc=self.icc, exif=self.exif, dpi=self.dpi, notes=self.notes, xmp=self.xmp, texts=self.texts
+        )
 
     def source(
         self, size: tuple[int, int] | None = None, window: Callable[[int, int, int, int], Photo] | None = None
@@ -59,13 +64,15 @@ class Raster:
             window=window or part,
             dpi=self.dpi,
             notes=self.notes,
+            xmp=self.xmp,
+            texts=self.texts,
         )
 
 
 def upright_raster(
     raster: Raster, block: bytes | None, *, orientation: int | None = None, xmp: bytes | None = None
 ) -> Raster:
-    """The raster turned upright, with its EXIF block; a damaged block is left out.
+    """The raster turned upright, with its EXIF block and XMP packet; a damaged block is left out.
 
     Args:
         raster: as it lies in the file.
@@ -79,7 +86,8 @@ def upright_raster(
     dpi = raster.dpi if raster.dpi and all(0 < value < 1e6 for value in raster.dpi) else None
     dpi = dpi[::-1] if dpi is not None and orientation >= 5 else dpi
     height, width = pixels.shape[:2]
-    return replace(raster, pixels=pixels, exif=exif.with_size(block, height, width), dpi=dpi)
+    kept = xmp if xmp and len(xmp) <= KEPT else None
+    return replace(raster, pixels=pixels, exif=exif.with_size(block, height, width), dpi=dpi, xmp=kept)
 
 
 def xmp_orientation(packet: bytes | None) -> int:
@@ -91,3 +99,16 @@ def xmp_orientation(packet: bytes | None) -> int:
 def gray_if_equal(array: Array) -> Array:
     """(H, W, 3 or 4) without its second and third channel, if they equal the first everywhere."""
     return np.delete(array, (1, 2), axis=2) if (array[..., 1:3] == array[..., :1]).all() else array
+
+
+def stretched(array: Array, bits: int) -> Array:
+    """Unsigned values of so many bits stretched to the whole range of 8 or 16.
+
+    Raises:
+        IndexError: one is too large.
+    """
+    if bits in (8, 16):
+        return array
+    top, dtype = (255, np.uint8) if bits < 8 else (65535, np.uint16)
+    levels: Array = np.rint(np.arange(2**bits) * (top / (2**bits - 1))).astype(dtype)
+    return levels[array.astype(dtype, copy=False)]

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 import textwrap
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import torch
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
 from PIL.Image import DecompressionBombError
+from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from ncsr.errors import InputError, UnreadableError
-from ncsr.images import png, tiff, webp
+from ncsr.images import avif, heif, jp2, jxl, png, tiff, webp
 from ncsr.images.finding import SUFFIXES
-from ncsr.images.jpeg import START, JpegFile, read_jpeg
+from ncsr.images.jpeg import JpegFile, read_jpeg
+from ncsr.images.kinds import HEAD, Kind, kind_of
 from ncsr.images.photo import Photo, Source, premultiplied
 from ncsr.images.pil import raster_from_pil
 from ncsr.images.raster import Raster
 from ncsr.images.tiff import read_tiff, tiff_size, tiff_source
-from ncsr.images.webp import is_webp, read_webp, webp_size
 from ncsr.images.xmp import record_in
 from ncsr.runtime.memory import is_exhaustion
 
@@ -34,7 +36,8 @@ MAX_PIXELS = 178_956_970
 """The default limit of a photograph's pixels: Pillow's, past which it calls a file a decompression bomb."""
 
 _ROWS = 256  # of a photograph that are floating point at a time
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how classic and big ones begin
+_PIL_FILES: dict[str, Callable[[Path], ImageFile]] = {"BMP": BmpImageFile, "GIF": GifImageFile, "JPEG": JpegFile}
+"""What opens a file without decoding it, and without Pillow's own limit of pixels."""
 # What Pillow, tifffile and imagecodecs (whose errors are RuntimeErrors) raise when a file is damaged. TypeError,
 # AttributeError, AssertionError and the like are not among them: they would be bugs of this package.
 _DECODER_ERRORS = (
@@ -51,10 +54,10 @@ _DECODER_ERRORS = (
 
 
 def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, allow_incomplete: bool = False) -> Photo:
-    """Read a PNG, JPEG, WebP, TIFF or BMP file; what becomes of its values is in `ncsr.images`.
+    """Read a file of any kind in `ncsr.images.kinds`; what becomes of its values is in `ncsr.images`.
 
     Args:
-        path: the file. Its suffix must be in `SUFFIXES`; its kind is told by its content.
+        path: the file. Its suffix must be in `SUFFIXES`, or it has none; its kind is told by its content.
         max_pixels: a larger photograph is refused before it is decoded, as it may be made to fill the memory.
         allow_incomplete: take a JPEG file whose data end early, too; what is missing is gray.
 
@@ -84,7 +87,7 @@ def open_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, al
     """
     path = Path(path)
     with _explained(path):
-        source = tiff_source(path) if _head(path).startswith(_TIFF) else None
+        source = tiff_source(path) if _kind(path)[0] == "TIFF" else None
         source = source or _read(path, max_pixels, allow_incomplete).source()
     return replace(source, window=_explained(path)(source.window))
 
@@ -117,16 +120,21 @@ def photo_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
     path = Path(path)
     with _explained(path):
-        head = _head(path)
-        if head.startswith(png.SIGNATURE):
+        kind, head = _kind(path)
+        if kind == "PNG":
             width, height = png.png_size(head)
-        elif head.startswith(_TIFF):
+        elif kind == "WebP":
+            width, height = webp.webp_size(head)
+        elif kind == "TIFF":
             width, height = tiff_size(path)
-        elif is_webp(head):
-            width, height = webp_size(head)
-        else:
-            with _pil_kind(head)(path) as image:
+        elif kind == "HEIF":
+            width, height = heif.heif_size(path)
+        elif kind in _PIL_FILES:
+            with _PIL_FILES[kind](path) as image:
                 width, height = image.size
+        else:
+            size = {"AVIF": avif.avif_size, "JPEG XL": jxl.jxl_size, "JPEG 2000": jp2.jp2_size}[kind]
+            width, height = size(path.read_bytes())
     return height, width
 
 
@@ -138,37 +146,49 @@ def read_record(path: str | os.PathLike[str]) -> str | None:
     """
     path = Path(path)
     with _explained(path):
-        head = _head(path)
-        if head.startswith(_TIFF):
-            return record_in(tiff.read_xmp(path))
-        if not (head.startswith(png.SIGNATURE) or is_webp(head)):
-            with _pil_kind(head)(path) as image:
-                return record_in(image.info.get("xmp", b""))
-        with path.open("rb") as file:
-            if not is_webp(head):
+        kind, _ = _kind(path)
+        if kind == "PNG":
+            with path.open("rb") as file:
                 return png.read_record(file)
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return record_in(webp.read_xmp(data))
+        if kind == "TIFF":
+            return record_in(tiff.read_xmp(path))
+        if kind == "HEIF":
+            return record_in(heif.read_xmp(path))
+        if kind in _PIL_FILES:
+            with _PIL_FILES[kind](path) as image:
+                return record_in(image.info.get("xmp", b""))
+        xmp = {"AVIF": avif.read_xmp, "JPEG XL": jxl.read_xmp, "JPEG 2000": jp2.read_xmp, "WebP": webp.read_xmp}[kind]
+        return record_in(xmp(path.read_bytes()))
 
 
 def _read(path: Path, max_pixels: int, allow_incomplete: bool) -> Raster:
     """`read_photo`, as stored values."""
     check_size = partial(_check_size, max_pixels)
-    head = _head(path)
-    if head.startswith(png.SIGNATURE):
+    kind, head = _kind(path)
+    if kind == "PNG":
         check_size(*png.png_size(head))
         return png.decode_png(path.read_bytes())
-    if head.startswith(_TIFF):
-        return read_tiff(path, check_size)
-    if is_webp(head):
-        return read_webp(path.read_bytes(), check_size)
-    kind = _pil_kind(head)
-    if kind is JpegFile:
+    if kind == "JPEG":
         return read_jpeg(path.read_bytes(), check_size, allow_incomplete=allow_incomplete)
-    with kind(path) as image:
+    if kind == "TIFF":
+        return read_tiff(path, check_size)
+    if kind == "HEIF":
+        return heif.read_heif(path, check_size)
+    if kind in _PIL_FILES:
+        return _read_by_pillow(path, _PIL_FILES[kind], check_size)
+    read = {"AVIF": avif.read_avif, "JPEG XL": jxl.read_jxl, "JPEG 2000": jp2.read_jp2, "WebP": webp.read_webp}[kind]
+    return read(path.read_bytes(), check_size)
+
+
+def _read_by_pillow(path: Path, opener: Callable[[Path], ImageFile], check_size: Callable[[int, int], None]) -> Raster:
+    """A BMP file, or the first frame of a GIF file."""
+    with opener(path) as image:
         check_size(*image.size)
         image.load()
-        return raster_from_pil(image)
+        raster = raster_from_pil(image)
+        if getattr(image, "is_animated", False):
+            raster = replace(raster, notes=("it is an animation, of which the first frame is taken",))
+        return raster
 
 
 @contextmanager
@@ -193,23 +213,18 @@ def _explained(path: Path) -> Iterator[None]:
         raise UnreadableError(f"cannot read {path}: {reason}") from error
 
 
-def _head(path: Path) -> bytes:
-    """The first bytes of a file that may be a photograph, enough to tell its kind and a PNG file's size."""
+def _kind(path: Path) -> tuple[Kind, bytes]:
+    """The kind of a file that may be a photograph, and its first bytes."""
     if not path.is_file():
         raise InputError("it is not a file" if path.exists() else "there is no such file")
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix and path.suffix.lower() not in SUFFIXES:
         raise InputError(f"its suffix is none of {' '.join(sorted(SUFFIXES))}: convert it to one of these")
     with path.open("rb") as file:
-        return file.read(png.HEADER_LENGTH)
-
-
-def _pil_kind(head: bytes) -> type[JpegFile | BmpImageFile]:
-    """What opens a JPEG or BMP file without decoding it, and without Pillow's own limit of pixels."""
-    if head.startswith(START):
-        return JpegFile
-    if head.startswith(b"BM"):
-        return BmpImageFile
-    raise InputError("its content is no PNG, JPEG, WebP, TIFF or BMP image" if head else "it is empty")
+        head = file.read(HEAD)
+    kind = kind_of(head)
+    if kind is None:
+        raise InputError(f"its content is no {', '.join(get_args(Kind))} image" if head else "it is empty")
+    return kind, head
 
 
 def _check_size(max_pixels: int, width: int, height: int) -> None:

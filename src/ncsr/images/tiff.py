@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -17,9 +16,10 @@ from numpy.typing import NDArray
 from ncsr.errors import InputError
 from ncsr.images import exif
 from ncsr.images.cmyk import rgb_from_cmyk
+from ncsr.images.jp2 import stream_size
 from ncsr.images.jpeg import check_segment
 from ncsr.images.photo import Dpi, Photo, Source
-from ncsr.images.raster import Raster, gray_if_equal, upright_raster, xmp_orientation
+from ncsr.images.raster import Raster, gray_if_equal, stretched, upright_raster, xmp_orientation
 from ncsr.images.webp import webp_size
 
 # tifffile logs what it then raises; if nobody handled that, Python would print it on the terminal
@@ -29,7 +29,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}  # stored channels
 _NONE, _JPEG = 1, 7  # compressions; the latter is the only one whose YCbCr is decoded to RGB
 _JPEGS = (6, _JPEG, 33007)
-_PREMULTIPLIED, _STRAIGHT = 1, 2  # kinds of alpha
+_UNSPECIFIED, _PREMULTIPLIED, _STRAIGHT = _ALPHAS = 0, 1, 2  # kinds of alpha
 _INK_SET, _ORIENTATION, _UNIT, _XMP, _RESOLUTION = 332, 274, 296, 700, (282, 283)  # tags
 _LARGEST_SEGMENT = 2**24  # values of a tile or strip
 _CLASSIC_LIMIT = 2**32 - 2**25  # bytes of pixels beside which everything else surely fits into 4 GiB
@@ -47,7 +47,7 @@ def read_tiff(path: Path, check_size: Callable[[int, int], None]) -> Raster:
         _check_places(page)
         raster = _raster(page, np.array(_read_window(page, 0, 0, page.imagelength, page.imagewidth)))
         raster = replace(raster, notes=_notes(page))
-        return upright_raster(raster, exif.read_from_tiff(path), orientation=_orientation(page))
+        return upright_raster(raster, exif.read_from_tiff(path), orientation=_orientation(page), xmp=_xmp(page))
 
 
 def tiff_source(path: Path) -> Source | None:
@@ -66,14 +66,15 @@ def tiff_source(path: Path) -> Source | None:
         if not in_parts or page.photometric == _PALETTE or _orientation(page) != 1:
             return None
         corner = replace(_raster(page, _read_window(page, 0, 0, 1, 1)), notes=_notes(page))
-        size = page.imagelength, page.imagewidth
+        size, xmp = (page.imagelength, page.imagewidth), _xmp(page)
 
     def window(top: int, left: int, bottom: int, right: int) -> Photo:
         with _first_page(path) as page:
             return _raster(page, _read_window(page, top, left, bottom, right)).photo()
 
-    block = exif.with_size(exif.read_from_tiff(path) or b"", *size)
-    return replace(corner, exif=block).source(size, window)
+    described = upright_raster(corner, exif.read_from_tiff(path), orientation=1, xmp=xmp)
+    block = exif.with_size(described.exif or b"", *size)
+    return replace(described, exif=block).source(size, window)
 
 
 @contextmanager
@@ -131,12 +132,15 @@ def _check_places(page: tifffile.TiffPage) -> None:
 
 
 def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:
-    """A note if there is a further page that is not the first one in small."""
+    """A note if there is a further page that is not the first one in small; one if alpha is a guess."""
+    notes: tuple[str, ...] = ()
+    if page.extrasamples == (_UNSPECIFIED,):
+        notes = ("its last channel, of which it does not say what it is, is taken for transparency",)
     with _tifffile(), suppress(IndexError, tifffile.TiffFileError):
         second = page.parent.pages[1]
         if isinstance(second, tifffile.TiffPage) and not second.is_reduced:
-            return ("it has several pages, of which the first is taken",)
-    return ()
+            notes += ("it has several pages, of which the first is taken",)
+    return notes
 
 
 def _orientation(page: tifffile.TiffPage) -> int:
@@ -144,8 +148,13 @@ def _orientation(page: tifffile.TiffPage) -> int:
     orientation = page.tags.valueof(_ORIENTATION, 0)
     if orientation in range(1, 9):
         return int(orientation)
+    return xmp_orientation(_xmp(page))
+
+
+def _xmp(page: tifffile.TiffPage) -> bytes:
+    """Its XMP packet; empty where there is none."""
     xmp = page.tags.valueof(_XMP, b"")
-    return xmp_orientation(xmp if isinstance(xmp, bytes) else str(xmp).encode())
+    return xmp if isinstance(xmp, bytes) else str(xmp).encode()
 
 
 def _dpi(page: tifffile.TiffPage) -> Dpi | None:
@@ -165,9 +174,7 @@ def _raster(page: tifffile.TiffPage, array: NDArray[Any]) -> Raster:
     palette = page.colormap if page.photometric == _PALETTE else None
     if page.photometric == _PALETTE and (palette is None or palette.ndim != 2 or len(palette) != 3):
         raise ValueError("its palette makes no sense")
-    if palette is None and bits not in (8, 16):  # stretched to the whole range
-        top, dtype = (255, np.uint8) if bits < 8 else (65535, np.uint16)
-        array = np.rint(np.arange(2**bits) * (top / (2**bits - 1))).astype(dtype)[array.astype(dtype, copy=False)]
+    array = array if palette is not None else stretched(array, bits)
     alpha = array[..., colours:]
     if palette is not None:
         array = (palette.T >> 8).astype(np.uint8)[array[..., 0]]  # writers store a level times 256 or 257
@@ -234,15 +241,8 @@ def _decoded(page: tifffile.TiffPage, index: int) -> NDArray[Any] | None:
     return part
 
 
-def _jpeg2000_size(data: bytes) -> tuple[int, int]:
-    """(width, height) of a JPEG 2000 stream: those of its reference grid, less where the picture begins on it."""
-    start = data.index(b"\xff\x4f\xff\x51") + 8
-    right, bottom, left, top = struct.unpack_from(">IIII", data, start)
-    return right - left, bottom - top
-
-
 _OWN_HEADER: dict[int, Callable[[bytes], tuple[int, int]]] = {
-    **dict.fromkeys((33003, 33004, 33005, 34712), _jpeg2000_size),
+    **dict.fromkeys((33003, 33004, 33005, 34712), stream_size),
     50001: webp_size,
 }
 """By compression: the size in the header that a tile or strip itself has, and that its decoder goes by."""
@@ -270,8 +270,7 @@ def tiff_size(path: Path) -> tuple[int, int]:
 def read_xmp(path: Path) -> bytes:
     """The XMP packet of the first page; empty where there is none."""
     with _first_page(path) as page:
-        xmp = page.tags.valueof(_XMP, b"")
-        return xmp if isinstance(xmp, bytes) else str(xmp).encode()
+        return _xmp(page)
 
 
 def write_tiff(
@@ -314,7 +313,7 @@ def _check_kind(page: tifffile.TiffPage) -> None:
     if page.photometric not in _COLOURS or unconverted or page.tags.valueof(_INK_SET, 1) != 1:
         raise InputError(f"its colours are of kind {page.photometric!s}: convert it to gray, RGB or CMYK")
     extra = page.samplesperpixel - _COLOURS[page.photometric]
-    if extra < 0 or extra > 1 or (extra == 1 and page.extrasamples not in ((), (_PREMULTIPLIED,), (_STRAIGHT,))):
+    if extra not in (0, 1) or (extra == 1 and page.extrasamples not in ((), *((kind,) for kind in _ALPHAS))):
         raise InputError(
             f"it has {page.samplesperpixel} channels, expected gray, RGB or CMYK with at most one more for "
             "transparency: take the others out"

@@ -12,11 +12,6 @@ from ncsr.images.raster import Raster, upright_raster
 _FRAME_HEADER = 16  # bytes of a frame of an animation before its chunks
 
 
-def is_webp(head: bytes) -> bool:
-    """Whether the first 12 bytes are those of a WebP file."""
-    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-
-
 def webp_size(head: bytes) -> tuple[int, int]:
     """(width, height) from the first 30 bytes of a file.
 

@@ -1,0 +1,93 @@
+"""AVIF files, by libavif: what they hold by Pillow, pixels (which Pillow gives in 8 bits only) by imagecodecs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import imagecodecs
+from PIL import features
+
+from ncsr.errors import InputError
+from ncsr.images.boxes import boxes
+from ncsr.images.colour import described_colours
+from ncsr.images.exif import Buffer
+from ncsr.images.raster import Raster, stretched, upright_raster
+
+LONGEST_SIDE, MOST_PIXELS = 32_768, 2**28
+"""Limits of libavif when it reads."""
+
+
+class _About(NamedTuple):
+    """As Pillow tells it."""
+
+    size: tuple[int, int]  # width, height
+    frames: int
+    mode: str
+    icc: bytes | None
+    exif: bytes | None
+    orientation: int  # that of the container, which counts instead of EXIF's
+    xmp: bytes | None
+
+
+def check_avif() -> None:
+    """Raise InputError if AVIF files cannot be read and written here."""
+    if not (features.check("avif") and imagecodecs.AVIF.available):
+        raise InputError("AVIF needs Pillow 11.3 and imagecodecs with AVIF: pip install -U pillow imagecodecs")
+
+
+def avif_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of the picture, as it lies in the file."""
+    return _about(data).size
+
+
+def read_xmp(data: bytes) -> bytes:
+    """The XMP packet of a file; empty where there is none."""
+    return _about(data).xmp or b""
+
+
+def read_avif(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
+    """Decode the first picture; `check_size(width, height)` is called before that.
+
+    Raises:
+        InputError: it cannot be read with the libraries that are here.
+        ValueError, imagecodecs.AvifError: it is damaged or truncated.
+    """
+    about = _about(data)
+    check_size(*about.size)
+    pixels = imagecodecs.avif_decode(data, 0)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    bits, icc, notes = _properties(data)
+    if about.frames > 1:
+        notes += ("it has several pictures, of which the first is taken",)
+    raster = Raster(stretched(pixels, 8 if pixels.dtype == "u1" else bits), about.icc or icc, notes=notes)
+    return upright_raster(raster, about.exif, orientation=about.orientation, xmp=about.xmp)
+
+
+def _about(data: bytes) -> _About:
+    check_avif()
+    from PIL import _avif
+
+    return _About(*_avif.AvifDecoder(data, "auto", 1).get_info())  # Pillow's own class changes EXIF that is wrong
+
+
+def _properties(data: Buffer) -> tuple[int, bytes | None, tuple[str, ...]]:
+    """Bits of the channels; the profile of colours that are told by code numbers, and a note about them."""
+    bits, colours = 8, described_colours(1, 13)
+    for name, start, _ in _boxes_at(data, 0, len(data), [b"meta", b"iprp", b"ipco"]):
+        if name == b"av1C" and bits == 8:
+            flags = data[start + 2]
+            bits = 12 if flags & 0x20 else 10 if flags & 0x40 else 8
+        elif name == b"colr" and data[start : start + 4] == b"nclx":
+            primaries, curve = (int.from_bytes(data[at : at + 2], "big") for at in (start + 4, start + 6))
+            colours = described_colours(primaries, curve)
+    return bits, *colours
+
+
+def _boxes_at(data: Buffer, start: int, end: int, path: list[bytes]) -> list[tuple[bytes, int, int]]:
+    """The boxes inside the box that a path of names leads to."""
+    found = list(boxes(data, start, end))
+    if not path:
+        return found
+    inside = [(first + 4 * (name == b"meta"), last) for name, first, last in found if name == path[0]]
+    return _boxes_at(data, *inside[0], path[1:]) if inside else []
