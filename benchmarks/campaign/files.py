@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import struct
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -27,7 +29,7 @@ def picture(height: int, width: int, channels: int, bits: int = 8) -> NDArray[An
 
 def image_files() -> list[tuple[str, str, bytes]]:
     """Kind, suffix and content."""
-    return [*_png_files(), *_pillow_files(), *_tiff_files()]
+    return [*_png_files(), *_pillow_files(), *_tiff_files(), *newer_files()]
 
 
 def png(values: NDArray[Any], colour: int, bits: int, interlaced: bool = False, between: bytes = b"") -> bytes:
@@ -158,6 +160,56 @@ def _tiff_files() -> Iterator[tuple[str, str, bytes]]:
     image = Image.fromarray(rgb)
     yield "tiff palette", ".tif", _saved(image.quantize(16), "TIFF")
     yield "tiff pages", ".tif", _saved(image, "TIFF", save_all=True, append_images=[image.rotate(180)])
+
+
+def newer_files() -> Iterator[tuple[str, str, bytes]]:
+    """GIF, AVIF, JPEG XL, JPEG 2000 and, if pillow-heif is here, HEIC."""
+    large, rgb, gray, rgba = picture(90, 70, 3), picture(*SIZE, 3), picture(*SIZE, 1)[..., 0], picture(*SIZE, 4)
+    deep, exif = picture(*SIZE, 3, 16), b"Exif\0\0" + _exif(6)
+    image, other = Image.fromarray(rgb), Image.fromarray(large)
+    yield "gif", ".gif", _saved(other.quantize(64), "GIF")
+    yield "gif transparent", ".gif", _saved(image.quantize(16), "GIF", transparency=3)
+    yield "gif animated", ".gif", _saved(image, "GIF", save_all=True, append_images=[image.rotate(180)])
+    for kind, values, options in (
+        ("lossless", rgb, {"level": 100}),
+        ("lossy", large, {"level": 60}),
+        ("gray", gray, {"level": 100}),
+        ("alpha", rgba, {"level": 100}),
+        ("10 bits", deep >> 6, {"level": 100, "bitspersample": 10}),
+        ("12 bits gray", deep[..., 0] >> 4, {"level": 100, "bitspersample": 12}),
+    ):
+        yield f"avif {kind}", ".avif", bytes(imagecodecs.avif_encode(values, **options))
+    yield "avif with exif", ".avif", _saved(image, "AVIF", exif=exif)
+    yield "avif animated", ".avif", _saved(image, "AVIF", save_all=True, append_images=[image.rotate(180)])
+    for kind, values, options in (
+        ("lossless", rgb, {"lossless": True}),
+        ("lossy", large, {"distance": 1.0}),
+        ("gray", gray, {"lossless": True}),
+        ("alpha", rgba, {"lossless": True}),
+        ("16 bits", deep, {"lossless": True, "usecontainer": True}),
+    ):
+        yield f"jxl {kind}", ".jxl", bytes(imagecodecs.jpegxl_encode(values, **options))
+    for kind, values, options in (
+        ("lossless", rgb, {"reversible": True}),
+        ("lossy", large, {"level": 40}),
+        ("gray", gray, {}),
+        ("alpha", rgba, {}),
+        ("12 bits", deep >> 4, {"bitspersample": 12}),
+        ("stream", deep, {"codecformat": "j2k"}),
+    ):
+        yield f"jp2 {kind}", ".jp2", bytes(imagecodecs.jpeg2k_encode(values, **options))
+    if importlib.util.find_spec("pillow_heif") is not None:
+        from pillow_heif import from_bytes, from_pillow
+
+        for kind, picture_ in (
+            ("lossy", from_pillow(other)),
+            ("gray", from_pillow(Image.fromarray(gray))),
+            ("alpha", from_pillow(Image.fromarray(rgba))),
+            ("10 bits", from_bytes("RGB;16", SIZE[::-1], deep.tobytes())),
+        ):
+            buffer = io.BytesIO()
+            picture_.save(buffer, quality=90, exif=exif)
+            yield f"heic {kind}", ".heic", buffer.getvalue()
 
 
 def _exif(orientation: int) -> bytes:

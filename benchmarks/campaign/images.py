@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image
@@ -67,8 +68,8 @@ def _enlarged(prepared: _Prepared, what: str, suffix: str, data: bytes, folder: 
     found = faults(ended, 0, 2) + litter(folder)
     made = contents(folder / "out")
     if ended.code == 0:
-        if list(made) != [photo.name]:
-            found.append(f"lost: expected {photo.name}, found {list(made)}")
+        if list(made) != [f"photo{_written(suffix)}"]:
+            found.append(f"lost: expected photo{_written(suffix)}, found {list(made)}")
         elif not found:
             _result(folder, suffix)
     elif made:
@@ -87,10 +88,18 @@ def _trained(prepared: _Prepared, what: str, suffix: str, data: bytes, folder: P
 
 def _result(folder: Path, suffix: str) -> Any:
     """The pixels of the result."""
+    path = folder / "out" / f"photo{_written(suffix)}"
     if suffix == ".tif":
-        return tifffile.imread(folder / "out" / "photo.tif")
-    with Image.open(folder / "out" / f"photo{suffix}") as image:
+        return tifffile.imread(path)
+    if suffix == ".jxl":
+        return imagecodecs.jpegxl_decode(path.read_bytes())
+    with Image.open(path) as image:
         return np.asarray(image)
 
 
-CAMPAIGN = Campaign("images", 360, 8, prepare, trial)
+def _written(suffix: str) -> str:
+    """The suffix of the result: PNG for what is not written."""
+    return ".png" if suffix in (".gif", ".heic", ".jp2") else suffix
+
+
+CAMPAIGN = Campaign("images", 480, 8, prepare, trial)

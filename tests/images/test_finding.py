@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ncsr.errors import InputError
 from ncsr.images.finding import find_photos, search_folder
@@ -45,9 +46,18 @@ def test_folders_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pyte
 
 
 def test_images_of_other_kinds_are_counted(tmp_path: Path) -> None:
-    for name in ("a.png", "b.HEIC", "c.heic", "d.gif", "notes.txt"):
+    for name in ("a.png", "b.CR2", "c.cr2", "d.psd", "notes.txt"):
         (tmp_path / name).write_bytes(b"")
-    assert search_folder(tmp_path).note == "images of kinds that are not read: 1 .gif, 2 .heic"
+    assert search_folder(tmp_path).note == "images of kinds that are not read: 2 .cr2, 1 .psd"
     (tmp_path / "a.png").unlink()
-    with pytest.raises(InputError, match=r"holds no photographs .*: images of kinds that are not read: 1 .gif, 2"):
+    with pytest.raises(InputError, match=r"holds no photographs .*: images of kinds that are not read: 2 .cr2, 1"):
         search_folder(tmp_path)
+
+
+def test_files_without_suffix_count_by_their_content(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 3)).save(tmp_path / "photo", "JPEG")
+    (tmp_path / "LICENSE").write_text("All rights reserved")
+    (tmp_path / "empty").touch()
+    (tmp_path / "b.jfif").touch()
+    (tmp_path / "c.JPE").touch()
+    assert [path.name for path in find_photos(tmp_path)] == ["b.jfif", "c.JPE", "photo"]

@@ -169,8 +169,9 @@ def test_pillows_own_limit_does_not_count(tmp_path: Path, monkeypatch: pytest.Mo
         ("text.png", b"The quick brown fox", "its content is no PNG"),
         ("short.bmp", b"BM", "damaged"),
         ("words.bmp", b"BMW drives past the house and on", "damaged"),
-        ("photo.gif", b"GIF89a", "its suffix is none of"),
-        ("photo", b"", "its suffix is none of"),
+        ("photo.psd", b"8BPS", "its suffix is none of"),
+        ("photo", b"", "it is empty"),
+        ("words", b"The quick brown fox", "its content is no PNG"),
         ("photo.png", None, "there is no such file"),
     ],
 )

@@ -118,7 +118,7 @@ def test_bomb_of_one_tile(tmp_path: Path) -> None:
         (noise(1)[..., 0].astype(np.float32), {}, "floating-point"),
         (noise(1)[..., 0].astype(np.int16), {}, "signed"),
         (noise(1)[..., 0].astype(np.uint32), {}, "32 bits"),
-        (noise(4), {"photometric": "rgb", "extrasamples": ["unspecified"]}, "4 channels"),
+        (noise(5), {"photometric": "rgb", "extrasamples": ["unassalpha", "unspecified"]}, "5 channels"),
         (noise(6), {"photometric": "rgb", "planarconfig": "contig"}, "6 channels"),
         (noise(3), {"photometric": "cielab"}, "colours"),
     ],
@@ -237,3 +237,14 @@ def test_tiff_whose_header_tells_of_no_number(tmp_path: Path) -> None:
         else:
             with pytest.raises(InputError, match=r"^cannot read .*photo\.tif: it is damaged"):
                 read_photo(path)
+
+
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_a_channel_of_unspecified_meaning_is_transparency(tmp_path: Path, tile: tuple[int, int] | None) -> None:
+    pixels = large_noise(4, "uint8")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unspecified"], tile=tile)
+    photo, source = read_photo(tmp_path / "a.tif"), open_photo(tmp_path / "a.tif")
+    np.testing.assert_array_equal(to_array(photo), pixels)
+    assert "last channel" in photo.notes[0]
+    assert source.notes == photo.notes
+    check_windows(source, photo)

@@ -13,20 +13,22 @@ The image contract, for the whole package:
   undo it with `straight`, so that the unseen colour of transparent pixels cannot bleed.
 - `bits` is 16 for files and arrays with more than 8 bits per channel. Writing rounds to the nearest level and clips.
 - EXIF survives byte for byte (its fields do, from and to TIFF), but for the orientation, now 1, the sizes, true again,
-  and the preview image, cut off. An orientation that stands in XMP alone counts. The resolution that PNG, JPEG, TIFF
-  and BMP state beside EXIF is kept. Other metadata (XMP, comments, PNG gamma) is not. A written photograph may say
-  where it comes from (`write_pixels`, `read_record`).
-- The kind of file is told by its content, so a JPEG named .png opens; names decide which files are looked at and how
-  results are written. The first page, frame or picture of a file counts; `notes` say so where there are more.
+  and the preview image, cut off; so does XMP, merged with what a written photograph says of where it comes from
+  (`write_pixels`, `read_record`). An orientation that stands in XMP alone counts; in AVIF, HEIF and JPEG XL the
+  container's counts instead of either. The resolution that PNG, JPEG, TIFF and BMP state beside EXIF is kept, and the
+  texts of PNG in PNG. Other metadata (comments, PNG gamma) is not. docs/formats.md has it by format.
+- The kind of file is told by its content, so a JPEG named .png, or without a suffix, opens; names decide which files
+  are looked at and how results are written. The first page, frame or picture of a file counts; `notes` say so where
+  there are more.
 - Whatever is wrong with a file is one `InputError` that names it, and want of memory a `MemoryError`. Sizes
   are checked before pixels are decoded: those in the file's header, and those in the headers of tiles and strips.
-- Reading as a whole takes at most 12 bytes a pixel (24 for 16 bits) beside the file; `open_photo` keeps 1 to 8 of them,
-  `read_photo` makes floating point of them, 12 to 16 bytes a pixel more.
+- Reading as a whole takes at most 12 bytes a pixel (24 for 16 bits, 16 for JPEG 2000) beside the file; `open_photo`
+  keeps 1 to 8 of them, `read_photo` makes floating point of them, 12 to 16 bytes a pixel more.
 - A JPEG file whose data end early is refused, unless `allow_incomplete` takes it, with a note.
 """
 
 from ncsr.images.convert import photo_from_array, picture_of, to_array
-from ncsr.images.finding import SUFFIXES, find_photos, is_photo_path
+from ncsr.images.finding import SUFFIXES, WRITABLE, find_photos, is_photo, is_photo_path
 from ncsr.images.photo import Photo, Source, premultiplied, source_of, straight
 from ncsr.images.pil import photo_from_pil, to_pil
 from ncsr.images.reading import MAX_PIXELS, open_photo, photo_size, read_eight_bit, read_photo, read_record
@@ -35,11 +37,13 @@ from ncsr.images.writing import check_writable_folder, check_writable_size, writ
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
+    "WRITABLE",
     "Photo",
     "Source",
     "check_writable_folder",
     "check_writable_size",
     "find_photos",
+    "is_photo",
     "is_photo_path",
     "open_photo",
     "photo_from_array",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import imagecodecs
+import numpy as np
 from PIL import features
 
 from ncsr.errors import InputError
@@ -53,22 +54,34 @@ def read_avif(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
         InputError: it cannot be read with the libraries that are here.
         ValueError, imagecodecs.AvifError: it is damaged or truncated.
     """
-    about = _about(data)
+    decoder = _decoder(data)
+    about = _About(*decoder.get_info())
     check_size(*about.size)
-    pixels = imagecodecs.avif_decode(data, 0)
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    width, height = about.size
     bits, icc, notes = _properties(data)
-    if about.frames > 1:
+    if about.frames > 1:  # imagecodecs writes beyond its memory if it is asked for one of several
         notes += ("it has several pictures, of which the first is taken",)
-    raster = Raster(stretched(pixels, 8 if pixels.dtype == "u1" else bits), about.icc or icc, notes=notes)
+        pixels, bits = np.frombuffer(decoder.get_frame(0)[0], np.uint8).reshape(height, width, -1), 8
+    else:
+        pixels = imagecodecs.avif_decode(data)
+        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+        bits = 8 if pixels.dtype == np.uint8 else bits
+    if pixels.shape[:2] != (height, width):
+        raise ValueError(f"its picture is not of the {width} x {height} pixels that its header tells of")
+    raster = Raster(stretched(pixels, bits), about.icc or icc, notes=notes)
     return upright_raster(raster, about.exif, orientation=about.orientation, xmp=about.xmp)
 
 
 def _about(data: bytes) -> _About:
+    return _About(*_decoder(data).get_info())
+
+
+def _decoder(data: bytes) -> Any:
+    """What Pillow's own class, which changes EXIF that differs from the container, decodes with."""
     check_avif()
     from PIL import _avif
 
-    return _About(*_avif.AvifDecoder(data, "auto", 1).get_info())  # Pillow's own class changes EXIF that is wrong
+    return _avif.AvifDecoder(data, "auto", 1)
 
 
 def _properties(data: Buffer) -> tuple[int, bytes | None, tuple[str, ...]]:

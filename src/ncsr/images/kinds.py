@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG 2000", "JPEG XL", "PNG", "TIFF", "WebP"]
+Kind: TypeAlias = Literal["PNG", "JPEG", "TIFF", "WebP", "AVIF", "JPEG XL", "JPEG 2000", "HEIF", "GIF", "BMP"]
 
 HEAD = 64
 """Bytes of a file that tell its kind, and the size of a PNG or WebP picture."""

@@ -8,26 +8,31 @@ from pathlib import Path
 from typing import TypeVar
 
 from ncsr.errors import InputError
-from ncsr.images.finding import OTHER_SUFFIXES, SUFFIXES, is_photo_path, search_folder
+from ncsr.images.finding import OTHER_SUFFIXES, SUFFIXES, WRITABLE, is_photo_path, search_folder
+from ncsr.images.writing import JPEG_SUFFIXES, LOSSY_SUFFIXES
 from ncsr.runtime.remote import Remote
 
 Location = TypeVar("Location", Path, Remote, Path | Remote)
 Plan = Sequence[tuple[Path | Remote, Path | Remote]]
 """Photographs, each with the path of its result before `_s0` and the like."""
 
-_LOSSY = {".jpg", ".jpeg"}
-
 
 def plan_results(
-    inputs: Sequence[Path | Remote], output: Path | Remote, *, consistent: bool, recursive: bool
+    inputs: Sequence[Path | Remote],
+    output: Path | Remote,
+    *,
+    consistent: bool,
+    recursive: bool,
+    form: str | None = None,
 ) -> tuple[list[tuple[Path | Remote, Path | Remote]], list[str], list[str]]:
     """Every photograph with the path of its result (before `_s0` and the like), and what is to be said of folders.
 
     Args:
         inputs: photographs, or folders of them.
         output: a folder or, of a single photograph, a file.
-        consistent: whether JPEG becomes PNG.
+        consistent: whether JPEG and AVIF become PNG.
         recursive: whether folders inside folders count; they are mirrored in the output.
+        form: the suffix of all results; None: each has its photograph's, or .png for what is not written.
 
     Returns:
         The photographs and their results; a sentence for each folder that has none or cannot be read; one for each
@@ -36,15 +41,19 @@ def plan_results(
     Raises:
         InputError: an output that is a file for several photographs, or no format that can be written.
     """
-    if output.suffix.lower() in SUFFIXES and not output.is_dir():
+    if form is not None and result_suffix(form, consistent) != form:
+        raise InputError(f"--format {form[1:]} would change what --consistent fits; use png, tiff or jxl")
+    if output.suffix.lower() in WRITABLE and not output.is_dir():
         if result_suffix(output.suffix, consistent) != output.suffix:
-            raise InputError(f"-o {output}: JPEG would change what --consistent fits; use .png or .tif")
+            raise InputError(f"-o {output}: {output.suffix} would change what --consistent fits; use .png or .tif")
+        if form is not None and _format_of(output.suffix) != _format_of(form):
+            raise InputError(f"-o {output} and --format {form[1:]} name two formats: leave one of them out")
         if len(inputs) > 1 or inputs[0].is_dir():
             raise InputError(f"-o {output} names one file, but there may be several photographs: give a folder")
         return [(inputs[0], output)], [], []
-    if output.suffix.lower() in OTHER_SUFFIXES and not output.is_dir():
+    if output.suffix.lower() in SUFFIXES | OTHER_SUFFIXES and not output.is_dir():
         raise InputError(
-            f"-o {output}: results are written as {' '.join(sorted(SUFFIXES))}; for a folder, make it first"
+            f"-o {output}: results are written as {' '.join(sorted(WRITABLE))}; for a folder, make it first"
         )
     targets: dict[Path | Remote, Path | Remote] = {}
     problems: list[str] = []
@@ -61,13 +70,21 @@ def plan_results(
             continue
         for source in found:
             inside = source.relative_to(folder or given.parent)
-            targets.setdefault(source, output / inside.with_suffix(result_suffix(inside.suffix, consistent)))
+            suffix = result_suffix(inside.suffix, consistent) if form is None else form
+            targets.setdefault(source, output / inside.with_suffix(suffix))
     return list(targets.items()), problems, notes
 
 
 def result_suffix(suffix: str, consistent: bool) -> str:
-    """The suffix of the result of a photograph with this one: PNG for JPEG, which would undo --consistent."""
-    return ".png" if consistent and suffix.lower() in _LOSSY else suffix
+    """The suffix of the result of a photograph with this one: PNG for what is not written, or undoes --consistent."""
+    suffix = suffix if suffix.lower() in WRITABLE else ".png"
+    return ".png" if consistent and suffix.lower() in LOSSY_SUFFIXES else suffix
+
+
+def _format_of(suffix: str) -> str:
+    """The suffix that stands for all of its format."""
+    suffix = suffix.lower()
+    return ".jpg" if suffix in JPEG_SUFFIXES else ".tif" if suffix == ".tiff" else suffix
 
 
 def tagged(path: Location, tag: str) -> Location:

@@ -23,6 +23,7 @@ from ncsr.images import (
     write_pixels,
 )
 from ncsr.images.sheet import contact_sheet, deviation_map, panel_of, thumbnail
+from ncsr.images.writing import DEEP_SUFFIXES
 from ncsr.ops.projection import Rows
 from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
 from ncsr.runtime.locks import Locks
@@ -39,7 +40,6 @@ from ncsr.upscaling.tile_size import LARGEST, choose_side, tile_bytes
 GROUPING_SPAN = 64  # photographs in a row among which those of one size are gathered into batches
 BATCH_PIXELS = 2**14  # LR pixels of photographs that are computed as one batch
 _BATCH_PHOTOS, _BATCH_SAMPLES = 16, 2**17  # photographs of one batch, LR pixels of all their samples
-_DEEP = {".png", ".tif", ".tiff"}  # formats that hold 16 bits
 _PREFETCH_PIXELS = 2**22  # of a photograph that is decoded before its turn
 _BACKGROUND_BYTES = 2**26  # of results that are written while the next are computed
 _FAILURES = (InputError, SamplingError, MemoryError, OSError, RuntimeError)
@@ -103,7 +103,7 @@ def _open(photo: QueuedPhoto, job: Job) -> Source:
     """Open a photograph, and make sure that its results can be written."""
     source = open_photo(photo.path, max_pixels=job.max_pixels, allow_incomplete=job.allow_incomplete)
     if job.strip:
-        source = replace(source, icc=None, exif=None, dpi=None)
+        source = replace(source, icc=None, exif=None, dpi=None, xmp=None, texts=())
     scale = job.model.config.scale
     for name in job.names(photo.target)[: job.request.samples]:
         check_writable_size(name, scale * source.size[1], scale * source.size[0])
@@ -210,7 +210,7 @@ def _write(photo: QueuedPhoto, photograph: str, made: Enlargement, job: Job, sid
 
 def _dtype(source: Source, target: Path) -> type[np.uint8 | np.uint16]:
     """The type of the pixels in the results."""
-    return np.uint16 if source.bits == 16 and target.suffix.lower() in _DEEP else np.uint8
+    return np.uint16 if source.bits == 16 and target.suffix.lower() in DEEP_SUFFIXES else np.uint8
 
 
 def _comparisons(photo: QueuedPhoto, source: Source, job: Job, side: int, warn: Warn) -> list[tuple[str, Image.Image]]:
@@ -231,8 +231,13 @@ def _comparisons(photo: QueuedPhoto, source: Source, job: Job, side: int, warn: 
 
 def _save(path: Path, pixels: NDArray[Any], origin: Provenance, job: Job, source: Source | None = None) -> None:
     """Write a picture and, if asked for, its sidecar; what describes the photograph stays with it if it is given."""
-    described = (None, None, None) if source is None else (source.icc, source.exif, source.dpi)
-    write_pixels(path, pixels, *described, None if job.strip else origin.record())
+    icc, block, dpi, xmp, texts = (
+        (None, None, None, None, ())
+        if source is None
+        else (source.icc, source.exif, source.dpi, source.xmp, source.texts)
+    )
+    record = None if job.strip else origin.record()
+    write_pixels(path, pixels, icc, block, dpi, record, xmp=xmp, texts=texts)
     if job.sidecar:
         beside = sidecar_path(path)
         with explain_write_errors(beside), atomic_path(beside) as temporary:
