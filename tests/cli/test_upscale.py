@@ -485,7 +485,7 @@ def test_results_that_would_be_the_same_file(upscale: Command, tmp_path: Path) -
     assert upscale(first, third, "-o", tmp_path / "out", "-n", 1).code == 0
     upscale(first, second, "-o", tmp_path / "one.png").failed(r"names one file, but there may be several")
     upscale(first, "-o", tmp_path / "one.gif").failed(
-        r"one\.gif: results are written as \.bmp .*; for a folder, make it"
+        r"one\.gif: results are written as \.avif .*; for a folder, make it"
     )
     upscale(tmp_path / "a", "-o", tmp_path / "one.png").failed(r"names one file, but there may be several")
 

@@ -30,14 +30,14 @@ def test_the_same_photographs_here_and_behind_a_url(tmp_path: Path, monkeypatch:
 def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
     """Of several, too: the others' photographs are planned."""
     (tmp_path / "a.png").write_bytes(b"")
-    (tmp_path / "b.heic").write_bytes(b"")
+    (tmp_path / "b.psd").write_bytes(b"")
     (tmp_path / "loop.png").symlink_to("loop.png")
     plan, problems, notes = plan_results(
         [tmp_path, tmp_path / ("n" * 300), tmp_path / "loop.png"], tmp_path / "out", consistent=False, recursive=False
     )
     assert plan[0] == (tmp_path / "a.png", tmp_path / "out" / "a.png")
     assert re.search(r"cannot read .*nnn: File name too long", problems[0])
-    assert notes == [f"{tmp_path}: left out images of kinds that are not read: 1 .heic"]
+    assert notes == [f"{tmp_path}: left out images of kinds that are not read: 1 .psd"]
     check_results(plan, lambda target: [target])  # a link that leads to itself is refused when it is read
 
 
