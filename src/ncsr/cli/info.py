@@ -24,14 +24,14 @@ def info(
     Without either: the bundled models side by side, with their speed on this machine, and all licences.
     """
     from ncsr.hub.card import read_card
-    from ncsr.images import is_photo_path
+    from ncsr.images import is_photo
     from ncsr.pretrained.load import find_model, load
     from ncsr.upscaling.provenance import provenance
 
     if model is None:
         _list_bundled()
         return
-    if is_photo_path(Path(model)) and not Path(model).is_dir():
+    if is_photo(Path(model)) and not Path(model).is_dir():
         origin = provenance(model)
         print(f"{model}: {'it does not say where it comes from' if origin is None else origin.picture}")
         for key, value in origin or ():

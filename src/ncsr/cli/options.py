@@ -35,7 +35,7 @@ Consistent: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--consistent",
-        help="Change every image as little as it takes for its reduction to be the photograph. JPEG and AVIF become PNG.",
+        help="Change every image as little as it takes for its reduction to be the photograph. JPEG, AVIF become PNG.",
     ),
 ]
 Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")]

@@ -223,7 +223,8 @@ def _kind(path: Path) -> tuple[Kind, bytes]:
         head = file.read(HEAD)
     kind = kind_of(head)
     if kind is None:
-        raise InputError(f"its content is no {', '.join(get_args(Kind))} image" if head else "it is empty")
+        *kinds, last = get_args(Kind)
+        raise InputError(f"its content is no {', '.join(kinds)} or {last} image" if head else "it is empty")
     return kind, head
 
 
