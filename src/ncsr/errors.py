@@ -45,11 +45,14 @@ def needs_extra(extra: str, user: str, *packages: str) -> Iterator[None]:
         packages: the names under which they are imported.
 
     Raises:
-        InputError: one of them is not installed. Any other ImportError is a bug or a broken installation: it passes.
+        InputError: one of them is not installed; the sentence has the commands that install the extra. Any other
+            ImportError is a bug or a broken installation: it passes.
     """
     try:
         yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in packages:
             raise
-        raise InputError(f"{user}: pip install 'ncsr[{extra}]'") from None
+        raise InputError(
+            f"{user}: pip install 'ncsr[{extra}]', or in a checkout: pip install -c constraints.txt '.[{extra}]'"
+        ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,22 +18,66 @@ def test_version(ncsr_: Command) -> None:
     assert (result.code, result.out, result.err) == (0, f"{ncsr.__version__}\n", "")
 
 
+def test_no_arguments_show_the_help(ncsr_: Command) -> None:
+    result = ncsr_()
+    assert (result.code, result.err) == (2, "")
+    assert "upscale" in result.out
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "sentence"),
     [
-        (),
-        ("upscale",),
-        ("upscale", "a.png"),
-        ("upscale", "a.png", "-o", "b", "-n", "x"),
-        ("enlarge",),
-        ("info", "--fast"),
+        ("upscale", "upscale: INPUT is missing; see `ncsr upscale --help`"),
+        ("upscale a.png", "upscale: -o / --output is missing; see `ncsr upscale --help`"),
+        ("train", "train: RECIPE is missing; see `ncsr train --help`"),
+        ("upscale a.png -o b -n x", "upscale: -n / --samples: it should be a valid integer, got 'x'; see"),
+        ("upscale a.png -o", "upscale: option '-o' requires an argument; see `ncsr upscale --help`"),
+        ("upscale a.png -o b --sheet=3", "upscale: option '--sheet' does not take a value; see"),
+        (
+            "evaluate x4 --hr a -o b --tile 3",
+            "evaluate: --tile: it should be greater than or equal to 16, got '3'; see",
+        ),
+        ("prepare a --check no", "prepare: --check: 'no' is not one of 'div2k', "),
+        ("upscal", "there is no command 'upscal': did you mean upscale? see `ncsr --help`"),
+        ("zzz", "there is no command 'zzz'; see `ncsr --help`"),
+        (
+            "upscale a.png --scal 4",
+            "upscale: there is no option --scal: did you mean --scale? see `ncsr upscale --help`",
+        ),
+        ("info --zzz", "info: there is no option --zzz; see `ncsr info --help`"),
+        ("info a b", "info: got unexpected extra argument(s) (b); see `ncsr info --help`"),
+        ("--verison", "there is no option --verison: did you mean --version? see `ncsr --help`"),
     ],
 )
-def test_usage_errors(ncsr_: Command, arguments: Sequence[str]) -> None:
-    result = ncsr_(*arguments)
-    assert result.code == 2
-    assert "Usage" in result.out + result.err
-    assert "Traceback" not in result.err
+def test_the_parser_says_one_sentence(ncsr_: Command, arguments: str, sentence: str) -> None:
+    ncsr_(*arguments.split()).failed(f"^ncsr: {re.escape(sentence)}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("ncsr up", "upscale"),
+        ("ncsr upscale -m x", "x4 x4-small x8-small"),
+        ("ncsr upscale --precision b", "bfloat16"),
+        ("ncsr evaluate x8", "x8-small"),
+        ("ncsr train rrdb-x8", "rrdb-x8 rrdb-x8-small"),
+        ("ncsr reproduce figure", "figure1 figure2 figure6 figure7"),
+        ("ncsr prepare --check div2k-", "div2k-train div2k-valid"),
+        ("ncsr upscale my-phot", ""),  # bash then completes files
+    ],
+)
+def test_a_shell_completes(ncsr_: Command, monkeypatch: pytest.MonkeyPatch, typed: str, offered: str) -> None:
+    for key, value in (("_NCSR_COMPLETE", "complete_bash"), ("COMP_WORDS", typed), ("COMP_CWORD", typed.count(" "))):
+        monkeypatch.setenv(key, str(value))
+    result = ncsr_()
+    assert (result.code, result.out.split(), result.err) == (0, offered.split(), "")
+
+
+def test_the_script_for_a_shell_is_shown(ncsr_: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("typer.completion._get_shell_name", lambda: "zsh")
+    result = ncsr_("--show-completion")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("#compdef ncsr")
 
 
 @pytest.mark.parametrize(

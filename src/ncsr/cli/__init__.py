@@ -28,13 +28,12 @@ from ncsr.cli.reproduce import reproduce
 from ncsr.cli.streams import watch_streams
 from ncsr.cli.train import train
 from ncsr.cli.upscale import upscale
+from ncsr.cli.usage import ParserError, usage_sentence
 from ncsr.errors import InputError, printable
 from ncsr.runtime.memory import explain_exhaustion, prepare_for_limits
 
 app = typer.Typer(
     help="One photograph in, many plausible high-resolution photographs out.",
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -89,15 +88,19 @@ def main() -> None:
 def _run() -> int:
     """Run the command; returns its exit code."""
     code: object = 0
+    arguments = sys.argv[1:]
     try:
         try:
-            check_arguments(sys.argv[1:])
+            check_arguments(arguments)
             with explain_exhaustion():
-                app(with_address(sys.argv[1:]))
-        except SystemExit as end:  # how typer ends every command
-            code = end.code
-            if type(end) is SystemExit and code == 130:  # what typer makes of Ctrl-C; a training tells of its own
+                code = app(with_address(arguments) or ["--help"], prog_name="ncsr", standalone_mode=False)
+            code = code if arguments else 2  # nothing was done
+            if code == 130:  # what typer makes of Ctrl-C; a training tells of its own
                 print("ncsr: stopped by Ctrl-C", file=sys.stderr)
+        except SystemExit as end:
+            code = end.code
+        except ParserError as error:
+            raise InputError(usage_sentence(error, arguments)) from None
         sys.stdout.flush()
     except (InputError, MemoryError) as error:
         print(f"ncsr: {printable(str(error))}", file=sys.stderr)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ncsr.cli.completion import model_names
 from ncsr.cli.options import Device
 from ncsr.errors import InputError, needs_extra
 
@@ -23,6 +24,7 @@ def app(
             "--model",
             help="A model to offer, as of upscale; may be given several times.",
             show_default="the bundled ones",
+            autocompletion=model_names,
         ),
     ] = None,
     device: Device = "auto",
@@ -31,7 +33,7 @@ def app(
 ) -> None:
     """Open a page in which to enlarge photographs, compare samples, redraw parts and walk between them.
 
-    It needs the extra: pip install 'ncsr[app]'. Nothing leaves this machine; nothing is kept of what visitors bring.
+    It needs the extra app (pip install 'ncsr[app]'). Nothing leaves this machine; nothing is kept of what visitors bring.
     """
     from ncsr.app.jobs import Studio
     from ncsr.pretrained.load import bundled_models

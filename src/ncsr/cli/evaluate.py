@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from ncsr.cli.completion import model_names
 from ncsr.cli.options import Device, PrecisionName
 from ncsr.errors import InputError
 
@@ -42,6 +43,7 @@ def evaluate(
             metavar="MODEL...",
             help="Bundled names, model folders, hub ids; NAME:encoder is the encoder of NAME alone.",
             show_default=False,
+            autocompletion=model_names,
         ),
     ],
     hr: HR,

@@ -9,10 +9,17 @@ from typing import Annotated
 
 import typer
 
+from ncsr.cli.completion import model_names
+
 
 def export(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Bundled name, model folder, .safetensors file or hub id.")
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="Bundled name, model folder, .safetensors file or hub id.",
+            autocompletion=model_names,
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL.onnx", help="File to write.")],
 ) -> None:

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from ncsr.cli.completion import model_names
+
 
 def info(
     model: Annotated[
@@ -16,6 +18,7 @@ def info(
         typer.Argument(
             help="Bundled name, model folder, .safetensors file or hub id; or an image.",
             show_default="all bundled models",
+            autocompletion=model_names,
         ),
     ] = None,
 ) -> None:

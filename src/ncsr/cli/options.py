@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias, cast, get_args
 
 import typer
 
+from ncsr.cli.completion import model_names, names
 from ncsr.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,11 +20,17 @@ ModelName: TypeAlias = Annotated[
         "--model",
         help="Bundled name, model folder, .safetensors file or hub id (owner/name, owner/name@revision).",
         show_default="by scale, x4",
+        autocompletion=model_names,
     ),
 ]
 Scale: TypeAlias = Annotated[
     int | None,
-    typer.Option("-s", "--scale", help="4 or 8: picks the bundled model, or is checked against -m."),
+    typer.Option(
+        "-s",
+        "--scale",
+        help="4 or 8: picks the bundled model, or is checked against -m.",
+        autocompletion=names("4", "8"),
+    ),
 ]
 Samples: TypeAlias = Annotated[
     int, typer.Option("-n", "--samples", help="How many different images of each photograph.")
@@ -38,8 +45,17 @@ Consistent: TypeAlias = Annotated[
         help="Change every image as little as it takes for its reduction to be the photograph. JPEG, AVIF become PNG.",
     ),
 ]
-Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, mps, ...")]
-PrecisionName: TypeAlias = Annotated[str, typer.Option("--precision", help="auto, float32, tf32 or bfloat16.")]
+Device: TypeAlias = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, mps, ...", autocompletion=names("auto", "cpu", "cuda", "mps"))
+]
+PrecisionName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        help="auto, float32, tf32 or bfloat16.",
+        autocompletion=names("auto", "float32", "tf32", "bfloat16"),
+    ),
+]
 Recursive: TypeAlias = Annotated[
     bool, typer.Option("-r", "--recursive", help="Also the folders inside folders, which are made again in OUTPUT.")
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ncsr.cli.completion import model_names
 from ncsr.cli.options import MAX_PIXELS, MaxPixels, load_model
 from ncsr.errors import InputError, brief
 from ncsr.runtime.progress import ProgressBar
@@ -28,7 +29,9 @@ def remake(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("-m", "--model", help="Where the model is.", show_default="the bundled one"),
+        typer.Option(
+            "-m", "--model", help="Where the model is.", show_default="the bundled one", autocompletion=model_names
+        ),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda, mps, ...", show_default="FILE's, if it is here")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ncsr.cli.completion import names
 from ncsr.cli.evaluate import LR, LpipsWeights, Output, SamplesOfEach, Seed, TileSide
 from ncsr.cli.options import Device, PrecisionName
 from ncsr.errors import InputError
@@ -19,8 +20,18 @@ if TYPE_CHECKING:
     from ncsr.upscaling.tiling import SampleRequest
 
 
+_ITEMS = (*(f"table{i}" for i in range(1, 7)), *(f"figure{i}" for i in (1, 2, 6, 7)))
+
+
 def reproduce(
-    name: Annotated[str, typer.Argument(metavar="ITEM", help="table1 to table6, figure1, figure2, figure6, figure7.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ITEM",
+            help="table1 to table6, figure1, figure2, figure6, figure7.",
+            autocompletion=names(*_ITEMS),
+        ),
+    ],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of photographs, the ground truth.")],
     output: Output,
     models: Annotated[

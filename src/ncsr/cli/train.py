@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ncsr.cli.completion import recipe_names as recipe_completion
 from ncsr.errors import InputError, brief, needs_extra, printable
 from ncsr.runtime.memory import explain_exhaustion
 
@@ -17,7 +18,12 @@ _LESS = "take a smaller crop or batch (--set); what the run has saved stays, --r
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="Bundled recipe (`ncsr train list` names them) or a YAML file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="Bundled recipe (`ncsr train list` names them) or a YAML file.", autocompletion=recipe_completion
+        ),
+    ],
     data: Annotated[
         list[Path] | None,
         typer.Option("--data", help="Folder of HR photographs (searched recursively) or packed file; may be repeated."),

@@ -6,8 +6,11 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from ncsr.errors import needs_extra
+
+with needs_extra("eval", "reports need jinja2", "jinja2", "markupsafe"):
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
 _TEMPLATES = Environment(
     loader=PackageLoader("ncsr.evaluation"),

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from ncsr.errors import InputError
+from ncsr.errors import InputError, needs_extra
 from ncsr.runtime.device import bfloat16_pays
 
 _RETRIES = 3  # of a piece of work whose worker died
@@ -145,10 +145,8 @@ def import_ray() -> Any:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # of the lines about dead workers: all
-    try:
+    with needs_extra("ray", "--ray needs Ray on every machine", "ray"):
         import ray
-    except ImportError:
-        raise InputError("--ray needs Ray: pip install 'ncsr[ray]' (on every machine)") from None
     return ray
 
 
