@@ -9,7 +9,7 @@ from torch import Tensor
 from ncsr import NCSR, InputError
 from ncsr.metrics import lr_psnr
 from ncsr.ops import projection
-from ncsr.ops.projection import apply_dual, project, reduce_levels, solve_dual, strips
+from ncsr.ops.projection import apply_dual, project, solve_dual, strips
 from ncsr.ops.resize import imresize, resize_matrix
 from tests.conftest import scene
 
@@ -129,12 +129,6 @@ def test_strips_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_strips_begin_where_scales_divide() -> None:
     assert list(strips(10, 6, 8)) == [(0, 10)]
     assert list(strips(40, 2**19, 8)) == [(0, 8), (8, 16), (16, 24), (24, 32), (32, 40)]
-
-
-def test_reduction_of_levels_is_the_protocols() -> None:
-    hr = _eight_bits(_hard_image() * 0.9 + 0.1 * _image(96, 128))
-    lr = reduce_levels(lambda first, last: hr[:, first:last] / 255.0, torch.zeros(3, 24, 32), 4, 255)
-    assert torch.equal(lr * 255, imresize(hr, 0.25).double())
 
 
 def test_space_projects_its_samples(tiny_model: NCSR) -> None:

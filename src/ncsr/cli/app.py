@@ -33,7 +33,7 @@ def app(
 ) -> None:
     """Open a page in which to enlarge photographs, compare samples, redraw parts and walk between them.
 
-    It needs the extra app (pip install 'ncsr[app]'). Nothing leaves this machine; nothing is kept of what visitors bring.
+    It needs the extra: pip install 'ncsr[app]'. Nothing leaves this machine; nothing is kept of what visitors bring.
     """
     from ncsr.app.jobs import Studio
     from ncsr.pretrained.load import bundled_models

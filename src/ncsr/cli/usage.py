@@ -36,7 +36,7 @@ def usage_sentence(error: Any, arguments: list[str]) -> str:
 def _name(parameter: Any) -> str:
     """How people write a parameter: -o / --output, INPUT."""
     option = parameter.param_type_name == "option"
-    return " / ".join(parameter.opts) if option else parameter.metavar or parameter.name.upper()
+    return str(" / ".join(parameter.opts) if option else parameter.metavar or parameter.name.upper())
 
 
 def _guess(near: list[str]) -> str:

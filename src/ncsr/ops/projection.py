@@ -84,7 +84,7 @@ def solve_dual(rows: Rows, lr: Tensor, scale: int, bits: int | None) -> Tensor:
     dual = y = torch.zeros_like(lr)  # y: the extrapolated point
     t = lr.new_ones(*lr.shape[:-2], 1, 1)
     for _ in range(_STEPS):
-        residual = lr - _reduced(apply_dual(rows, y, scale), lr, scale, 1.0 if clips else None)
+        residual = lr - _reduced(apply_dual(rows, y, scale), lr, scale, clips)
         unconverged = shrink(residual, tolerance).square().mean((-2, -1), keepdim=True).sqrt() > good_enough
         if not unconverged.any():
             break
@@ -109,15 +109,6 @@ def apply_dual(rows: Rows, dual: Tensor, scale: int) -> Rows:
     return image
 
 
-def reduce_levels(rows: Rows, lr: Tensor, scale: int, top: int) -> Tensor:
-    """The reduction of an image of levels 0 to `top`, of the shape of `lr`: 8 bits are rounded after each pass."""
-
-    def levels(first: int, last: int) -> Tensor:
-        return (rows(first, last).double() * top).round_()  # whole numbers, so that ties are ties
-
-    return _reduced(levels, lr, scale, top, rounds=top == 255) / top
-
-
 def strips(height: int, row: int, unit: int = 1) -> Iterator[tuple[int, int]]:
     """Ranges of rows, first to last (exclusive), that fit into one strip, but for the least of 8 rows.
 
@@ -131,24 +122,20 @@ def strips(height: int, row: int, unit: int = 1) -> Iterator[tuple[int, int]]:
         yield first, min(first + step, height)
 
 
-def _reduced(rows: Rows, lr: Tensor, scale: int, top: float | None, *, rounds: bool = False) -> Tensor:
-    """R of the image that has these rows, of the shape of `lr`; each pass clips to 0 to `top`, if there is one."""
+def _reduced(rows: Rows, lr: Tensor, scale: int, clips: bool) -> Tensor:
+    """R of the image that has these rows, of the shape of `lr`; whether each pass clips to [0, 1]."""
     height, width = lr.shape[-2:]
     parts = []
     for first, last in strips(height, scale**2 * lr.numel() // height):
         begin, end = max(first - _HALO, 0), min(last + _HALO, height)
         image = rows(scale * begin, scale * end)
         image = _mirrored(image, scale * (first - _HALO - begin), scale * (last + _HALO - begin), -2)
-        image = _round_and_clip(_reduce(image, scale, -2), top, rounds)
+        image = _reduce(image, scale, -2)
+        image = image.clamp_(0, 1) if clips else image
         image = _mirrored(image, -scale * _HALO, scale * (width + _HALO), -1)
-        parts.append(_round_and_clip(_reduce(image, scale, -1), top, rounds))
+        image = _reduce(image, scale, -1)
+        parts.append(image.clamp_(0, 1) if clips else image)
     return torch.cat(parts, -2)
-
-
-def _round_and_clip(image: Tensor, top: float | None, rounds: bool) -> Tensor:
-    """The end of a pass of the reduction: whole levels, within the range."""
-    image = image.round_() if rounds else image
-    return image if top is None else image.clamp_(0, top)
 
 
 def _mirrored(image: Tensor, first: int, last: int, axis: int) -> Tensor:

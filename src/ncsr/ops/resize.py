@@ -58,17 +58,33 @@ def resize_matrix(length: int, scale: float) -> Tensor:
 
     It takes much less time than its products, and is not kept: it may be a tensor of the mode that it is made in.
     """
+    mirrored, weights = _taps(length, scale, 0, math.ceil(scale * length))
+    matrix = torch.zeros(len(weights), length, dtype=torch.float64, device="cpu")
+    return matrix.scatter_add_(1, mirrored, weights)
+
+
+def resize_band(length: int, scale: float, first: int, last: int) -> tuple[int, int, Tensor]:
+    """Rows first to last (exclusive) of `resize_matrix`, without the columns that are zero in all of them.
+
+    Returns:
+        The first column that is kept, the last (exclusive), and (last - first, columns) in float64.
+    """
+    mirrored, weights = _taps(length, scale, first, last)
+    low, high = int(mirrored.min()), int(mirrored.max()) + 1
+    band = torch.zeros(last - first, high - low, dtype=torch.float64, device="cpu")
+    return low, high, band.scatter_add_(1, mirrored - low, weights)
+
+
+def _taps(length: int, scale: float, first: int, last: int) -> tuple[Tensor, Tensor]:
+    """What output pixels first to last look at, the border mirrored, and its weights: both (last - first, taps)."""
     stretch = min(scale, 1.0)
-    outputs = torch.arange(math.ceil(scale * length), dtype=torch.float64, device="cpu")
-    centres = (outputs + 0.5) / scale - 0.5
+    centres = (torch.arange(first, last, dtype=torch.float64, device="cpu") + 0.5) / scale - 0.5
     reach = math.ceil(4 / stretch) + 2
     taps = torch.floor(centres - 2 / stretch).long()[:, None] + torch.arange(reach, device="cpu")
     weights = _keys_cubic((centres[:, None] - taps) * stretch)
     weights = weights / weights.sum(1, keepdim=True)
     mirrored = taps % (2 * length)  # the symmetric continuation has period 2n
-    mirrored = torch.minimum(mirrored, 2 * length - 1 - mirrored)
-    matrix = torch.zeros(len(centres), length, dtype=torch.float64, device="cpu")
-    return matrix.scatter_add_(1, mirrored, weights)
+    return torch.minimum(mirrored, 2 * length - 1 - mirrored), weights
 
 
 def _keys_cubic(x: Tensor) -> Tensor:

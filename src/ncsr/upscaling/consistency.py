@@ -1,4 +1,4 @@
-"""Consistent samples: the image nearest to a drawn sample whose reduction is the photograph."""
+"""How consistent samples are with their photograph, and the nearest image whose reduction is the photograph."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ncsr.images import Source, premultiplied, straight
-from ncsr.ops.projection import Rows, apply_dual, reduce_levels, solve_dual, strips
+from ncsr.ops.projection import Rows, apply_dual, solve_dual, strips
+from ncsr.ops.resize_rows import resize_rows
 
 
 class Consistency(NamedTuple):
@@ -23,6 +24,37 @@ class Consistency(NamedTuple):
 
     lr_psnr: float
     change: float
+
+
+def lr_psnr(source: Source, rows: Rows, size: tuple[int, int], bits: int) -> float:
+    """LR-PSNR of an image with these `rows`, (H, W) = `size`, levels of so many bits: of its reduction to the photograph.
+
+    Colours count times alpha. The image is looked at in strips. In dB; infinity where both are equal.
+    """
+    reduced = resize_rows(premultiplied_rows(rows, source.transparent), size, source.size, (1 << bits) - 1)
+    (height, width), error = source.size, 0.0
+    for first, last in strips(height, size[0] * size[1] * source.channels // height):
+        colours = premultiplied(source.window(first, 0, last, width))[: 1 if source.gray else 3]
+        wrong = reduced(first, last)[: len(colours)] - colours
+        error += wrong.square().sum(dtype=torch.float64).item()
+    return -10 * math.log10(error / (height * width * len(colours))) if error else math.inf
+
+
+def premultiplied_rows(rows: Rows, transparent: bool) -> Rows:
+    """The planes that reductions are made of: colours times alpha, and alpha, which is the last where there is one."""
+    if not transparent:
+        return rows
+
+    def planes(first: int, last: int) -> Tensor:
+        image = rows(first, last)
+        return torch.cat((image[:-1] * image[-1:], image[-1:]))
+
+    return planes
+
+
+def straight_rows(planes: Tensor, transparent: bool) -> Tensor:
+    """The opposite, of planes that were made."""
+    return torch.cat((straight(planes[:-1], planes[-1:]), planes[-1:])) if transparent else planes
 
 
 class Projection:
@@ -45,28 +77,22 @@ class Projection:
 
         The problem is solved at once; what is kept has the size of the photograph, and rows are made when asked for.
         """
-        planes, top = self._planes(drawn), (1 << self.bits) - 1
+        planes, top = premultiplied_rows(drawn, self._source.transparent), (1 << self.bits) - 1
         projected = apply_dual(planes, solve_dual(planes, self._lr, self._scale, self.bits), self._scale)
 
         def rows(first: int, last: int) -> Tensor:
-            image = projected(first, last)
-            if self._source.transparent:
-                image = torch.cat((straight(image[:-1], image[-1:]), image[-1:]))
-            return (image * top).round_().div_(top)
+            return (straight_rows(projected(first, last), self._source.transparent) * top).round_().div_(top)
 
         return rows
 
     def measure(self, drawn: Rows, written: Rows) -> Consistency:
         """How consistent the pixels of a file are, and how much they differ from the drawn sample."""
-        lr, scale, top = self._lr, self._scale, (1 << self.bits) - 1
-        colours = len(lr) - self._source.transparent
-        total = 0.0
+        lr, scale, total = self._lr, self._scale, 0.0
         for first, last in strips(lr.shape[1], scale**2 * lr.numel() // lr.shape[1]):
             change = written(scale * first, scale * last) - drawn(scale * first, scale * last)
             total += change.abs().sum(dtype=torch.float64).item()
-        wrong = reduce_levels(self._planes(written), lr, scale, top)[:colours] - lr[:colours]
-        error = wrong.square().mean(dtype=torch.float64).item()
-        return Consistency(-10 * math.log10(error) if error else math.inf, 255 * total / (lr.numel() * scale**2))
+        psnr = lr_psnr(self._source, written, (scale * lr.shape[1], scale * lr.shape[2]), self.bits)
+        return Consistency(psnr, 255 * total / (lr.numel() * scale**2))
 
     @cached_property
     def _lr(self) -> Tensor:
@@ -74,14 +100,3 @@ class Projection:
         photo = self._source.window(0, 0, *self._source.size)
         colours = premultiplied(photo)[: 1 if self._source.gray else 3]
         return colours if photo.alpha is None else torch.cat((colours, photo.alpha))
-
-    def _planes(self, rows: Rows) -> Rows:
-        """The planes that are projected, of an image with these rows."""
-        if not self._source.transparent:
-            return rows
-
-        def planes(first: int, last: int) -> Tensor:
-            image = rows(first, last)
-            return torch.cat((image[:-1] * image[-1:], image[-1:]))
-
-        return planes
