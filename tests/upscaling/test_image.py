@@ -31,7 +31,7 @@ from tests.conftest import scene, scene8
 def test_bicubic_is_the_protocols(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ncsr.upscaling.image._BICUBIC_TILE", 20)
     photo = photo_from_array(scene(50, 30).astype(np.float32))
-    cubic = bicubic(source_of(photo), 4, np.float32).rows(0, 0, 200)
+    cubic = bicubic(source_of(photo), 4, np.float32).rows(0)(0, 200)
     torch.testing.assert_close(cubic, imresize(photo.rgb, 4).clamp(0, 1), rtol=0, atol=1e-6)
 
 

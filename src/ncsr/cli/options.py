@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias, cast, get_args
 import typer
 
 from ncsr.cli.completion import model_names, names
-from ncsr.errors import InputError
+from ncsr.errors import InputError, brief
 
 if TYPE_CHECKING:
     from ncsr.model import NCSR
+    from ncsr.upscaling.final_size import FinalSize
 
 ModelName: TypeAlias = Annotated[
     str | None,
@@ -84,6 +85,24 @@ AllowIncomplete: TypeAlias = Annotated[
     typer.Option("--allow-incomplete", help="Take JPEG files whose data end early, too: what is missing is gray."),
 ]
 
+FactorOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--factor",
+        help="Times as large, as 3 or 2.5: enlarged by 4 or 8, then reduced by bicubic.",
+        show_default="the scale",
+    ),
+]
+SizeOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="WxH",
+        help="Final size in pixels, as 1600x, x1200 or 1600x1200: enlarged by 4 or 8, then reduced by bicubic.",
+        show_default="scale times the photograph's",
+    ),
+]
+
 MAX_PIXELS = 178_956_970  # `ncsr.images.MAX_PIXELS`, which the commands would import PyTorch to read
 
 
@@ -108,6 +127,25 @@ def parse_tile(text: str) -> int | None:
     if not text.removeprefix("-").isdecimal():
         raise InputError(f"--tile must be auto or a number of input pixels, got {text!r}")
     return int(text)
+
+
+def parse_final_size(size: str | None, factor: float | None) -> FinalSize | None:
+    """The size that --size or --factor asks for, if one does."""
+    from ncsr.upscaling.final_size import FinalSize
+
+    if size is None:
+        return None if factor is None else FinalSize(factor)
+    if factor is not None:
+        raise InputError("--size and --factor both say how large the results are to be: give one")
+    found = re.fullmatch(r"(\d{0,7})x(\d{0,7})", size)
+    if found is None or size == "x":
+        raise InputError(f"--size takes WIDTHxHEIGHT in pixels, one of which may be left out, got {brief(size)}")
+    return FinalSize(None, *(int(side) if side else None for side in found.groups()))
+
+
+def scale_for(model: str | None, scale: int | None, factor: float | None) -> int | None:
+    """The scale that is asked for; that of a factor of more than 4 is 8, where no model is named."""
+    return 8 if scale is None and model is None and factor is not None and factor > 4 else scale
 
 
 def check_arguments(arguments: list[str]) -> None:

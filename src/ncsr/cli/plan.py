@@ -13,14 +13,18 @@ from ncsr.cli.options import (
     AllowIncomplete,
     Consistent,
     Device,
+    FactorOption,
     MaxPixels,
     ModelName,
     PrecisionName,
     Samples,
     Scale,
+    SizeOption,
     Tile,
     load_model,
+    parse_final_size,
     parse_tile,
+    scale_for,
 )
 from ncsr.errors import InputError, printable
 
@@ -31,6 +35,8 @@ def plan(
     ],
     model: ModelName = None,
     scale: Scale = None,
+    factor: FactorOption = None,
+    size: SizeOption = None,
     samples: Samples = 4,
     tile: Tile = "auto",
     consistent: Consistent = False,
@@ -51,7 +57,10 @@ def plan(
     from ncsr.upscaling.tiling import SampleRequest
 
     check_sampling(samples, 0.0, 0)
-    network = load_model(model, scale, device, precision)
+    final = parse_final_size(size, factor)
+    network = load_model(model, scale_for(model, scale, factor), device, precision)
+    if final is not None:
+        final.check(network.config.scale, consistent)
     request = SampleRequest(samples, network.config.temperature, 0, parse_tile(tile), consistent)
     photos: list[Path] = []
     for given in map(parse_location, inputs):
@@ -63,14 +72,17 @@ def plan(
         try:
             source = open_photo(path, max_pixels=max_pixels, allow_incomplete=allow_incomplete)
             suffix = result_suffix(path.suffix, consistent)
-            expected = estimate(source, network, request, suffix)
+            reduced = None if final is None else final.of(source.size, network.config.scale)
+            expected = estimate(source, network, request, suffix, reduced)
         except (InputError, MemoryError) as error:
             failures.append(error_message(path, path, error))
             continue
         seconds.append(expected.seconds)
         (height, width), times = source.size, network.config.scale
         images = "1 image" if samples == 1 else f"{samples} images"
-        print(f"{printable(str(path))}: {width} x {height} -> {times * width} x {times * height}, {images}")
+        new_height, new_width = reduced or (times * height, times * width)
+        how = "" if reduced is None else f" (enlarged by {times}, then reduced)"
+        print(f"{printable(str(path))}: {width} x {height} -> {new_width} x {new_height}{how}, {images}")
         tiles = f"{expected.tiles} of {expected.side} x {expected.side} input pixels"
         print(f"  tiles   {'in one piece' if expected.tiles == 1 else tiles}")
         print(f"  memory  {_size(expected.memory)}")

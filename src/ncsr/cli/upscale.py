@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,7 @@ from ncsr.cli.options import (
     AllowIncomplete,
     Consistent,
     Device,
+    FactorOption,
     MaxPixels,
     ModelName,
     PrecisionName,
@@ -22,10 +25,13 @@ from ncsr.cli.options import (
     Recursive,
     Samples,
     Scale,
+    SizeOption,
     SkipExisting,
     Tile,
     load_model,
+    parse_final_size,
     parse_tile,
+    scale_for,
 )
 from ncsr.errors import InputError, printable
 from ncsr.runtime.progress import ProgressBar
@@ -43,6 +49,8 @@ def upscale(
     ],
     model: ModelName = None,
     scale: Scale = None,
+    factor: FactorOption = None,
+    size: SizeOption = None,
     samples: Samples = 4,
     temperature: Annotated[
         float | None,
@@ -76,6 +84,10 @@ def upscale(
     max_pixels: MaxPixels = MAX_PIXELS,
     allow_incomplete: AllowIncomplete = False,
     ray: RayAddress = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Nothing but errors on standard error.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="A line of JSON for every image and every failure on standard output.")
+    ] = False,
 ) -> None:
     """Enlarge photographs: several plausible, sharp, different images of each.
 
@@ -84,6 +96,7 @@ def upscale(
     A run that was stopped goes on where it was when it is started again.
     With --ray, INPUT and OUTPUT may be URLs: s3://bucket/folder and whatever else fsspec has a driver for.
     """
+    from ncsr.cli.records import json_lines
     from ncsr.pretrained.load import default_model
     from ncsr.runtime.files import make_folder
     from ncsr.runtime.locks import remove_abandoned
@@ -98,6 +111,7 @@ def upscale(
     from ncsr.upscaling.tile_size import check_tile
     from ncsr.upscaling.tiling import SampleRequest
 
+    final = parse_final_size(size, factor)
     *sources, results = _locations([*inputs, output], urls=ray is not None)
     plan, failures, notes = plan_results(sources, results, consistent=consistent, recursive=recursive)
     fresh = seed is None
@@ -108,17 +122,20 @@ def upscale(
     with workers_at(ray, device) as workers:
         if workers is not None:
             device, precision = "cpu", workers.precision(precision)
-        network = load_model(model, scale, device, precision)
+        network = load_model(model, scale_for(model, scale, factor), device, precision)
         check_tile(side)
+        if final is not None:
+            final.check(network.config.scale, consistent)
         temperature = network.config.temperature if temperature is None else temperature
         samples = 1 if temperature == 0 else samples
         if std and samples == 1:
             raise InputError("--std needs samples that differ: at least 2 (-n) at a temperature above 0 (-t)")
         request = SampleRequest(samples, temperature, seed, side, consistent)
         kind = network.device.type if workers is None else workers.device
-        settings = manifest_settings(network, request, strip, kind) if skip_existing else None
+        settings = manifest_settings(network, request, strip, kind, final) if skip_existing else None
         name = model_name(default_model(network.config.scale) if model is None else model)
         job = Job(network, request, sheet, std, strip, max_pixels, name, sidecar, settings, allow_incomplete)
+        job = replace(job, size=final, measure=json)
         check_results(plan, job.names)
         if plan and isinstance(results, Path):
             make_folder(results.parent if plan[0][1] == results else results)
@@ -127,7 +144,7 @@ def upscale(
                 remove_abandoned(manifest_path(folder / "_").parent)
         failed: dict[Path | Remote, str] = {}
         skipped, told = 0, not fresh or temperature == 0
-        with ProgressBar(len(plan)) as bar:
+        with ProgressBar(len(plan), quiet=quiet) as bar:
             if workers is None:
                 made = enlarge_all(map(partial(queue_photo, job), plan), job, bar.update_part, bar.warn)
             else:
@@ -141,7 +158,10 @@ def upscale(
                         if not told:  # before the first result: whatever stops the run, its results can be made again
                             bar.print(f"seed {seed}", error=True)
                             told = True
-                        bar.print(*result.paths)
+                        if not json:
+                            bar.print(*result.paths)
+                    if json:
+                        bar.print(*json_lines(result, job))
                     for note in result.notes:
                         bar.warn(note)
             except KeyboardInterrupt:  # results may be there that were not told of yet
@@ -149,10 +169,12 @@ def upscale(
                     bar.print(f"seed {seed}", error=True)
                 raise
     done = len(plan) - len(failed)
+    if json:
+        bar.print(*(dumps({"error": failure}) for failure in failures))
     failures += [failed[path] for path, _ in plan if path in failed]
-    if skipped:
+    if skipped and not quiet:
         print(f"left out {skipped} of {len(plan)}: made before with the same settings", file=sys.stderr)
-    for failure in notes + failures:
+    for failure in failures if quiet else notes + failures:
         print(f"ncsr: {printable(failure)}", file=sys.stderr)
     if failures:
         raise typer.Exit(1 if done else 2)

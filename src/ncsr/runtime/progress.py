@@ -17,11 +17,14 @@ class ProgressBar:
         total: what is to be done, in the unit of the updates; None if that is unknown.
         count: how what is done is written; None: in per cent.
         shown: False hides the bar; so does a standard error that is no terminal.
+        quiet: hides the bar and whatever else would be printed to standard error.
     """
 
-    def __init__(self, total: float | None, count: ProgressColumn | None = None, shown: bool = True) -> None:
+    def __init__(
+        self, total: float | None, count: ProgressColumn | None = None, shown: bool = True, quiet: bool = False
+    ) -> None:
         console = Console(stderr=True)
-        self.shown = shown and console.is_terminal
+        self.shown, self._quiet = shown and not quiet and console.is_terminal, quiet
         self._bar = Progress(
             BarColumn(bar_width=20),
             count or TextColumn("{task.percentage:3.0f} %"),
@@ -74,6 +77,8 @@ class ProgressBar:
 
     def print(self, *lines: object, error: bool = False) -> None:
         """Print lines to standard output, or to standard error; for readers without what controls a terminal."""
+        if error and self._quiet:
+            return
         self._bar.stop()
         stream = sys.stderr if error else sys.stdout
         read = error or stream.isatty()  # by people; programs get names of files as they are

@@ -121,7 +121,7 @@ def upscale_photo(photo: Photo, model: NCSR, request: SampleRequest, side: int |
     """
     side = side or choose_side(model, *photo.size, request.tile)
     (enlargement,) = enlarge([source_of(photo)], model, request, side, [np.float32])
-    shape = enlargement.canvas.shape[1:]
+    shape = enlargement.shape
     photos = []
     for k in range(request.samples):
         rows, image = enlargement.rows(k), torch.empty(shape[2], *shape[:2])

@@ -51,8 +51,7 @@ class Canvas:
 
     def rows(self, k: int, first: int, last: int) -> Tensor:
         """Rows first to last of image k, (C, rows, W) float32 in [0, 1]."""
-        values = torch.from_numpy(np.moveaxis(self._rows(k, first, last), -1, 0).astype(np.float32, order="C"))
-        return values.div_(np.iinfo(self.dtype).max) if self.dtype.kind == "u" else values
+        return rows_of(self._rows(k, first, last))(0, last - first)
 
     def pixels(self, k: int) -> NDArray[Any]:
         """Image k, (H, W, C), of the canvas' dtype; a view."""
@@ -76,6 +75,16 @@ class Canvas:
         _, height, width, channels = self.shape
         start = (k * height + first) * width * channels * self.dtype.itemsize
         return np.memmap(self._path, self.dtype, "r+", start, (last - first, width, channels))
+
+
+def rows_of(pixels: NDArray[Any]) -> Rows:
+    """The rows of (H, W, C) pixels, (C, rows, W) float32 in [0, 1]."""
+
+    def rows(first: int, last: int) -> Tensor:
+        values = torch.from_numpy(np.moveaxis(pixels[first:last], -1, 0).astype(np.float32, order="C"))
+        return values.div_(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else values
+
+    return rows
 
 
 def canvas_from_rows(rows: Rows, shape: tuple[int, int, int], dtype: DTypeLike) -> Canvas:

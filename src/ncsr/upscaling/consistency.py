@@ -27,9 +27,13 @@ class Consistency(NamedTuple):
 
 
 def lr_psnr(source: Source, rows: Rows, size: tuple[int, int], bits: int) -> float:
-    """LR-PSNR of an image with these `rows`, (H, W) = `size`, levels of so many bits: of its reduction to the photograph.
+    """LR-PSNR of an image: of its reduction to the photograph's size, in dB; infinity where both are equal.
 
-    Colours count times alpha. The image is looked at in strips. In dB; infinity where both are equal.
+    Args:
+        source: the photograph; colours count times alpha.
+        rows: of the image, which is looked at in strips.
+        size: (H, W) of the image.
+        bits: of its levels.
     """
     reduced = resize_rows(premultiplied_rows(rows, source.transparent), size, source.size, (1 << bits) - 1)
     (height, width), error = source.size, 0.0

@@ -43,7 +43,9 @@ class Estimate(NamedTuple):
     seconds: float
 
 
-def estimate(source: Source, model: NCSR, request: SampleRequest, suffix: str) -> Estimate:
+def estimate(
+    source: Source, model: NCSR, request: SampleRequest, suffix: str, final: tuple[int, int] | None = None
+) -> Estimate:
     """Estimate what `ncsr upscale` takes for a photograph, by doing it to a part of at most 128 x 128 pixels.
 
     Args:
@@ -51,6 +53,7 @@ def estimate(source: Source, model: NCSR, request: SampleRequest, suffix: str) -
         model: in eval mode.
         request: which samples.
         suffix: of the files to be written.
+        final: (H, W) that the samples are reduced to; None for all that the model gives.
 
     Raises:
         InputError: a photograph that is too small; a tile below 16 LR pixels asked for; no memory even for that.
@@ -65,11 +68,13 @@ def estimate(source: Source, model: NCSR, request: SampleRequest, suffix: str) -
     in_scratch = len(parts) > 1
     photograph = 12 * height * width
     tile = tiles_bytes(model, height, width, side)
-    finishing = image * dtype.itemsize * 3  # a sample, its file, and a copy of either
+    written = image if final is None else final[0] * final[1] * source.channels
+    finishing = written * dtype.itemsize * 3  # a sample, its file, and a copy of either
+    finishing += 0 if final is None else STRIP_BYTES
     finishing += STRIP_BYTES + 28 * height * width * source.channels if request.consistent else 0
     host = resident() + photograph + (0 if in_scratch else canvas)
     host += max(finishing, tile if model.device.type == "cpu" else 0)
-    space, draw, finish = _trial(source, model, request, dtype, suffix)
+    space, draw, finish = _trial(source, model, request, dtype, suffix, final)
     computed = sum(part.pixels for part in parts)
     return Estimate(
         tiles=len(parts),
@@ -82,9 +87,14 @@ def estimate(source: Source, model: NCSR, request: SampleRequest, suffix: str) -
 
 @torch.no_grad()
 def _trial(
-    source: Source, model: NCSR, request: SampleRequest, dtype: DTypeLike, suffix: str
+    source: Source,
+    model: NCSR,
+    request: SampleRequest,
+    dtype: DTypeLike,
+    suffix: str,
+    final: tuple[int, int] | None,
 ) -> tuple[float, float, float]:
-    """Seconds for each LR pixel: of the space, of drawing a sample, of projecting it and writing its file."""
+    """Seconds for each LR pixel: of the space, of drawing a sample, of projecting or reducing it and writing its file."""
     (height, width), scale = source.size, model.config.scale
     rows, columns = min(height, _TRIAL), min(width, _TRIAL)
     top, left = (height - rows) // 2, (width - columns) // 2
@@ -99,7 +109,8 @@ def _trial(
     canvas = Canvas((1, scale * rows, scale * columns, part.channels), np.uint16 if request.consistent else dtype)
     canvas.put(0, 0, 0, image.clamp(0, 1).repeat(2, 1, 1)[: part.channels])
     projection = Projection(part, scale, 8 if dtype == np.uint8 else 16) if request.consistent else None
-    made = Enlargement(part, canvas, projection)
+    size = None if final is None else (-(-final[0] * rows // height), -(-final[1] * columns // width))
+    made = Enlargement(part, canvas, projection, size)
     pixels, _ = made.pixels(0, made.rows(0))
     with TemporaryDirectory() as folder:
         write_pixels(Path(folder) / f"trial{suffix}", pixels, None, None)

@@ -19,6 +19,7 @@ from ncsr.runtime.memory import is_exhaustion
 from ncsr.serialization import fingerprint
 from ncsr.upscaling.canvas import Canvas, canvas_from_rows
 from ncsr.upscaling.consistency import Consistency, Projection
+from ncsr.upscaling.final_size import reduced
 from ncsr.upscaling.resume_log import ResumeLog, Scratch
 from ncsr.upscaling.tile_size import SMALLEST, out_of_memory, tiles_bytes
 from ncsr.upscaling.tiling import SampleRequest, Tile, check_size, draw_tiles, tiles
@@ -33,19 +34,32 @@ class Enlargement(NamedTuple):
         source: the photograph.
         canvas: has them as they were drawn.
         projection: makes them consistent as they are read; None leaves them as they are.
+        size: (H, W) that they are reduced to as they are read; None leaves them as they are.
     """
 
     source: Source
     canvas: Canvas
-    projection: Projection | None
+    projection: Projection | None = None
+    size: tuple[int, int] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the images as they are to be written."""
+        _, height, width, channels = self.canvas.shape
+        return (*(self.size or (height, width)), channels)
 
     def rows(self, k: int) -> Rows:
         """The rows of sample k as it is to be written. To project one takes most of its time here."""
         drawn = partial(self.canvas.rows, k)
+        if self.size is not None:
+            top = np.iinfo(self.canvas.dtype).max if self.canvas.dtype.kind == "u" else None
+            return reduced(drawn, self.canvas.shape[1:3], self.size, self.source.transparent, top)
         return drawn if self.projection is None else self.projection.project(drawn)
 
     def pixels(self, k: int, rows: Rows) -> tuple[NDArray[Any], Consistency | None]:
         """The (H, W, C) pixels of sample k, which has these `rows`, and how consistent they were made, if they were."""
+        if self.size is not None:
+            return canvas_from_rows(rows, self.shape, self.canvas.dtype).pixels(0), None
         if self.projection is None:
             return self.canvas.pixels(k), None
         written = canvas_from_rows(rows, self.canvas.shape[1:], np.uint8 if self.projection.bits == 8 else np.uint16)
@@ -59,6 +73,7 @@ def enlarge(
     side: int,
     dtypes: Sequence[DTypeLike],
     *,
+    size: tuple[int, int] | None = None,
     scratch: Scratch | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     warn: Callable[[str], None] = lambda message: None,
@@ -75,6 +90,7 @@ def enlarge(
         request: which samples.
         side: of the tiles, from `choose_side`; of a batch, of the whole photographs.
         dtypes: of the pixels of each photograph: uint8, uint16 or float32.
+        size: (H, W) that the samples are reduced to as they are read; None for all that the model gives.
         scratch: where to gather the pixels of a single photograph, and to go on from if it holds the same enlargement
             half done; None gathers them in memory.
         progress: called with the work done and all of it, counted in (tile, sample) pairs.
@@ -100,7 +116,7 @@ def enlarge(
             if log.resumed:
                 warn(f"going on with what {scratch.folder} holds")
         projection = Projection(source, scale, bits) if request.consistent else None
-        enlargements.append(Enlargement(source, canvas, projection))
+        enlargements.append(Enlargement(source, canvas, projection, size))
     alphas: list[Tensor | None] = []
 
     def read(tile: Tile) -> Tensor:
@@ -112,8 +128,9 @@ def enlarge(
     while True:
         try:
             for tile, k, images in draw_tiles(model, shape_lr, side, read, request, log, progress):
-                for image, alpha, (source, canvas, _) in zip(images, alphas, enlargements, strict=True):
-                    canvas.put(k, scale * tile.top, scale * tile.left, _channels(source, image.clamp(0, 1), alpha))
+                for image, alpha, made in zip(images, alphas, enlargements, strict=True):
+                    channels = _channels(made.source, image.clamp(0, 1), alpha)
+                    made.canvas.put(k, scale * tile.top, scale * tile.left, channels)
             return enlargements
         except Exception as error:
             if not is_exhaustion(error):
@@ -140,15 +157,17 @@ def sample_settings(model: NCSR, request: SampleRequest) -> dict[str, Any]:
     }
 
 
-def bicubic(source: Source, scale: int, dtype: DTypeLike = np.uint8) -> Canvas:
-    """The photograph enlarged by MATLAB-compatible bicubic interpolation, for comparison, on a canvas of one image."""
+def bicubic(
+    source: Source, scale: int, dtype: DTypeLike = np.uint8, size: tuple[int, int] | None = None
+) -> Enlargement:
+    """The photograph enlarged by MATLAB-compatible bicubic interpolation, for comparison, as the only image."""
     height, width = source.size
     canvas = Canvas((1, scale * height, scale * width, source.channels), dtype)
     for tile in tiles(height, width, _BICUBIC_TILE):
         photo = source.window(*tile.window)
         rgb, alpha = tile.crop(imresize(premultiplied(photo), scale), scale), _enlarged_alpha(photo, tile, scale)
         canvas.put(0, scale * tile.top, scale * tile.left, _channels(source, rgb.clamp(0, 1), alpha))
-    return canvas
+    return Enlargement(source, canvas, size=size)
 
 
 def deviation(samples: Sequence[Rows], shape: tuple[int, int, int]) -> Tensor:

@@ -14,6 +14,7 @@ from ncsr.images import Source
 from ncsr.model import NCSR
 from ncsr.runtime.memory import is_exhaustion, tightest
 from ncsr.runtime.remote import Remote
+from ncsr.upscaling.final_size import FinalSize
 from ncsr.upscaling.paths import Location, tagged
 from ncsr.upscaling.provenance import Provenance, provenance_of, sidecar_path
 from ncsr.upscaling.tiling import SampleRequest
@@ -34,6 +35,8 @@ class Job:
         sidecar: whether each picture's provenance is also written beside it.
         settings: all of this that decides the results, for manifests; None writes no manifests.
         allow_incomplete: whether JPEG files whose data end early are enlarged, too.
+        size: of the results, where it is not what the model gives.
+        measure: whether LR-PSNR is measured of every sample.
     """
 
     model: NCSR
@@ -46,11 +49,17 @@ class Job:
     sidecar: bool = False
     settings: Mapping[str, Any] | None = None
     allow_incomplete: bool = False
+    size: FinalSize | None = None
+    measure: bool = False
 
     @cached_property
     def provenance(self) -> Provenance:
         """What all pictures say of their origin, but for what depends on the photograph."""
         return provenance_of(self.model, self.model_name, self.request)
+
+    def final_size(self, source: Source) -> tuple[int, int] | None:
+        """(H, W) that the results of a photograph are reduced to; None for what the model gives, as `FinalSize.of`."""
+        return None if self.size is None else self.size.of(source.size, self.model.config.scale)
 
     def names(self, target: Location) -> list[Location]:
         """The files that a photograph becomes: its pictures and, if asked for, the sidecars of these."""
@@ -94,9 +103,11 @@ class UpscaleResult(NamedTuple):
     Attributes:
         path: of the photograph.
         skipped: whether it was done before with the same settings.
-        paths: of the files that were written.
+        paths: of the files that were written: samples, map, sheet, sidecars.
         notes: sentences about them.
         failure: the sentence about what went wrong; None if nothing did.
+        seconds: that it took, of what was computed as a batch its share.
+        lr_psnr: of each sample in dB, if it was measured.
     """
 
     path: Path | Remote
@@ -104,6 +115,8 @@ class UpscaleResult(NamedTuple):
     paths: Sequence[Path | Remote] = ()
     notes: Sequence[str] = ()
     failure: str | None = None
+    seconds: float = 0.0
+    lr_psnr: Sequence[float] = ()
 
 
 def error_message(path: Path, target: Path, error: Exception) -> str:

@@ -15,6 +15,7 @@ from ncsr.model import NCSR
 from ncsr.runtime.files import atomic_path, explain_write_errors, hidden_name, make_folder
 from ncsr.runtime.parsing import parse_json
 from ncsr.runtime.remote import Remote
+from ncsr.upscaling.final_size import FinalSize
 from ncsr.upscaling.image import sample_settings
 from ncsr.upscaling.job import Job
 from ncsr.upscaling.paths import Location
@@ -23,10 +24,13 @@ from ncsr.upscaling.tiling import SampleRequest
 _FOLDER = ".ncsr"
 
 
-def manifest_settings(model: NCSR, request: SampleRequest, strip: bool, device: str) -> dict[str, Any]:
+def manifest_settings(
+    model: NCSR, request: SampleRequest, strip: bool, device: str, size: FinalSize | None = None
+) -> dict[str, Any]:
     """All that decides the results on this kind of device, but for the photograph."""
     seed = request.seed if request.temperature else None
     own = {"scale": model.config.scale, "samples": request.samples, "strip": strip, "device": device, "seed": seed}
+    own |= {} if size is None else {"size": list(size)}  # files of earlier versions do not have it
     return sample_settings(model, request) | own
 
 

@@ -122,7 +122,7 @@ def _stored(result: UpscaleResult, entry: _Entry, photo: QueuedPhoto, job: Job) 
             paths, failure = [], str(error)
     notes = [_with_user_paths(note, entry, photo) for note in result.notes]
     failure = failure and _with_user_paths(failure, entry, photo)
-    return UpscaleResult(entry.source, result.skipped, paths, notes, failure)
+    return result._replace(path=entry.source, paths=paths, notes=notes, failure=failure)
 
 
 def _with_user_paths(sentence: str, entry: _Entry, photo: QueuedPhoto) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
 from ncsr.runtime.locks import Locks
 from ncsr.runtime.memory import available
 from ncsr.runtime.threads import BackgroundWriter, prefetch_map
+from ncsr.upscaling.canvas import rows_of
+from ncsr.upscaling.consistency import lr_psnr
 from ncsr.upscaling.grouping import group_by_key
 from ncsr.upscaling.image import Enlargement, bicubic, deviation, enlarge
 from ncsr.upscaling.job import Job, QueuedPhoto, UpscaleResult, error_message
@@ -105,8 +108,9 @@ def _open(photo: QueuedPhoto, job: Job) -> Source:
     if job.strip:
         source = replace(source, icc=None, exif=None, dpi=None, xmp=None, texts=())
     scale = job.model.config.scale
+    height, width = job.final_size(source) or (scale * source.size[0], scale * source.size[1])
     for name in job.names(photo.target)[: job.request.samples]:
-        check_writable_size(name, scale * source.size[1], scale * source.size[0])
+        check_writable_size(name, width, height)
     make_folder(photo.target.parent)
     check_writable_folder(photo.target)
     return source
@@ -133,7 +137,7 @@ def _enlarge_group(
 
     What cannot be computed as one batch is computed one by one.
     """
-    first, failure = group[0], None
+    first, failure, began = group[0], None, perf_counter()
     writes: list[_Write] = []
     if first.done or first.failure is not None:
         yield partial(UpscaleResult, first.path, skipped=first.done, failure=first.failure)
@@ -142,13 +146,15 @@ def _enlarge_group(
         sources = [photo.source or _open(photo, job) for photo in group]
         for photo in group:
             locks.take(photo.target)
-        size = sources[0].size
+        size, final = sources[0].size, job.final_size(sources[0])
         side = max(size) if len(group) > 1 else choose_side(job.model, *size, job.request.tile)
         hashes = [file_hash(photo.path) for photo in group]
         dtypes = [_dtype(source, photo.target) for source, photo in zip(sources, group, strict=True)]
         with scratch_for(first.path, first.target, size, side, warn) as scratch:
-            made = enlarge(sources, job.model, job.request, side, dtypes, scratch=scratch, progress=progress, warn=warn)
-            writes += [partial(_write, *each, job, side, warn) for each in zip(group, hashes, made, strict=True)]
+            how: dict[str, Any] = {"size": final, "scratch": scratch, "progress": progress, "warn": warn}
+            made = enlarge(sources, job.model, job.request, side, dtypes, **how)
+            spent = (perf_counter() - began) / len(group)
+            writes += [partial(_write, *each, job, side, spent, warn) for each in zip(group, hashes, made, strict=True)]
             if scratch is not None or job.sheet or made[0].canvas.size > _BACKGROUND_BYTES:
                 writes = [partial(UpscaleResult, *write()) for write in writes]
     except _FAILURES as error:
@@ -174,20 +180,29 @@ def _result(photo: QueuedPhoto, write: _Write, locks: Locks) -> UpscaleResult:
         locks.give_back(photo.target)
 
 
-def _write(photo: QueuedPhoto, photograph: str, made: Enlargement, job: Job, side: int, warn: Warn) -> UpscaleResult:
-    """Write everything that was asked for of one photograph, whose file has this hash."""
+def _write(
+    photo: QueuedPhoto, photograph: str, made: Enlargement, job: Job, side: int, spent: float, warn: Warn
+) -> UpscaleResult:
+    """Write everything that was asked for of one photograph, whose file has this hash and took these seconds."""
     source, names, n, t = made.source, job.pictures(photo.target), job.request.samples, job.request.temperature
-    origin = job.provenance.of(photograph, source.size, side)
+    origin, began = job.provenance.of(photograph, source.size, side, made.size), perf_counter()
     panels: list[tuple[str, Image.Image]] = []
     notes = [f"{photo.path}: {note}" for note in source.notes]
+    if made.size is not None:
+        scale, (height, width) = job.model.config.scale, made.size
+        notes.append(f"{photo.path}: enlarged by {scale}, then reduced by bicubic to {width} x {height} pixels")
     kept: list[Rows] = []
+    measured: list[float] = []
     remove_manifest(photo.target)
     for k, name in enumerate(names[:n]):
         rows = made.rows(k)
         pixels, consistency = made.pixels(k, rows)
         if consistency is not None:
-            lr_psnr, change = consistency
-            notes.append(f"{name}: LR-PSNR {lr_psnr:.1f} dB, changed by {change:.2f} grey levels on average")
+            psnr, change = consistency
+            notes.append(f"{name}: LR-PSNR {psnr:.1f} dB, changed by {change:.2f} grey levels on average")
+            measured.append(psnr)
+        elif job.measure:
+            measured.append(lr_psnr(source, rows_of(pixels), made.shape[:2], 8 * pixels.itemsize))
         _save(name, pixels, origin.showing([job.request.first + k]), job, source)
         if job.sheet:
             panels.append((f"sample {k}, temperature {t:g}" if t else "temperature 0", panel_of(pixels)))
@@ -195,7 +210,7 @@ def _write(photo: QueuedPhoto, photograph: str, made: Enlargement, job: Job, sid
             kept.append(rows)
         del pixels  # before the next sample's are made
     if len(kept) > 1:
-        spread = deviation_map(deviation(kept, made.canvas.shape[1:]))
+        spread = deviation_map(deviation(kept, made.shape))
         panels.append(("standard deviation", thumbnail(spread)))
         if job.std:
             about = origin.model_copy(update={"picture": "standard deviation"})
@@ -205,7 +220,8 @@ def _write(photo: QueuedPhoto, photograph: str, made: Enlargement, job: Job, sid
         _save(names[-1], np.atleast_3d(np.asarray(sheet)), origin.model_copy(update={"picture": "contact sheet"}), job)
     if photo.settings is not None:
         write_manifest(photo.target, photo.settings, job.names(photo.target))
-    return UpscaleResult(photo.path, paths=job.names(photo.target), notes=notes)
+    seconds = spent + perf_counter() - began
+    return UpscaleResult(photo.path, paths=job.names(photo.target), notes=notes, seconds=seconds, lr_psnr=measured)
 
 
 def _dtype(source: Source, target: Path) -> type[np.uint8 | np.uint16]:
@@ -215,16 +231,17 @@ def _dtype(source: Source, target: Path) -> type[np.uint8 | np.uint16]:
 
 def _comparisons(photo: QueuedPhoto, source: Source, job: Job, side: int, warn: Warn) -> list[tuple[str, Image.Image]]:
     """The panels of a sheet before its samples: the input, bicubic and, if they have another, temperature 0."""
-    whole = source.window(0, 0, *source.size)
+    whole, size = source.window(0, 0, *source.size), job.final_size(source)
+    cubic = bicubic(source, job.model.config.scale, size=size)
     panels = [
         ("input", panel_of(to_array(whole, np.uint8, flat_gray=False))),
-        ("bicubic", panel_of(bicubic(source, job.model.config.scale).pixels(0))),
+        ("bicubic", panel_of(cubic.pixels(0, cubic.rows(0))[0])),
     ]
     if job.request.temperature > 0:
         zero = job.request._replace(samples=1, temperature=0.0)
         inside = scratch_folder(photo.target) / "zero"
         with scratch_for(photo.path, inside, source.size, side, warn) as scratch:
-            (smooth,) = enlarge([source], job.model, zero, side, [np.uint8], scratch=scratch)
+            (smooth,) = enlarge([source], job.model, zero, side, [np.uint8], size=size, scratch=scratch)
             panels.append(("temperature 0", panel_of(smooth.pixels(0, smooth.rows(0))[0])))
     return panels
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from ncsr.config import explain
 from ncsr.errors import InputError
@@ -43,6 +43,7 @@ class Provenance(BaseModel):
         precision: of the model's convolutions: float32, tf32 or bfloat16.
         device: the kind of device, as torch calls it.
         photograph: SHA-256 of the photograph's file; None for one that came without a file.
+        size: (W, H) that the model's image was reduced to by bicubic; None for all of it.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", protected_namespaces=())
@@ -61,10 +62,14 @@ class Provenance(BaseModel):
     precision: str
     device: str
     photograph: str | None
+    size: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] | None = None
 
-    def of(self, photograph: str | None, size: tuple[int, int], side: int) -> Provenance:
-        """The same of a photograph of (H, W) = `size` whose file has this hash, in tiles of this side."""
-        return self.model_copy(update={"photograph": photograph, "tile": None if side >= max(size) else side})
+    def of(
+        self, photograph: str | None, size: tuple[int, int], side: int, final: tuple[int, int] | None = None
+    ) -> Provenance:
+        """The same of a photograph of (H, W) = `size` whose file has this hash, in tiles of this side, then reduced."""
+        tile = None if side >= max(size) else side
+        return self.model_copy(update={"photograph": photograph, "tile": tile, "size": final and [*final[::-1]]})
 
     def showing(self, samples: list[int]) -> Provenance:
         """The same of these samples."""
@@ -72,7 +77,8 @@ class Provenance(BaseModel):
 
     def record(self) -> str:
         """The text that is written: JSON in ASCII."""
-        return json.dumps(self.model_dump(), separators=(",", ":"))
+        without = {"size"} if self.size is None else set()  # as records of earlier versions, which know no other size
+        return json.dumps(self.model_dump(exclude=without), separators=(",", ":"))
 
 
 def provenance(path: str | os.PathLike[str]) -> Provenance | None:

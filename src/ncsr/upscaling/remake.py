@@ -12,6 +12,7 @@ from torch import Tensor
 from ncsr.errors import InputError
 from ncsr.images import MAX_PIXELS, Source, open_photo, photo_size
 from ncsr.model import NCSR
+from ncsr.upscaling.final_size import FinalSize
 from ncsr.upscaling.job import Job, QueuedPhoto
 from ncsr.upscaling.pipeline import PhotoProgress, Warn, enlarge_all
 from ncsr.upscaling.provenance import Provenance
@@ -65,7 +66,8 @@ def remake(
         raise InputError(f"a {origin.picture} is made of samples, and only these can be made again")
     tile = max(SMALLEST, *photo_size(photo)) if origin.tile is None else origin.tile
     request = SampleRequest(1, origin.temperature, origin.seed or 0, tile, origin.consistent, *origin.samples)
-    job = Job(model, request, False, False, False, max_pixels, origin.model, allow_incomplete=True)
+    size = None if origin.size is None else FinalSize(None, *origin.size)
+    job = Job(model, request, False, False, False, max_pixels, origin.model, allow_incomplete=True, size=size)
     for result in enlarge_all([QueuedPhoto(photo, target)], job, progress, warn):
         if result.failure is not None:
             raise InputError(result.failure)
