@@ -94,7 +94,7 @@ def _trial(
     suffix: str,
     final: tuple[int, int] | None,
 ) -> tuple[float, float, float]:
-    """Seconds for each LR pixel: of the space, of drawing a sample, of projecting or reducing it and writing its file."""
+    """Seconds for each LR pixel: of the space, of drawing a sample, of finishing it and writing its file."""
     (height, width), scale = source.size, model.config.scale
     rows, columns = min(height, _TRIAL), min(width, _TRIAL)
     top, left = (height - rows) // 2, (width - columns) // 2
