@@ -52,6 +52,8 @@ def _changed(path: Path, place: tuple[Any, ...], by: int) -> None:
         ("clear.webp", ("-n", 2)),
         ("deep.tif", ("-n", 2, "--tile", 16, "--consistent")),
         ("photo.png", ("-t", 0)),
+        ("photo.png", ("-n", 2, "--factor", 2.7)),
+        ("clear.webp", ("-n", 1, "--size", "50x", "--tile", 16)),
         ("photo.png", ("-n", 2, "--precision", "bfloat16")),
     ],
 )

@@ -142,6 +142,8 @@ def upscale(
             for folder in {target.parent for _, target in plan if isinstance(target, Path)}:
                 remove_abandoned(folder)
                 remove_abandoned(manifest_path(folder / "_").parent)
+        if json:
+            print(*(dumps({"error": failure}) + "\n" for failure in failures), sep="", end="", flush=True)
         failed: dict[Path | Remote, str] = {}
         skipped, told = 0, not fresh or temperature == 0
         with ProgressBar(len(plan), quiet=quiet) as bar:
@@ -169,8 +171,6 @@ def upscale(
                     bar.print(f"seed {seed}", error=True)
                 raise
     done = len(plan) - len(failed)
-    if json:
-        bar.print(*(dumps({"error": failure}) for failure in failures))
     failures += [failed[path] for path, _ in plan if path in failed]
     if skipped and not quiet:
         print(f"left out {skipped} of {len(plan)}: made before with the same settings", file=sys.stderr)
