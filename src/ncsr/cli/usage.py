@@ -45,7 +45,7 @@ def _guess(near: list[str]) -> str:
 
 def _expectation(error: Any) -> str:
     """What is expected of a value, and what came."""
-    said = error.message.partition(", unable to parse")[0].rstrip(".").removeprefix("Value error, ")
+    said = str(error.message).partition(", unable to parse")[0].rstrip(".").removeprefix("Value error, ")
     if error.__cause__ is None or not said.startswith("Input "):
         return said
     return f"it {said.removeprefix('Input ')}, got {brief(error.__cause__.errors()[0]['input'])}"
