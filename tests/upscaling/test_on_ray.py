@@ -218,7 +218,7 @@ def test_one_sentence_for_whatever_is_wrong(
     upscale(tree, "-o", out, "--ray", "ray://host:10001").failed("name HOST:PORT without ray://, or auto")
     upscale(tree, "-o", out, "--ray", "--device", "mps").failed("compute on auto, cpu or cuda, got --device mps")
     monkeypatch.setitem(sys.modules, "ray", None)
-    upscale(tree, "-o", out, "--ray").failed(r"--ray needs Ray: pip install 'ncsr\[ray\]'")
+    upscale(tree, "-o", out, "--ray").failed(r"--ray needs Ray on every machine: pip install 'ncsr\[ray\]'")
     upscale("dir://in", "-o", out).failed("dir://in is a URL: add --ray")
     upscale(tree, "-o", "memory://out", "--ray").failed("memory is not shared between processes")
     upscale(tree, "-o", "nothing://out", "--ray").failed("fsspec knows no nothing://")
