@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,29 @@ from numpy.typing import NDArray
 import ncsr
 from ncsr.cli import main
 from ncsr.metrics import texture
+
+NEEDED = {
+    "lightning_fabric": [
+        *("training", "benchmarks/test_campaign.py", "benchmarks/test_gpu.py", "cli/test_train.py"),
+        *("test_errors.py", "test_networks.py"),
+    ],
+    "lmdb": ["cli/test_main.py", "cli/test_prepare.py", "data/test_pack.py", "data/test_packing.py"],
+    "mypy": ["upscaling/test_api.py"],
+    "playwright": ["app"],
+    "ray": ["upscaling/test_on_ray.py"],
+    "torchmetrics": [
+        *("benchmarks/test_temperature.py", "cli/test_evaluate.py", "cli/test_reproduce.py", "evaluation"),
+        *(
+            "metrics/test_ambient.py",
+            "metrics/test_calibration.py",
+            "metrics/test_fidelity.py",
+            "metrics/test_pixels.py",
+        ),
+        *("metrics/test_ssim.py", "metrics/test_streaming.py"),
+    ],
+}
+collect_ignore = [path for package, paths in NEEDED.items() if find_spec(package) is None for path in paths]
+"""Tests of extras, where these are not installed (`make core`)."""
 
 TINY = ncsr.ModelConfig(
     encoder=ncsr.EncoderConfig(features=8, growth=4, blocks=2),
