@@ -15,6 +15,7 @@ import argparse
 import os
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -45,9 +46,8 @@ def real_esrgan(source: Path, output: Path, threads: int) -> None:
     for path in sorted(source.iterdir()):
         pixels = np.array(Image.open(path).convert("RGB"), np.float32).transpose(2, 0, 1) / 255
         extractor = network.create_extractor()
-        extractor.input(
-            "data", ncnn.Mat(np.ascontiguousarray(pixels)).clone()
-        )  # a Mat of an array does not own its memory
+        of_array = ncnn.Mat(np.ascontiguousarray(pixels))
+        extractor.input("data", of_array.clone())  # which, unlike that of an array, owns its memory
         _, large = extractor.extract("output")
         made = (np.array(large).clip(0, 1) * 255).round().astype(np.uint8)
         Image.fromarray(made.transpose(1, 2, 0)).save(output / path.name)
@@ -57,10 +57,8 @@ def run(command: list[str], threads: int) -> tuple[float, float]:
     """Run a process to its end: its seconds, and the most memory it had, in MiB."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     start = time.perf_counter()
-    process = os.posix_spawn(
-        command[0], command, environment, file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
-    )
-    _, status, usage = os.wait4(process, 0)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{' '.join(command)} failed with exit code {os.waitstatus_to_exitcode(status)}")
     return time.perf_counter() - start, peak_mib(usage)

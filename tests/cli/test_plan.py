@@ -34,7 +34,7 @@ def test_plan(ncsr_: Command, tiny_model_folder: Path, tmp_path: Path) -> None:
     assert some.code == 1
     assert "8 x 6 -> 32 x 24" in some.out
     assert re.fullmatch(r"ncsr: .*broken\.png.*\n", some.err)
-    ncsr_("plan", "memory://x/y.png", *how).failed("is a URL: plan is for files of this machine")
+    ncsr_("plan", "zip://x/y.png", *how).failed("zip://x/y.png is a URL: plan is for files of this machine")
     ncsr_("plan", large.with_name("none.png"), *how).failed("no such file")
     ncsr_("plan", large, *how, "-n", 0).failed("at least 1, got 0")
 
