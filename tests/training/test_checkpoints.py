@@ -75,13 +75,18 @@ def test_want_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read_newest(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint", "half", "other", "list", "tensor", "folder"])
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", "half", "other", "list", "tensor", "folder", "format"])
 def test_damaged_checkpoints_are_passed_over(tmp_path: Path, content: bytes | str) -> None:
     for step in (1, 2):
         write_checkpoint(tmp_path, {"step": step, "weight": torch.zeros(999)}, keep=2)
     newest = checkpoints(tmp_path)[0]
     whole = newest.read_bytes()
-    others = {"other": {"weight": torch.zeros(3)}, "list": [1, 2], "tensor": torch.zeros(3)}
+    others = {
+        "other": {"weight": torch.zeros(3)},
+        "list": [1, 2],
+        "tensor": torch.zeros(3),
+        "format": {"format": 10**30},
+    }
     if content == "folder":
         newest.unlink()
         newest.mkdir()
@@ -100,7 +105,7 @@ def test_damaged_checkpoints_are_passed_over(tmp_path: Path, content: bytes | st
 
 def test_checkpoints_of_a_newer_version_are_refused(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, {"step": 1}, keep=2)
-    torch.save({"format": FORMAT + 1, "step": 2}, tmp_path / "checkpoints" / "step-00000002.pt")
+    write_checkpoint(tmp_path, {"step": 2, "format": FORMAT + 1}, keep=2)
     with pytest.raises(
         InputError, match=rf"newer ncsr \(checkpoint format {FORMAT + 1}, this one reads up to {FORMAT}"
     ):

@@ -100,6 +100,8 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise ValueError("it holds no dictionary")
     version = state["format"]
+    if version > FORMAT and not end.startswith(_CHECKSUM):  # which every later ncsr writes
+        raise ValueError(f"it names format {version:.3g}, and has no checksum")
     if version > FORMAT:
         raise InputError(
             f"{path} was written by a newer ncsr (checkpoint format {version}, this one reads up to {FORMAT}): "
