@@ -63,9 +63,7 @@ def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     Raises:
         InputError: no such file, not a model, damaged, or of a configuration that this version does not know.
     """
-    path = source / WEIGHTS if source.is_dir() else source
-    if not os.path.isfile(path):
-        raise InputError(f"no model in {source}: expected a folder with {CONFIG} and {WEIGHTS}, or a .safetensors file")
+    path = _weights_of(source)
     with open_tensors(path, "model") as file:
         metadata = file.metadata() or {}
         config = _read_config(source, path, metadata)
@@ -77,6 +75,24 @@ def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     weights = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
     check_weights(weights, path)
     return config, weights
+
+
+def read_config(source: Path) -> ModelConfig:
+    """The configuration of a model folder or its safetensors file; its weights are not looked at.
+
+    Raises:
+        InputError: as `read_model`.
+    """
+    path = _weights_of(source)
+    with open_tensors(path, "model") as file:
+        return _read_config(source, path, file.metadata() or {})
+
+
+def _weights_of(source: Path) -> Path:
+    path = source / WEIGHTS if source.is_dir() else source
+    if not os.path.isfile(path):
+        raise InputError(f"no model in {source}: expected a folder with {CONFIG} and {WEIGHTS}, or a .safetensors file")
+    return path
 
 
 @contextmanager

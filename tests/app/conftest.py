@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -23,10 +25,13 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 def address(tiny_model_folder: Path) -> Iterator[str]:
     """Where the page is, with the tiny model."""
     command = [sys.executable, "-m", "ncsr", "app", "--port", "0", "--device", "cpu", "-m", str(tiny_model_folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=process_environment()) as server:
+    command += ["--max-megabytes", "2"]
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=process_environment()) as server:
         assert server.stdout is not None
         yield server.stdout.readline().strip()
-        server.terminate()
+        server.send_signal(signal.SIGINT)
+        out, told = server.communicate(timeout=30)
+        assert (server.returncode, out, told) == (130, "", "ncsr: stopped by Ctrl-C\n")
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +56,11 @@ def wrong(address: str) -> Iterator[list[str]]:
     assert found == []
 
 
-def open_page(browser: playwright.Browser, address: str, wrong: list[str]) -> playwright.Page:
+def open_page(
+    browser: playwright.Browser, address: str, wrong: list[str], width: int = 1400, **how: str
+) -> playwright.Page:
     """A new visitor's page."""
-    page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+    page = browser.new_context(viewport={"width": width, "height": 900}, **how).new_page()
     page.set_default_timeout(30_000)
     ours = (f"{address}/", f"blob:{address}/", "data:", "about:")
     page.on("request", lambda request: None if request.url.startswith(ours) else wrong.append(request.url))

@@ -50,7 +50,7 @@ def sheet(visit: Visit) -> bytes:
 
 def latents(visit: Visit, name: str, canvas: Canvas) -> bytes:
     """The latents of a picture, as a file that `Latents.load` reads."""
-    path = visit.folder / f"{name}.safetensors"
+    path = visit.folder / f"{name}-latents.safetensors"
     canvas.latents(visit.picture(name).latents).save(path)
     content = path.read_bytes()
     path.unlink()

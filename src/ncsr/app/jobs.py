@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Sequence
-from functools import cache
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ncsr.app.maps import agreement, deviation, heat, invented, unlikely
+from ncsr.app.maps import heat, unlikely
 from ncsr.app.rendering import Canvas, Event, Pace
 from ncsr.app.visits import MOST_PICTURES, Drawn, Picture, Visit
 from ncsr.errors import InputError
@@ -22,11 +22,14 @@ from ncsr.images import write_pixels
 from ncsr.images.sheet import thumbnail
 from ncsr.latents import Latents, blend, interpolate, normalise, temper
 from ncsr.metrics import lr_psnr
+from ncsr.model import NCSR
 from ncsr.ops.resize import imresize
-from ncsr.pretrained.load import load
+from ncsr.pretrained.load import find_model, load
+from ncsr.runtime.device import pick_device
+from ncsr.serialization import read_config
 from ncsr.space import check_sampling
 from ncsr.upscaling.provenance import provenance_of
-from ncsr.upscaling.tiling import SampleRequest
+from ncsr.upscaling.tiling import SampleRequest, Tile
 
 MOST_SAMPLES, MOST_FRAMES = 8, 32
 _MILLISECONDS = 80  # of a frame of a walk
@@ -40,23 +43,46 @@ class _Made(NamedTuple):
     latents: Drawn | Latents
 
 
+class _Part(NamedTuple):
+    """Where a picture that is about to be made differs from another one: in these tiles."""
+
+    base: Picture
+    tiles: list[Tile]
+
+
 class Studio:
     """Makes the pictures of all visitors, one job at a time.
 
     Args:
-        models: the names of those that visitors may choose.
+        models: the names of those that visitors may choose; the first is the one that the page begins with.
         device: as of `ncsr.load`.
+
+    Attributes:
+        models: the configurations, by name.
+
+    Raises:
+        InputError: there is no such model or device.
     """
 
     def __init__(self, models: Sequence[str], device: str = "auto") -> None:
-        self.models = list(models)
-        self.model = cache(lambda name: load(name, device))
+        pick_device(device)
+        self.models = {name: read_config(find_model(name)) for name in models}
+        self._device, self._lock = device, Lock()
+        self._loaded = dict[str, NCSR]()
         self._canvas: Canvas | None = None  # of the photograph that was last at work
+
+    def model(self, name: str) -> NCSR:
+        """The model of this name, opened when it is first asked for."""
+        with self._lock:
+            if name not in self._loaded:
+                model = self._loaded[name] = load(name, self._device)
+                model.space(torch.zeros(1, 3, 16, 16)).sample(seed=0)  # what depends on the weights alone is computed
+        return self._loaded[name]
 
     def samples(
         self, visit: Visit, model: str, n: int, temperature: float, seed: int | None, kept: list[str]
     ) -> Iterator[Event]:
-        """Begin anew: bicubic, temperature 0 and n samples, each as soon as it is made; and where the samples differ.
+        """Begin anew: bicubic, temperature 0 and n samples, each as soon as it is made.
 
         Pictures in `kept` stay, if they are of the same model.
 
@@ -70,26 +96,21 @@ class Studio:
             raise InputError(f"there is no model {model!r} here: choose one of {', '.join(self.models)}")
         visit.keep_only(kept if model == visit.model else [])
         visit.model = model
-        canvas = self.canvas(visit)
+        if visit.photograph is None:
+            raise InputError("there is no photograph: choose one first")
         yield {"event": "began", "seed": seed, "kept": list(visit.pictures)}
-        enlarged = imresize(canvas.lr, canvas.scale)[0].clamp(0, 1)
+        enlarged = imresize(visit.photograph.lr, self.models[model].scale)[0].clamp(0, 1)
         yield self._add(visit, "Bicubic", "bicubic interpolation", None, enlarged)
         if visit.reference is not None:
             yield self._add(visit, "Reference", "the photograph that was reduced", None, visit.reference[0])
+        canvas = self.canvas(visit)
         drawn = [Drawn(seed, k, temperature) for k in range(n if temperature else 0)]
         made = [_Made("Temperature 0", "the most probable image", Drawn(seed, 0, 0.0))]
         made += [
             _Made(f"Sample {d.number + 1}", f"sample {d.number} of seed {seed} at temperature {temperature:g}", d)
             for d in drawn
         ]
-        images: list[Tensor] = []
-        for image in self._make(visit, canvas, made):
-            if isinstance(image, Tensor):
-                images.append((image * 255).round_().byte())
-                if len(images) > 2:
-                    yield self._overlays(visit, torch.stack(images[1:]))
-            else:
-                yield image
+        yield from self._show(visit, canvas, made)
 
     def redraw(
         self, visit: Visit, base: str, mask: str, n: int, temperature: float, seed: int | None
@@ -100,6 +121,7 @@ class Studio:
         seed = check_sampling(n, temperature, seed)
         canvas, picture = self.canvas(visit), visit.picture(base)
         where, kept = _mask_of(mask, canvas), canvas.latents(picture.latents)
+        part = _Part(picture, canvas.touched(where))
         made = [
             _Made(
                 f"{picture.label}, redrawn {k + 1}",
@@ -108,39 +130,41 @@ class Studio:
             )
             for k in range(n)
         ]
-        yield from self._show(visit, canvas, made)
+        yield from self._show(visit, canvas, made, part)
 
     def temper(self, visit: Visit, base: str, mask: str, factor: float) -> Iterator[Event]:
         """Multiply the temperature of a picture where it is painted: below 1 is calmer, above has more detail."""
         canvas, picture = self.canvas(visit), visit.picture(base)
         latents, where = canvas.latents(picture.latents), _mask_of(mask, canvas)
-        made = f"{picture.made}; temperature times {factor:g} in a part"
-        changed = temper(latents, 1 + (factor - 1) * where)
-        yield from self._show(visit, canvas, [_Made(f"{picture.label}, x {factor:g}", made, changed)])
+        how = f"{picture.made}; temperature times {factor:g} in a part"
+        made = _Made(f"{picture.label}, × {factor:g}", how, temper(latents, 1 + (factor - 1) * where))
+        yield from self._show(visit, canvas, [made], _Part(picture, canvas.touched(where)))
 
     def combine(self, visit: Visit, base: str, other: str, mask: str) -> Iterator[Event]:
         """Take what is painted from another picture, blended in the latent space."""
         canvas, outside, inside = self.canvas(visit), visit.picture(base), visit.picture(other)
         where = _mask_of(mask, canvas)
         mixed = blend(canvas.latents(inside.latents), canvas.latents(outside.latents), where)
-        made = f"{outside.made}; a part from: {inside.made}"
-        yield from self._show(visit, canvas, [_Made(f"{outside.label} + {inside.label}", made, mixed)])
+        made = _Made(f"{outside.label} + {inside.label}", f"{outside.made}; a part from: {inside.made}", mixed)
+        yield from self._show(visit, canvas, [made], _Part(outside, canvas.touched(where)))
 
     def walk(self, visit: Visit, base: str, other: str, frames: int) -> Iterator[Event]:
-        """A walk through the space from one picture to another and back, as an animated GIF."""
+        """A walk through the space from one picture to another: its frames, and there and back as an animated GIF."""
         if not 2 <= frames <= MOST_FRAMES:
             raise InputError(f"the number of frames must be 2 to {MOST_FRAMES}, got {frames}")
         canvas = self.canvas(visit)
         start, end = (canvas.latents(visit.picture(name).latents) for name in (base, other))
-        pace, pictures = Pace(frames * len(canvas.tiles)), list[Image.Image]()
+        pace, pictures, name = Pace(canvas.parts(frames)), list[Image.Image](), visit.new_name("walk")
         for i in range(frames):
             what = f"frame {i + 1} of {frames}"
             image = yield from canvas.render(interpolate(start, end, i / (frames - 1)), pace, what)
             pictures.append(thumbnail(Image.fromarray(_pixels(image))))
-        path = visit.folder / f"{visit.new_name('walk')}.gif"
+            pictures[-1].save(visit.folder / f"{name}-{i}.webp", quality=95)
         loop = pictures + pictures[-2:0:-1]
-        loop[0].save(path, save_all=True, append_images=loop[1:], duration=_MILLISECONDS, loop=0)
-        yield {"event": "walk", "file": path.name}
+        loop[0].save(
+            visit.folder / f"{name}.gif", save_all=True, append_images=loop[1:], duration=_MILLISECONDS, loop=0
+        )
+        yield {"event": "walk", "name": name, "frames": frames, "milliseconds": _MILLISECONDS}
 
     def encode(self, visit: Visit, remember: bool) -> Iterator[Event]:
         """The latents of the reference, and how likely each of its parts is; maybe its texture is remembered."""
@@ -158,7 +182,6 @@ class Studio:
         event = self._add(visit, "Reference, encoded", "the latents of the reference", latents, image)
         name = event["picture"]["name"]
         write_pixels(visit.folder / f"{name}-likelihood.png", heat(unlikely(density)), None, None)
-        event["picture"]["overlays"] = ["likelihood"]
         yield event
 
     def texture(self, visit: Visit, temperature: float) -> Iterator[Event]:
@@ -181,35 +204,30 @@ class Studio:
             self._canvas = Canvas.of(model, lr)
         return self._canvas
 
-    def _show(self, visit: Visit, canvas: Canvas, made: Sequence[_Made]) -> Iterator[Event]:
-        return (event for event in self._make(visit, canvas, made) if not isinstance(event, Tensor))
-
-    def _make(self, visit: Visit, canvas: Canvas, made: Sequence[_Made]) -> Iterator[Event | Tensor]:
-        """Render pictures, one after the other: their events, each followed by the pixels."""
+    def _show(self, visit: Visit, canvas: Canvas, made: Sequence[_Made], part: _Part | None = None) -> Iterator[Event]:
+        """Render pictures, one after the other."""
         if len(visit.pictures) + len(made) > MOST_PICTURES:
             raise InputError(f"{MOST_PICTURES} pictures are the most that are kept: remove some, or make new samples")
-        pace = Pace(len(made) * len(canvas.tiles))
+        area = None if part is None else part.tiles
+        pace = Pace(canvas.parts(len(made), area))
         for i, (label, how, latents) in enumerate(made, 1):
-            image = yield from canvas.render(latents, pace, f"picture {i} of {len(made)}")
+            base = None if part is None else torch.from_numpy(visit.pixels(part.base)).permute(2, 0, 1) / 255
+            image = yield from canvas.render(latents, pace, f"picture {i} of {len(made)}", area, base)
             yield self._add(visit, label, how, latents, image)
-            yield image
 
     def _add(self, visit: Visit, label: str, made: str, latents: Drawn | Latents | None, image: Tensor) -> Event:
-        """Write a picture and what is invented in it; the event that tells of it."""
+        """Write a picture; the event that tells of it."""
         photograph = visit.photograph
         assert photograph is not None
         name = visit.new_name("p")
         agreeing = float(lr_psnr(image[None], photograph.lr)[0])
-        picture = Picture(name, label, made, latents, agreeing)
-        pixels, overlays = _pixels(image), list[str]()
-        write_pixels(visit.folder / f"{name}.png", pixels, photograph.icc, None, record=self._record(visit, picture))
+        stored = visit.folder / f"{name}.safetensors"
+        if isinstance(latents, Latents):
+            latents.save(stored)
+        picture = Picture(name, label, made, stored if isinstance(latents, Latents) else latents, agreeing)
+        record = self._record(visit, picture)
+        write_pixels(visit.folder / f"{name}.png", _pixels(image), photograph.icc, None, record=record)
         visit.pictures[name] = picture
-        smooth = next((p for p in visit.pictures.values() if p.label == "Temperature 0"), None)
-        if smooth is not None and smooth is not picture:
-            with Image.open(visit.folder / f"{smooth.name}.png") as file:
-                differences = heat(invented(pixels, np.asarray(file)))
-            write_pixels(visit.folder / f"{name}-invented.png", differences, None, None)
-            overlays.append("invented")
         return {
             "event": "picture",
             "picture": {
@@ -217,8 +235,7 @@ class Studio:
                 "label": label,
                 "made": made,
                 "lrPsnr": round(agreeing, 1) if agreeing < 1e3 else None,
-                "editable": latents is not None and self.model(visit.model).flow is not None,
-                "overlays": overlays,
+                "editable": latents is not None and self.models[visit.model].flow is not None,
             },
         }
 
@@ -235,12 +252,6 @@ class Studio:
         side = canvas.tiles[0].bottom if len(canvas.tiles) > 1 else max(height, width)
         origin = provenance_of(canvas.model, visit.model, request).of(photograph.sha256, (height, width), side)
         return (origin if drawn else origin.model_copy(update={"picture": "changed sample", "seed": None})).record()
-
-    def _overlays(self, visit: Visit, samples: Tensor) -> Event:
-        """Write where samples (n, 3, H, W) uint8 differ, for all pictures."""
-        for name, values in (("deviation", deviation(samples)), ("agreement", agreement(samples))):
-            write_pixels(visit.folder / f"{name}.png", heat(values), None, None)
-        return {"event": "overlays", "overlays": ["deviation", "agreement"], "samples": len(samples)}
 
 
 def _pixels(image: Tensor) -> NDArray[np.uint8]:

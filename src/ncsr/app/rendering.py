@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
@@ -14,19 +15,24 @@ from ncsr.app.visits import Drawn
 from ncsr.errors import InputError, SamplingError
 from ncsr.latents import Latents
 from ncsr.model import NCSR
+from ncsr.runtime.memory import available
 from ncsr.space import Space
-from ncsr.upscaling.tile_size import choose_side
+from ncsr.upscaling.tile_size import choose_side, tile_bytes
 from ncsr.upscaling.tiling import Tile, tiles
 
 Event: TypeAlias = dict[str, Any]
 """What the page is told of a job: one of progress, picture, overlays, walk and so on."""
+
+_LARGEST = 128  # LR pixels along the side of a tile: larger ones are little faster, and a job ends only between tiles
+_PREPARE = 6  # parts, each as long as decoding, that the encoder and the conditions of a tile take
+_CELL = 2  # LR pixels along the side of the largest cell of latents
 
 
 class Pace:
     """Tells how much of a job is done, and how long the rest will take.
 
     Args:
-        total: parts of the job, each a tile of a picture.
+        total: parts of the job, each as long as decoding a tile.
     """
 
     def __init__(self, total: int) -> None:
@@ -36,7 +42,7 @@ class Pace:
         """The event that `parts` more are done of what is at work."""
         self._done += parts
         taken = time.monotonic() - self._start
-        left = taken / self._done * (self._total - self._done) if self._done else None
+        left = taken / self._done * (self._total - self._done)
         return {"event": "progress", "share": self._done / self._total, "left": left, "what": what}
 
 
@@ -48,18 +54,24 @@ class Canvas:
         model: in eval mode.
         lr: (1, 3, h, w) in [0, 1].
         tiles: what is computed at a time.
+        keep: whether the spaces of all tiles are kept, so that the encoder sees the photograph once.
     """
 
     model: NCSR
     lr: Tensor
     tiles: list[Tile]
-    _only: Space | None = None
+    keep: bool
+    _spaces: dict[Tile, Space] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: NCSR, lr: Tensor) -> Canvas:
-        """The canvas of a photograph, in tiles that fit into memory."""
+        """The canvas of a photograph, in tiles that fit into memory, small enough for a job to be stopped soon."""
         height, width = lr.shape[-2:]
-        return cls(model, lr, list(tiles(height, width, choose_side(model, height, width, None))))
+        side = min(_LARGEST, choose_side(model, height, width, None))
+        covering = list(tiles(height, width, side))
+        low = model.low_precision(sampling=True)
+        needed = tile_bytes(model.config, sum(tile.pixels for tile in covering), low)
+        return cls(model, lr, covering, needed <= available(model.device) / 2)
 
     @property
     def scale(self) -> int:
@@ -67,16 +79,25 @@ class Canvas:
         return self.model.config.scale
 
     def space(self, tile: Tile) -> Space:
-        """The space of a tile; that of a photograph of one tile is kept."""
-        if self._only is not None:
-            return self._only
-        top, left, bottom, right = tile.window
-        space = self.model.space(self.lr[..., top:bottom, left:right], origin=(top, left))
-        if len(self.tiles) == 1:
-            self._only = space
-        return space
+        """The space of a tile, ready to decode."""
+        if tile not in self._spaces:
+            if not self.keep:
+                self._spaces.clear()  # before the next one takes memory
+            self._spaces[tile] = self._new_space(tile)
+            self._spaces[tile].prepare()
+        return self._spaces[tile]
 
-    def latents(self, source: Drawn | Latents | None) -> Latents:
+    def _new_space(self, tile: Tile) -> Space:
+        top, left, bottom, right = tile.window
+        return self.model.space(self.lr[..., top:bottom, left:right], origin=(top, left))
+
+    def parts(self, pictures: int, area: Sequence[Tile] | None = None) -> int:
+        """How long it takes to render some tiles of pictures, for `Pace`."""
+        area = self.tiles if area is None else area
+        new = [tile for tile in area if tile not in self._spaces]
+        return pictures * len(area) + _PREPARE * len(new) * (1 if self.keep else pictures)
+
+    def latents(self, source: Drawn | Path | None) -> Latents:
         """The latents of a whole picture.
 
         Raises:
@@ -84,21 +105,47 @@ class Canvas:
         """
         if source is None:
             raise InputError("the bicubic picture is not of the model: choose a sample")
-        if isinstance(source, Latents):
-            return source
-        space = self._only or self.model.training_space(self.lr)
+        if isinstance(source, Path):
+            return Latents.load(source)
+        space = self.model.training_space(self.lr)
         return space.latents(source.number + 1, source.seed, source.temperature).pick(source.number)
 
+    def touched(self, mask: Tensor) -> list[Tile]:
+        """The tiles that a change of the latents in a mask (h, w) can change."""
+        return [
+            tile
+            for tile in self.tiles
+            for top, left, bottom, right in [tile.window]
+            if bool(mask[max(top - _CELL, 0) : bottom + _CELL, max(left - _CELL, 0) : right + _CELL].any())
+        ]
+
     @torch.no_grad()
-    def render(self, source: Drawn | Latents, pace: Pace, what: str) -> Generator[Event, None, Tensor]:
+    def render(
+        self,
+        source: Drawn | Latents,
+        pace: Pace,
+        what: str,
+        area: Sequence[Tile] | None = None,
+        image: Tensor | None = None,
+    ) -> Generator[Event, None, Tensor]:
         """Decode a picture into (3, s h, s w) in [0, 1]; yields progress.
+
+        Args:
+            source: what to decode.
+            pace: tells how far the job is.
+            what: is at work.
+            area: the tiles to decode; all without.
+            image: what the picture is elsewhere.
 
         Raises:
             SamplingError: it is not finite.
         """
         height, width = (self.scale * side for side in self.lr.shape[-2:])
-        image = torch.empty(3, height, width)
-        for tile in self.tiles:
+        image = torch.empty(3, height, width) if image is None else image
+        for tile in self.tiles if area is None else area:
+            if tile not in self._spaces:
+                self.space(tile)
+                yield pace.step(what, _PREPARE)
             space = self.space(tile)
             if isinstance(source, Drawn):
                 window = space.draw([source.number], source.temperature, source.seed)[0, 0]
@@ -118,7 +165,7 @@ class Canvas:
         whole: list[Tensor] | None = None
         for tile in self.tiles:
             top, left, bottom, right = (self.scale * side for side in tile.window)
-            found = self.space(tile).encode(hr[..., top:bottom, left:right])
+            found = self._new_space(tile).encode(hr[..., top:bottom, left:right])
             if whole is None:
                 whole = [z.new_empty(1, z.shape[1], *self._cells(z, tile)) for z in found]
             for z, target in zip(found, whole, strict=True):
@@ -137,7 +184,7 @@ class Canvas:
         density = torch.empty(self.lr.shape[-2:])
         for tile in self.tiles:
             top, left, bottom, right = (self.scale * side for side in tile.window)
-            window = self.space(tile).log_prob_map(hr[..., top:bottom, left:right])[0]
+            window = self._new_space(tile).log_prob_map(hr[..., top:bottom, left:right])[0]
             density[tile.top : tile.bottom, tile.left : tile.right] = tile.crop(window, 1)
             yield pace.step(what)
         return density

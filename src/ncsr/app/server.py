@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import json
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -25,6 +24,8 @@ from starlette.concurrency import run_in_threadpool
 
 from ncsr.app import downloads, photographs
 from ncsr.app.jobs import MOST_FRAMES, MOST_SAMPLES, Studio
+from ncsr.app.overlays import overlay
+from ncsr.app.ports import free_port
 from ncsr.app.rendering import Event
 from ncsr.app.visits import Visit, Visits
 from ncsr.errors import InputError, SamplingError
@@ -51,13 +52,14 @@ def serve(studio: Studio, host: str, port: int, max_pixels: int, max_bytes: int,
         InputError: the port is taken.
     """
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False"}
-    port = _free_port(host, port)
+    port = free_port(host, port)
     with TemporaryDirectory(prefix="ncsr-app-") as folder:
         visits, stop = Visits(Path(folder)), threading.Event()
         server = make_server(studio, visits, host, max_pixels, max_bytes)
         server.launch(
             server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, max_file_size=1, _frontend=False
         )
+        threading.Thread(target=studio.model, args=[next(iter(studio.models))], daemon=True).start()
         try:
             ready(f"http://{'localhost' if host == '0.0.0.0' else host}:{port}")
             while not stop.wait(30):
@@ -101,8 +103,7 @@ def make_server(studio: Studio, visits: Visits, host: str, max_pixels: int, max_
         "jobs": list(jobs),
         "models": [
             {"name": name, "temperature": config.temperature, "scale": config.scale}
-            for name in studio.models
-            for config in [studio.model(name).config]
+            for name, config in studio.models.items()
         ],
         "maxPixels": max_pixels,
         "maxBytes": max_bytes,
@@ -154,12 +155,16 @@ def make_server(studio: Studio, visits: Visits, host: str, max_pixels: int, max_
     def remove(id: str, name: str) -> dict[str, bool]:
         visit = visits.get(id)
         visit.picture(name)
-        visit.keep_only([kept for kept in visit.pictures if kept != name])
+        visit.remove(name)
         return {"removed": True}
 
     def file(id: str, name: str) -> Response:
         path = visits.get(id).file(name)
         return Response(status_code=404) if path is None else FileResponse(path)
+
+    def over(id: str, kind: str, picture: str) -> Response:
+        found = overlay(visits.get(id), kind, picture)
+        return Response(status_code=204) if found is None else Response(found, media_type="image/png")
 
     def download(id: str, what: str, picture: str = "") -> Response:
         visit = visits.get(id)
@@ -184,6 +189,7 @@ def make_server(studio: Studio, visits: Visits, host: str, max_pixels: int, max_
         ("POST", "/visits/{id}/example", example),
         ("POST", "/visits/{id}/remove/{name}", remove),
         ("GET", "/visits/{id}/files/{name}", file),
+        ("GET", "/visits/{id}/overlays/{kind}", over),
         ("GET", "/visits/{id}/download/{what}", download),
     ):
         server.add_api_route(path, endpoint, methods=[method], response_model=None)
@@ -260,20 +266,3 @@ def _attached(content: bytes, name: str) -> Response:
         media_type="application/octet-stream",
         headers={"content-disposition": f"attachment; filename*=UTF-8''{quote(name)}"},
     )
-
-
-def _free_port(host: str, port: int) -> int:
-    """The port asked for, or a free one for 0.
-
-    Raises:
-        InputError: it cannot be had.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"cannot listen on port {port} of {host}: {reason}; choose another --port") from None
-        found: int = probe.getsockname()[1]
-    return found

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from ncsr.errors import InputError
@@ -36,14 +39,14 @@ class Picture:
         name: of its files, given by the server.
         label: what the page calls it.
         made: a sentence that tells how it was made.
-        latents: what it was decoded from; None for what the flow did not make.
+        latents: what it was decoded from, or the file that has it; None for what the flow did not make.
         lr_psnr: how well its reduction agrees with the photograph, in dB.
     """
 
     name: str
     label: str
     made: str
-    latents: Drawn | Latents | None
+    latents: Drawn | Path | None
     lr_psnr: float
 
 
@@ -104,6 +107,11 @@ class Visit:
             raise InputError("this picture is no longer there: choose another one")
         return self.pictures[name]
 
+    def pixels(self, picture: Picture) -> NDArray[np.uint8]:
+        """The pixels (H, W, 3) of a picture."""
+        with Image.open(self.folder / f"{picture.name}.png") as file:
+            return np.array(file)
+
     def file(self, name: str) -> Path | None:
         """A file of this visitor, if there is one of exactly this name in their folder."""
         return next((path for path in self.folder.iterdir() if path.name == name), None)
@@ -114,6 +122,12 @@ class Visit:
         for path in list(self.folder.iterdir()):
             if path.name.partition(".")[0].partition("-")[0] not in self.pictures:
                 path.unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Remove a picture and its files."""
+        self.pictures.pop(name)
+        for path in self.folder.glob(f"{name}[.-]*"):
+            path.unlink(missing_ok=True)
 
     def choose(self, photograph: Photograph, reference: Tensor | None = None) -> None:
         """Begin with another photograph."""

@@ -33,20 +33,22 @@ def app(
 ) -> None:
     """Open a page in which to enlarge photographs, compare samples, redraw parts and walk between them.
 
-    It needs the extra: pip install 'ncsr[app]'. Nothing leaves this machine; nothing is kept of what visitors bring.
+    It needs Gradio, which the extra `app` brings. Nothing leaves this machine; nothing is kept of what visitors bring.
     """
     from ncsr.app.jobs import Studio
+    from ncsr.app.ports import free_port
     from ncsr.pretrained.load import bundled_models
-
-    with needs_extra("app", "the page needs Gradio", "gradio", "fastapi"):
-        from ncsr.app.server import serve
+    from ncsr.runtime.device import pick_device
 
     if share not in ("no", "yes"):
         raise InputError(f"--share must be no or yes, got {share!r}")
     if max_pixels < 16 or max_megabytes < 1:
         raise InputError("--max-pixels must be at least 16 and --max-megabytes at least 1")
-    studio = Studio(model or bundled_models(), device)
-    for name in studio.models:
-        studio.model(name)  # a wrong name is said now
+    first = "x4-small" if pick_device(device).type == "cpu" else "x4"  # which answers in seconds
     host = "0.0.0.0" if share == "yes" else "127.0.0.1"
+    port = free_port(host, port)  # before the imports, which take seconds
+    studio = Studio(model or sorted(bundled_models(), key=lambda name: name != first), device)
+    with needs_extra("app", "the page needs Gradio", "gradio", "fastapi"):
+        from ncsr.app.server import serve
+
     serve(studio, host, port, max_pixels, max_megabytes * 10**6, lambda url: print(url, flush=True))

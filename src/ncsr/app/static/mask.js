@@ -7,6 +7,7 @@ const LOCK = [24, 160, 88];
 let painted = new Uint8ClampedArray(0);
 let locked = new Uint8ClampedArray(0);
 let last = null;
+let filled = false; // or outlined
 
 /** Begin with an empty mask of a photograph's size. */
 export function resetMask(width, height) {
@@ -14,6 +15,12 @@ export function resetMask(width, height) {
   canvas.height = height;
   painted = new Uint8ClampedArray(width * height);
   locked = new Uint8ClampedArray(width * height);
+  draw();
+}
+
+/** Show what is painted as areas, to paint on, or by its outline, to see what is under it. */
+export function fillShown(areas) {
+  filled = areas;
   draw();
 }
 
@@ -78,10 +85,17 @@ function dab(kind, radius, x, y) {
 
 function draw() {
   if (!canvas.width || !painted.length) return;
-  const image = pen.createImageData(canvas.width, canvas.height);
+  const { width, height } = canvas;
+  const image = pen.createImageData(width, height);
+  const kind = (i) => (!(Math.max(painted[i], locked[i]) > 127) ? null : locked[i] >= painted[i] ? LOCK : PAINT);
+  const differs = (i, column) => {
+    const around = [column ? i - 1 : -1, column < width - 1 ? i + 1 : -1, i - width, i + width];
+    return around.some((j) => kind(j) !== kind(i)); // outside of the picture is none
+  };
   for (let i = 0; i < painted.length; i++) {
-    const colour = locked[i] >= painted[i] ? LOCK : PAINT;
-    image.data.set([...colour, Math.max(locked[i], painted[i])], 4 * i);
+    const level = Math.max(painted[i], locked[i]);
+    const alpha = filled ? level : kind(i) && differs(i, i % width) ? 255 : 0;
+    if (alpha) image.data.set([...(locked[i] >= painted[i] ? LOCK : PAINT), alpha], 4 * i);
   }
   pen.putImageData(image, 0, 0);
 }

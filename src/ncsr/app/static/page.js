@@ -1,18 +1,22 @@
 // The page: its controls, what they ask the server for, and the pictures that come back.
 
 import { address, ask, openVisit, run } from "/static/queue.js";
-import { attach, fit, setBrush, setWipe } from "/static/viewer.js";
-import { copyMask, fillMask, isPainted, maskText, resetMask, restoreMask, stroke } from "/static/mask.js";
+import { attach, fit, setBrush } from "/static/viewer.js";
+import { copyMask, fillMask, fillShown, isPainted, maskText, resetMask, restoreMask, stroke } from "/static/mask.js";
+import { clearHistory, record, redo, undo } from "/static/history.js";
+import { canRecord, saveVideo } from "/static/video.js";
 
 const settings = JSON.parse(document.body.dataset.settings);
 const $ = (id) => document.getElementById(id);
-const pictures = new Map(); // by name: what the server told, its URL, its overlays' URLs and its card
-const maps = {}; // URLs of overlays that all pictures share
+const pictures = new Map(); // by name: what the server told, its URL and its card; hidden are those that were taken back
+const overlays = new Map(); // URLs of overlays, by kind or by picture and kind
 const chosen = { a: null, b: null };
-const undo = []; // functions that take the last steps back
+let picked = false; // A and B, by hand
 let photograph = null; // {title, height, width, reference}
 let running = null; // what aborts the job
 let remembered = false; // a texture
+
+const visible = () => [...pictures.values()].filter((picture) => !picture.hidden);
 
 // -- what is said
 
@@ -21,6 +25,7 @@ const say = (text) => ($("status-text").textContent = text);
 function complain(text) {
   $("notice").textContent = text;
   $("notice").hidden = !text;
+  if (text) $("notice").scrollIntoView({ block: "nearest" });
 }
 
 const seconds = (left) => (left === null ? "" : left < 1.5 ? ", about a second left" : left < 90 ? `, about ${Math.round(left)} s left` : `, about ${Math.round(left / 60)} min left`);
@@ -43,9 +48,10 @@ async function work(name, values, onEvent = () => {}) {
       if (event.event === "waiting") say(`Waiting: ${event.ahead === 1 ? "one job is" : `${event.ahead} jobs are`} ahead of yours.`);
       else if (event.event === "progress") {
         $("progress").value = event.share;
-        say(`${event.what[0].toUpperCase()}${event.what.slice(1)}${seconds(event.left)}`);
+        say("At work:");
+        $("pace").textContent = `${event.what}${seconds(event.left)}`;
       } else if (event.event === "picture") queueShow(event.picture, name);
-      else if (event.event === "overlays") queueMaps(event.overlays);
+      else if (event.event === "started") say("Looking at the photograph …");
       else onEvent(event);
     }, running.signal);
     await shown;
@@ -59,40 +65,31 @@ async function work(name, values, onEvent = () => {}) {
   } finally {
     running = null;
     $("progress").hidden = true;
+    $("pace").textContent = "";
     refresh();
   }
 }
 
 let shown = Promise.resolve(); // pictures are shown one after the other, in the order in which they came
 const queueShow = (told, job) => (shown = shown.then(() => add(told, job)).catch((error) => complain(error.message)));
-const queueMaps = (names) => (shown = shown.then(() => loadMaps(names)).catch(() => {}));
 
-async function load(name) {
-  return URL.createObjectURL(await (await ask(address(`files/${name}.png`))).blob());
-}
-
-async function loadMaps(names) {
-  for (const name of names) {
-    if (maps[name]) URL.revokeObjectURL(maps[name]);
-    maps[name] = await load(name);
-  }
-  showOverlays();
+/** The URL of what the server has there; null if it has nothing. */
+async function load(path) {
+  const answer = await ask(address(path));
+  return answer.status === 204 ? null : URL.createObjectURL(await answer.blob());
 }
 
 // -- pictures
 
 async function add(told, job) {
-  const picture = { ...told, url: await load(told.name), overlays: {} };
-  for (const kind of told.overlays) picture.overlays[kind] = await load(`${told.name}-${kind}`);
+  const picture = { ...told, url: await load(`files/${told.name}.png`), hidden: false };
   const card = $("card").content.cloneNode(true).firstElementChild;
   card.querySelector("img").src = picture.url;
   card.querySelector("img").alt = `${told.label}: ${told.made}`;
   card.querySelector("b").textContent = told.label;
   card.querySelector("b").title = told.made;
-  const psnr = told.lrPsnr === null ? "exact" : `${told.lrPsnr} dB`;
-  card.querySelector("small").textContent = psnr;
-  card.querySelector("small").title = "LR-PSNR: how well its reduction agrees with the photograph";
-  card.querySelector("small").setAttribute("aria-label", `LR-PSNR ${psnr}`);
+  card.querySelector("small").textContent = `LR-PSNR ${told.lrPsnr === null ? "exact" : `${told.lrPsnr} dB`}`;
+  card.querySelector("small").title = "How well its reduction agrees with the photograph";
   for (const button of card.querySelectorAll("button")) {
     button.onclick = () => acts[button.dataset.act](picture, button);
     const does = { a: "Show as A", b: "Show as B", keep: "Keep", save: "Download", remove: "Remove" }[button.dataset.act];
@@ -102,85 +99,119 @@ async function add(told, job) {
   pictures.set(told.name, picture);
   $("cards").append(card);
   attach(card.querySelector(".pane"));
-  if (!chosen.a) choose("a", told.name);
-  else if (!chosen.b || (job === "samples" && told.label.startsWith("Temperature"))) choose("b", told.name);
-  else if (job === "samples" && told.label === "Sample 1") {
-    choose("a", chosen.b);
+  forgetOverlays();
+  if (job !== "samples") {
+    record({ undo: () => hide(picture, true), redo: () => hide(picture, false), forget: () => forget(picture) });
     choose("b", told.name);
-  } else if (job !== "samples") {
-    choose("b", told.name);
-    undo.push(() => acts.remove(picture));
+  } else if (!picked) {
+    const sample = visible().find(({ label }) => label === "Sample 1") ?? visible().find(({ label }) => label === "Temperature 0");
+    choose("a", (sample ?? picture).name);
+    choose("b", (visible().findLast((other) => other !== sample && /^(Temperature 0|Bicubic)$/.test(other.label)) ?? picture).name);
   }
   refresh();
 }
 
 const acts = {
-  a: (picture) => choose("a", picture.name),
-  b: (picture) => choose("b", picture.name),
+  a: (picture) => pick("a", picture.name),
+  b: (picture) => pick("b", picture.name),
   keep: (picture, button) => {
     picture.kept = !picture.kept;
     button.setAttribute("aria-pressed", picture.kept);
   },
   save: (picture) => save("picture", picture.name),
-  remove: async (picture) => {
-    await ask(address(`remove/${picture.name}`), { method: "POST" }).catch(() => {});
-    drop(picture);
-    refresh();
+  remove: (picture) => {
+    hide(picture, true);
+    record({ undo: () => hide(picture, false), redo: () => hide(picture, true), forget() {}, gone: () => forget(picture) });
   },
 };
+
+/** Take a picture out of the page, or back into it. */
+function hide(picture, hidden) {
+  picture.hidden = picture.card.hidden = hidden;
+  for (const side of ["a", "b"]) {
+    if (pictures.has(chosen[side]) && !pictures.get(chosen[side]).hidden) continue;
+    const rest = visible().map(({ name }) => name);
+    choose(side, rest.findLast((name) => name !== chosen[side === "a" ? "b" : "a"]) ?? rest.at(-1) ?? null);
+  }
+  refresh();
+}
+
+/** Drop a picture for good, here and on the server. */
+function forget(picture) {
+  if (!pictures.has(picture.name)) return;
+  fetch(address(`remove/${picture.name}`), { method: "POST" }).catch(() => {});
+  drop(picture);
+}
 
 function drop(picture) {
   pictures.delete(picture.name);
   picture.card.remove();
-  for (const url of [picture.url, ...Object.values(picture.overlays)]) URL.revokeObjectURL(url);
-  for (const side of ["a", "b"]) {
-    if (chosen[side] !== picture.name) continue;
-    const other = [...pictures.keys()].filter((name) => name !== chosen[side === "a" ? "b" : "a"]).pop();
-    choose(side, other ?? [...pictures.keys()].pop() ?? null);
-  }
+  URL.revokeObjectURL(picture.url);
+}
+
+function pick(side, name) {
+  picked = true;
+  choose(side, name);
+  refresh();
 }
 
 function choose(side, name) {
   chosen[side] = name;
   const picture = pictures.get(name);
-  if (picture) {
-    const image = $(`layer-${side}`).querySelector("img");
-    image.src = picture.url;
-    image.alt = `${side.toUpperCase()}: ${picture.label}`;
-    $(`tag-${side}`).textContent = `${side.toUpperCase()}  ${picture.label}`;
-  }
-  refresh();
+  if (!picture) return;
+  const image = $(`layer-${side}`).querySelector("img");
+  image.src = picture.url;
+  image.alt = `${side.toUpperCase()}: ${picture.label}`;
+  $(`tag-${side}`).textContent = `${side.toUpperCase()}  ${picture.label}`;
+}
+
+// -- overlays, which the server makes when they are asked for
+
+function forgetOverlays() {
+  for (const url of overlays.values()) url.then((made) => made && URL.revokeObjectURL(made), () => {});
+  overlays.clear();
+}
+
+function overlayOf(kind, name) {
+  const key = kind === "deviation" || kind === "agreement" ? kind : `${kind} ${name}`;
+  if (!overlays.has(key)) overlays.set(key, load(`overlays/${kind}?picture=${name}`));
+  return overlays.get(key);
 }
 
 function showOverlays() {
   const kind = $("overlay").value;
-  const put = (image, picture) => {
-    const url = picture && (maps[kind] ?? picture.overlays[kind]);
+  const put = async (image, name) => {
+    const url = kind && name ? await overlayOf(kind, name).catch(() => null) : null;
+    if (kind !== $("overlay").value) return;
     image.hidden = !url;
     if (url) image.src = url;
   };
-  for (const side of ["a", "b"]) put($(`layer-${side}`).querySelector(".over"), pictures.get(chosen[side]));
-  for (const picture of pictures.values()) put(picture.card.querySelector(".over"), picture);
+  for (const side of ["a", "b"]) put($(`layer-${side}`).querySelector(".over"), chosen[side]);
+  for (const { name, card } of visible()) put(card.querySelector(".over"), name);
   const told = {
     deviation: ["no difference", "32 grey levels or more: how far the samples lie apart"],
     agreement: ["all agree", "none: share of samples more than 8 grey levels from the median"],
     invented: ["as at temperature 0", "32 grey levels or more away: what this sample adds to it"],
     likelihood: ["the likelier half", "the least probable places: only of an encoded reference"],
   }[kind];
-  $("legend").hidden = !told;
+  $("legend").hidden = $("strength").hidden = !told;
   if (told) $("legend").replaceChildren(told[0], document.createElement("i"), told[1]);
 }
 
 /** Bring everything up to what there is. */
 function refresh() {
-  const any = pictures.size > 0;
+  const seen = visible();
+  const any = seen.length > 0;
+  document.body.classList.toggle("begun", photograph !== null);
   $("bar").hidden = $("stage").hidden = !any;
   $("empty").hidden = any;
   for (const side of ["a", "b"]) {
-    const options = [...pictures.values()].map(({ name, label }) => new Option(label, name, false, name === chosen[side]));
-    $(side).replaceChildren(...options);
+    if ([...$(side).options].map(({ value }) => value).join() !== seen.map(({ name }) => name).join()) {
+      $(side).replaceChildren(...seen.map(({ name, label }) => new Option(label, name)));
+    }
+    $(side).value = chosen[side];
   }
-  for (const { name, card } of pictures.values()) {
+  for (const { name, card } of seen) {
     for (const side of ["a", "b"]) card.querySelector(`[data-act=${side}]`).setAttribute("aria-pressed", chosen[side] === name);
   }
   const [a, b] = ["a", "b"].map((side) => pictures.get(chosen[side]));
@@ -188,7 +219,8 @@ function refresh() {
   const free = !running;
   const enable = (id, can) => ($(id).disabled = !can);
   enable("make", free && photograph);
-  enable("cancel", running);
+  $("cancel").hidden = free;
+  document.body.classList.toggle("working", !free);
   enable("redraw", free && a?.editable && painted);
   enable("temper", free && a?.editable && painted);
   enable("combine", free && a?.editable && b?.editable && a !== b && painted);
@@ -196,7 +228,8 @@ function refresh() {
   enable("encode", free && any && photograph?.reference);
   enable("remember", free && any && photograph?.reference);
   enable("texture", free && any && remembered);
-  enable("undo", free && undo.length);
+  enable("undo", free && undo.possible());
+  enable("redo", free && redo.possible());
   for (const id of ["file", "example", "reference"]) enable(id, free);
   for (const button of document.querySelectorAll("[data-download]")) {
     button.disabled = !any || (button.dataset.download === "latents" && !a?.editable);
@@ -230,27 +263,31 @@ function check(file) {
 async function begin(told) {
   photograph = told;
   for (const picture of [...pictures.values()]) drop(picture);
-  undo.length = 0;
+  clearHistory();
+  picked = false;
   $("walk-result").hidden = true;
   document.body.style.setProperty("--aspect", told.width / told.height);
   resetMask(told.width, told.height);
+  $("brush-size").value = Math.round(Math.min(60, Math.max(2, Math.min(told.width, told.height) / 8)));
+  $("brush-size").dispatchEvent(new Event("input"));
   fit();
   $("chosen").hidden = false;
+  $("file").labels[0].textContent = "Choose another";
   $("chosen").textContent = `${told.title}, ${told.width} × ${told.height}${told.reference ? ", with its reference" : ""}`;
   refresh();
   await makeSamples();
 }
 
 async function makeSamples() {
-  const kept = [...pictures.values()].filter((picture) => picture.kept).map(({ name }) => name);
+  const kept = visible().filter((picture) => picture.kept).map(({ name }) => name);
   const seed = $("seed").value === "" ? null : $("seed").valueAsNumber;
   const values = { model: $("model").value, n: +$("count").value, temperature: +$("temperature").value, seed, kept };
   await work("samples", values, (event) => {
     if (event.event !== "began") return;
     $("seed-hint").textContent = `These are of seed ${event.seed}.`;
     for (const picture of [...pictures.values()]) if (!event.kept.includes(picture.name)) drop(picture);
-    for (const name of Object.keys(maps)) delete maps[name];
-    undo.length = 0;
+    clearHistory();
+    picked = false;
     refresh();
   });
 }
@@ -263,8 +300,9 @@ $("frames").max = settings.mostFrames;
 const chosenModel = () => settings.models.find(({ name }) => name === $("model").value);
 const modelTemperature = () => ($("temperature").value = chosenModel().temperature);
 modelTemperature();
-for (const [id, unit] of [["count", ""], ["temperature", ""], ["brush-size", " px"], ["variants", ""], ["factor", " ×"], ["frames", ""]]) {
-  const tell = () => ($(`${id}-value`).textContent = (id === "factor" ? `× ${$(id).value}` : `${$(id).value}${unit}`));
+$("model-hint").hidden = !["x4", "x4-small"].every((name) => settings.models.some((model) => model.name === name));
+for (const [id, unit] of [["count", ""], ["temperature", ""], ["brush-size", " px"], ["variants", ""], ["factor", ""], ["frames", ""]]) {
+  const tell = () => ($(`${id}-value`).textContent = id === "factor" ? `× ${$(id).value}` : `${$(id).value}${unit}`);
   $(id).addEventListener("input", tell);
   $("model").addEventListener("change", () => setTimeout(tell));
   tell();
@@ -284,8 +322,12 @@ $("example").onclick = async () => {
 };
 $("make").onclick = makeSamples;
 $("cancel").onclick = () => running?.abort();
-$("a").onchange = () => choose("a", $("a").value);
-$("b").onchange = () => choose("b", $("b").value);
+for (const side of ["a", "b"]) $(side).onchange = () => pick(side, $(side).value);
+$("swap").onclick = () => {
+  const { a, b } = chosen;
+  pick("a", b);
+  pick("b", a);
+};
 $("overlay").onchange = showOverlays;
 $("opacity").oninput = () => document.body.style.setProperty("--opacity", $("opacity").value);
 
@@ -304,68 +346,81 @@ addEventListener("drop", (event) => {
 
 // -- region
 
+const past = (before) => {
+  const after = copyMask();
+  const restore = (mask) => () => {
+    restoreMask(mask);
+    refresh();
+  };
+  record({ undo: restore(before), redo: restore(after) });
+  refresh();
+};
+
 for (const radio of document.querySelectorAll("[name=brush]")) {
   radio.onchange = () => {
     let before = null;
+    fillShown(radio.value !== "");
     setBrush(radio.value === "" ? null : {
       stroke(x, y, begins) {
         before ??= copyMask();
         stroke(radio.value, +$("brush-size").value, x, y, begins);
       },
       done() {
-        const past = before;
+        past(before);
         before = null;
-        undo.push(() => restoreMask(past));
-        refresh();
       },
     });
-    setWipe(radio.value === "" ? 0.5 : 1);
   };
 }
+const showBrushSize = () => photograph && document.body.style.setProperty("--brush", (100 * $("brush-size").value) / photograph.width);
+$("brush-size").addEventListener("input", showBrushSize);
 
 function fill(level) {
-  const past = copyMask();
-  undo.push(() => restoreMask(past));
+  const before = copyMask();
   fillMask(level);
-  refresh();
+  past(before);
 }
 
 $("paint-all").onclick = () => fill(255);
 $("paint-none").onclick = () => fill(0);
-async function takeBack() {
-  if (running || !undo.length) return;
-  await undo.pop()();
+const step = (way) => {
+  if (running) return;
+  way();
   refresh();
-}
-$("undo").onclick = takeBack;
+};
+$("undo").onclick = () => step(undo);
+$("redo").onclick = () => step(redo);
 addEventListener("keydown", (event) => {
-  if (!(event.key === "z" && (event.ctrlKey || event.metaKey)) || event.target.matches("input[type=number]")) return;
+  const key = event.key.toLowerCase();
+  if (!(event.ctrlKey || event.metaKey) || !["z", "y"].includes(key) || event.target.matches("input[type=number]")) return;
   event.preventDefault();
-  takeBack();
+  step(key === "y" || event.shiftKey ? redo : undo);
 });
 
 const edited = async (name, values) => {
   const wanted = await work(name, { base: chosen.a, mask: maskText(), ...values });
-  if (wanted) {
-    $("brush-move").click();
-    setWipe(0.5);
-  }
+  if (wanted) $("brush-move").click(); // to see what became of it
 };
-$("redraw").onclick = () => {
-  const seed = $("seed").value === "" ? null : $("seed").valueAsNumber;
-  return edited("redraw", { n: +$("variants").value, temperature: +$("temperature").value, seed });
-};
+$("redraw").onclick = () => edited("redraw", { n: +$("variants").value, temperature: +$("temperature").value, seed: null });
 $("temper").onclick = () => edited("temper", { factor: +$("factor").value });
 $("combine").onclick = () => edited("combine", { other: chosen.b });
 
 // -- walk, reference, downloads
 
+let walked = null; // {name, frames, milliseconds}
 $("walk").onclick = () => work("walk", { base: chosen.a, other: chosen.b, frames: +$("frames").value }, async (event) => {
   if (event.event !== "walk") return;
-  const url = URL.createObjectURL(await (await ask(address(`files/${event.file}`))).blob());
-  $("walk-result").querySelector("img").src = $("walk-result").querySelector("a").href = url;
+  walked = event;
+  $("walk-result").querySelector("img").src = $("walk-gif").href = await load(`files/${walked.name}.gif`);
   $("walk-result").hidden = false;
 });
+$("walk-video").hidden = !canRecord();
+$("walk-video").onclick = async () => {
+  $("walk-video").disabled = true;
+  const frames = Array.from({ length: walked.frames }, (_, i) => address(`files/${walked.name}-${i}.webp`));
+  await saveVideo(frames, walked.milliseconds).catch((error) => complain(error.message));
+  $("walk-video").disabled = false;
+};
 $("encode").onclick = () => work("encode", { remember: false });
 $("remember").onclick = () => work("encode", { remember: true }, (event) => (remembered ||= event.event === "texture"));
 $("texture").onclick = () => work("texture", { temperature: +$("temperature").value });

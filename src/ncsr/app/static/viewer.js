@@ -4,13 +4,26 @@ const style = document.body.style;
 const view = { x: 0, y: 0, zoom: 1, wipe: 0.5 };
 const stage = document.getElementById("stage");
 const wipe = document.getElementById("wipe");
-let brush = null; // {size, stroke(x, y, begins), done()}: what a drag on the stage does instead of moving
+const ring = document.getElementById("brush");
+let brush = null; // {stroke(x, y, begins), done()}: what a drag on the stage does instead of moving
+let tip = [0.5, 0.5]; // where the brush is, in parts of the pane
 
 /** Let drags on the stage paint; null lets them move the picture. */
 export function setBrush(chosen) {
   brush = chosen;
   stage.classList.toggle("painting", brush !== null);
+  ring.hidden = true;
 }
+
+/** Show the brush, where it is now. */
+function showTip([x, y]) {
+  tip = [x, y].map((place) => Math.min(1, Math.max(0, place)));
+  ring.hidden = !brush;
+  style.setProperty("--brush-x", tip[0]);
+  style.setProperty("--brush-y", tip[1]);
+}
+
+const paintAt = ([px, py], begins) => brush.stroke((px - view.x) / view.zoom, (py - view.y) / view.zoom, begins);
 
 /** Zoom about a point of the pane, (0, 0) to (1, 1). */
 export function zoomBy(factor, px = 0.5, py = 0.5) {
@@ -45,6 +58,7 @@ function show() {
   view.y = Math.min(0, Math.max(least, view.y));
   for (const [name, value] of Object.entries(view)) style.setProperty(`--${name}`, value);
   document.body.classList.toggle("sharp", view.zoom >= 4);
+  document.body.classList.toggle("zoomed", view.zoom > 1);
   document.getElementById("zoom-value").textContent = `${Math.round(view.zoom * 100)} %`;
   wipe.setAttribute("aria-valuenow", Math.round(view.wipe * 100));
 }
@@ -57,11 +71,8 @@ export function attach(pane) {
     const box = pane.getBoundingClientRect();
     return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
   };
-  const paint = (event, begins) => {
-    const [px, py] = at(event);
-    brush.stroke((px - view.x) / view.zoom, (py - view.y) / view.zoom, begins);
-  };
   pane.addEventListener("wheel", (event) => {
+    if (pane !== stage && view.zoom === 1 && !event.ctrlKey) return; // the page is scrolled over small pictures
     event.preventDefault();
     zoomBy(Math.exp(-event.deltaY * 0.002), ...at(event));
   }, { passive: false });
@@ -71,14 +82,16 @@ export function attach(pane) {
     pane.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, at(event));
     painting = pane === stage && brush !== null && fingers.size === 1;
-    if (painting) paint(event, true);
+    if (painting) paintAt(at(event), true);
   });
+  pane.addEventListener("pointerleave", () => pane === stage && (ring.hidden = true));
   pane.addEventListener("pointermove", (event) => {
+    if (brush && pane === stage) showTip(at(event));
     const before = fingers.get(event.pointerId);
     if (!before) return;
     const now = at(event);
     if (painting) {
-      paint(event, false);
+      paintAt(now, false);
     } else if (fingers.size === 1) {
       moveBy(now[0] - before[0], now[1] - before[1]);
     } else {
@@ -117,13 +130,19 @@ wipe.addEventListener("keydown", (event) => {
 });
 stage.addEventListener("keydown", (event) => {
   const moves = { ArrowLeft: [0.1, 0], ArrowRight: [-0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] };
-  if (event.key in moves) moveBy(...moves[event.key]);
+  if (brush && event.key in moves) showTip(tip.map((place, i) => place - moves[event.key][i] / 4));
+  else if (brush && event.key === " ") {
+    showTip(tip);
+    paintAt(tip, true);
+    brush.done();
+  } else if (event.key in moves) moveBy(...moves[event.key]);
   else if (event.key === "+" || event.key === "=") zoomBy(1.5);
   else if (event.key === "-") zoomBy(1 / 1.5);
   else if (event.key === "0") fit();
   else return;
   event.preventDefault();
 });
+stage.addEventListener("blur", () => (ring.hidden = true));
 document.getElementById("zoom-in").onclick = () => zoomBy(1.5);
 document.getElementById("zoom-out").onclick = () => zoomBy(1 / 1.5);
 document.getElementById("zoom-fit").onclick = fit;

@@ -1,0 +1,46 @@
+"""Maps that the page lays over a visitor's pictures, made when they are asked for."""
+
+from __future__ import annotations
+
+import torch
+
+from ncsr.app.maps import agreement, deviation, heat, invented
+from ncsr.app.visits import Drawn, Picture, Visit
+from ncsr.images.png import encode_png
+
+_ROWS = 256  # of pictures that are measured at a time
+
+
+def overlay(visit: Visit, kind: str, name: str) -> bytes | None:
+    """The PNG file of a map of what is in the visitor's pictures; None if there is none of this kind.
+
+    Args:
+        visit: whose pictures.
+        kind: `deviation` and `agreement` are of all samples, `invented` and `likelihood` of one picture.
+        name: of that picture.
+
+    Raises:
+        InputError: there is no such picture.
+    """
+    picture = visit.picture(name)
+    if kind == "likelihood":
+        path = visit.file(f"{name}-likelihood.png")
+        return None if path is None else path.read_bytes()
+    samples, smooth = list[Picture](), None
+    for other in [*visit.pictures.values()]:
+        if isinstance(other.latents, Drawn):
+            if other.latents.temperature:
+                samples.append(other)
+            else:
+                smooth = other
+    if kind == "invented":
+        if smooth in (None, picture):
+            return None
+        values = invented(visit.pixels(picture), visit.pixels(smooth))
+    elif kind in ("deviation", "agreement") and len(samples) > 1:
+        stack = torch.stack([torch.from_numpy(visit.pixels(sample)) for sample in samples]).permute(0, 3, 1, 2)
+        measure = deviation if kind == "deviation" else agreement
+        values = torch.cat([measure(rows) for rows in stack.split(_ROWS, 2)])
+    else:
+        return None
+    return encode_png(heat(values), None, None, None)
