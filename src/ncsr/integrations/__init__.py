@@ -1,0 +1,1 @@
+"""The model in the terms of other packages."""
