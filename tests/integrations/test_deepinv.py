@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +15,8 @@ from torch import Tensor, nn
 
 import ncsr
 from ncsr.ops.resize import imresize
+
+ROOT = Path(__file__).parents[2]
 
 
 class Reconstructor(nn.Module):
@@ -34,6 +38,8 @@ class DownsamplingMatlab(nn.Module):
 
     def A(self, x: Tensor) -> Tensor:
         return imresize(x, 1 / self.factor)
+
+    forward = A
 
 
 class Other(nn.Module):
@@ -122,6 +128,18 @@ def test_mean_and_variance_of_samples(deepinv: Any, sampler: Any) -> None:
     mean, variance = deepinv.sampling.DiffusionSampler(sampler, max_iter=4, verbose=False)(y, physics, seed=1)
     assert mean.shape == variance.shape == (1, 3, 32, 32)
     assert variance.max() > 1e-4
+
+
+def test_the_example(deepinv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    names: dict[str, Any] = {}
+    page = (ROOT / "docs" / "ecosystem.md").read_text(encoding="utf-8").partition("## deepinv")[2].partition("\n## ")[0]
+    first, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(first, names)
+    assert names["x_hat"].shape == names["x"].shape == (1, 3, 72, 64)
+    if hasattr(deepinv, "sampling"):
+        exec(second, names)
+        assert names["variance"].shape == (1, 3, 72, 64)
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
