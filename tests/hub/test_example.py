@@ -17,13 +17,8 @@ from tests.hub.stand_in import WRITER, StandIn
 def test_the_examples(
     hub: StandIn, ncsr_: Command, tiny_model: ncsr.NCSR, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = (
-        (Path(__file__).parents[2] / "docs" / "ecosystem.md").read_text(encoding="utf-8").partition("\n## deepinv")[0]
-    )
-    load, push = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    use, send = (
-        [shlex.split(line) for line in block.splitlines()] for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
-    )
+    text = (Path(__file__).parents[2] / "docs" / "ecosystem.md").read_text(encoding="utf-8")
+    load, use, push, send = re.findall(r"```(?:python|sh)\n(.*?)```", text.partition("\n## deepinv")[0], re.DOTALL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_TOKEN", WRITER)
     tiny_model.save("run/model")
@@ -32,11 +27,10 @@ def test_the_examples(
         Image.fromarray(scene8(8, 8)).save(path)
     names = {"ncsr": ncsr}
     exec(push, names)
-    for command in send:
-        assert ncsr_(*command[1:]).code == 0
+    assert ncsr_(*shlex.split(send)[1:]).code == 0
     repo = hub.repos["owner/name"]
     repo.refs["v1"] = repo.refs["main"]
     exec(load, names)
     assert names["pictures"][0].size == (32, 32)
-    assert [ncsr_(*command[1:]).code for command in use] == [0, 0]
+    assert [ncsr_(*shlex.split(command)[1:]).code for command in use.splitlines()] == [0, 0]
     assert Path("out/photo_s3.png").is_file()
