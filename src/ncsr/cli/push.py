@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from ncsr.cli.completion import model_names
 from ncsr.errors import InputError
 
 
 def push(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model folder or bundled name.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Model folder or bundled name.", autocompletion=model_names)
+    ],
     repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the hub; it is made if need be.")],
     licence: Annotated[
         str | None,
