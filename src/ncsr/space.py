@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import count
+from numbers import Integral, Real
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncsr.encoder import Encoder, Noise
-from ncsr.errors import InputError, SamplingError
+from ncsr.errors import InputError, SamplingError, brief
 from ncsr.flow.bijection import sum_pixels
 from ncsr.flow.flow import Conditions, Flow
 from ncsr.latents import Latents, Map, blend, pad_even, temper
@@ -511,6 +512,9 @@ class FlowSpace(Space):
 
 def check_sampling(n: int, temperature: Map, seed: int | None) -> int:
     """The seed to use, a fresh one for None; InputError for what cannot be sampled."""
+    if not isinstance(n, Integral) or not isinstance(seed, Real | None) or isinstance(temperature, str | None):
+        given = brief((n, temperature, seed))
+        raise InputError(f"the number of samples, the temperature and the seed must be numbers, got {given}")
     if n < 1:
         raise InputError(f"the number of samples must be at least 1, got {n}")
     if np.ndim(temperature) == 0 and not 0 <= temperature < math.inf:

@@ -34,8 +34,10 @@ def test_unknown_models(refused: Refused, tmp_path: Path, monkeypatch: pytest.Mo
     refused(tmp_path, r"no model in .*config\.json and model\.safetensors")
     (tmp_path / "photo.png").write_bytes(b"a photograph")
     refused(tmp_path / "photo.png", r"cannot read the model .*photo\.png")
-    with pytest.raises(ncsr.InputError, match="no bundled model enlarges by 3: give one with -m"):
+    with pytest.raises(ncsr.InputError, match="the scale must be 4 or 8, got 3; factor"):
         load_model(None, 3, "cpu", "auto")
+    with pytest.raises(ncsr.InputError, match="no bundled model enlarges by 8: give one with -m"):
+        load_model(None, 8, "cpu", "auto")
 
 
 def test_damaged_models(refused: Refused, tiny_model_folder: Path, tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_default_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert (default_model(4), default_model(8)) == ("x4", "x8-small")
     functions = [value for name in ncsr.__all__ if inspect.isfunction(value := getattr(ncsr, name))]
     taken = [inspect.signature(function).parameters.get("model") for function in functions]
-    assert {parameter.default for parameter in taken if parameter} <= {default_model(4), inspect.Parameter.empty}
+    assert {parameter.default for parameter in taken if parameter} <= {None, default_model(4), inspect.Parameter.empty}
     for name in ("x4-small", "x8-small", "x8"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.safetensors").touch()

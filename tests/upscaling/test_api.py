@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from ncsr.ops.resize import imresize
 from ncsr.upscaling.api import upscale_photo
 from ncsr.upscaling.tiling import SampleRequest
 from tests.conftest import TINY, scene, scene8
+from tests.models import lively_model
 
 _H, _W = 6, 8
 _TWO = SampleRequest(2, TINY.temperature, 0)
@@ -161,11 +165,109 @@ def test_smallest_photograph(tiny_model: ncsr.NCSR) -> None:
         ({"tile": 3}, "at least 16"),
         ({"photo": np.zeros((8, 8), bool)}, "uint8, uint16 or floating point"),
         ({"photo": "missing.png"}, "there is no such file"),
+        ({"photo": None}, "a photograph is a path, bytes, .*, got None"),
+        ({"photo": [[1, 2]]}, "a photograph is a path, bytes, .*, got "),
+        ({"photo": b""}, "cannot read the photograph: it is empty"),
+        ({"photo": b"text"}, "cannot read the photograph: its content is no PNG"),
+        ({"photo": io.StringIO("text")}, "open it in binary mode"),
+        ({"photo": torch.zeros(1, 3, 8, 8)}, r"one dense \(3, H, W\), got \(1, 3, 8, 8\)"),
+        ({"photo": torch.zeros(8, 8, 3)}, r"got \(8, 8, 3\)"),
+        ({"photo": torch.zeros(3, 8, 8, device="meta")}, "on meta"),
+        ({"photo": torch.zeros(3, 8, 8).to_sparse()}, "sparse"),
+        ({"photo": torch.full((3, 8, 8), 2.0)}, r"must lie in \[0, 1\]"),
+        ({"model": 3}, "a model is a name, a path or an id on the hub, got 3"),
+        ({"model": None, "scale": 2}, "the scale must be 4 or 8, got 2"),
+        ({"scale": 8}, "scale 8 does not match the model that was given"),
+        ({"precision": "bfloat16"}, "the model is loaded in precision"),
+        ({"model": None, "precision": "int4"}, "precision must be auto, float32"),
+        ({"factor": 5}, "from 1 to 4"),
+        ({"factor": "2"}, "a factor is a number"),
+        ({"size": 50}, r"size is \(width, height\)"),
+        ({"size": (33.5, None)}, r"size is \(width, height\)"),
+        ({"size": (None, None)}, "either a factor"),
+        ({"size": (16, 16), "factor": 2}, "either a factor"),
+        ({"factor": 2, "consistent": True}, "leave out the final size"),
+        ({"samples": "3"}, "must be numbers"),
+        ({"samples": 2.5}, "must be numbers"),
+        ({"seed": "x"}, "must be numbers"),
+        ({"temperature": "x"}, "must be numbers"),
+        ({"tile": "16"}, "whole number of LR pixels"),
+        ({"progress": 3}, "progress is a function"),
     ],
 )
 def test_wrong_requests(tiny_model: ncsr.NCSR, request_: dict[str, object], reason: str) -> None:
     with pytest.raises(ncsr.InputError, match=reason):
         ncsr.upscale(**{"photo": scene8(8, 8), "model": tiny_model, "samples": 1, **request_})
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "file object"])
+def test_files_of_every_kind(tiny_model: ncsr.NCSR, tmp_path: Path, kind: str) -> None:
+    """The same pictures, whose provenance names the same file."""
+    path = tmp_path / "photo.png"
+    Image.fromarray(scene8(_H, _W)).save(path)
+    with path.open("rb") as file:
+        photo = {"path": str(path), "bytes": path.read_bytes(), "file object": file}[kind]
+        (picture,) = ncsr.upscale(photo, tiny_model, 1, seed=3)
+    assert np.array_equal(picture, ncsr.upscale(scene8(_H, _W), tiny_model, 1, seed=3)[0])
+    assert json.loads(picture.info["ncsr"])["photograph"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64, torch.bfloat16])
+def test_tensors(tiny_model: ncsr.NCSR, device: torch.device, dtype: torch.dtype, channels: int) -> None:
+    array = scene8(_H, _W, channels)
+    tensor = torch.from_numpy(array).permute(2, 0, 1).to(device)
+    tensor = tensor if dtype == torch.uint8 else (tensor / 255).to(dtype).requires_grad_()
+    (result,) = ncsr.upscale(tensor, tiny_model, 1, seed=0)
+    assert (result.shape, result.dtype, result.device) == ((channels, 4 * _H, 4 * _W), dtype, tensor.device)
+    levels = result.float().cpu() * (1 if dtype == torch.uint8 else 255)
+    expected = torch.from_numpy(ncsr.upscale(array, tiny_model, 1, seed=0)[0]).permute(2, 0, 1)
+    assert (levels - expected).abs().mean() < (8 if dtype == torch.bfloat16 else 0.51)
+
+
+def test_the_seed_that_was_drawn_is_given_back(tiny_model: ncsr.NCSR) -> None:
+    array = scene8(_H, _W)
+    pictures = ncsr.upscale(array, tiny_model, 2)
+    assert isinstance(pictures, list)
+    again = ncsr.upscale(array, tiny_model, 2, seed=pictures.seed)
+    assert again.seed == pictures.seed
+    assert all(np.array_equal(a, b) for a, b in zip(pictures, again, strict=True))
+
+
+def test_sizes_are_those_of_the_command_line(tiny_model: ncsr.NCSR) -> None:
+    array = scene8(18, 20)
+    for how in ({"factor": 2.5}, {"size": (50, None)}, {"size": (None, 45)}, {"size": (50, 45)}):
+        assert ncsr.upscale(array, tiny_model, 1, seed=0, **how)[0].shape == (45, 50, 3)
+    (whole,), (final,) = (ncsr.upscale(array / 255, tiny_model, 1, seed=0, factor=f) for f in (4, 3))
+    expected = imresize(torch.from_numpy(whole).permute(2, 0, 1), 0.75).permute(1, 2, 0)
+    torch.testing.assert_close(torch.from_numpy(final), expected.clamp(0, 1), rtol=0, atol=1e-5)
+    (picture,) = ncsr.upscale(Image.fromarray(array), tiny_model, 1, seed=0, factor=2.5)
+    assert picture.size == (50, 45)
+    assert json.loads(picture.info["ncsr"])["size"] == [50, 45]
+
+
+def test_the_scale_picks_or_checks_the_model(tiny_model: ncsr.NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def load(name: str, device: str, precision: str) -> ncsr.NCSR:
+        opened.append((name, precision))
+        return lively_model(8 if "8" in name else 4, dtype=torch.float32)
+
+    monkeypatch.setattr("ncsr.pretrained.load.load", load)
+    array = scene8(_H, _W)
+    assert ncsr.upscale(array, samples=1)[0].shape[0] == 4 * _H
+    assert ncsr.upscale(array, samples=1, scale=8, precision="float32")[0].shape[0] == 8 * _H
+    assert ncsr.upscale(array, samples=1, factor=5)[0].shape[0] == 5 * _H
+    assert opened == [("x4", "auto"), ("x8-small", "float32"), ("x8-small", "auto")]
+    assert ncsr.upscale(array, tiny_model, 1, scale=4, precision=tiny_model.precision)
+
+
+def test_progress_is_told(tiny_model: ncsr.NCSR) -> None:
+    told: list[tuple[int, int]] = []
+    ncsr.upscale(scene8(20, 40), tiny_model, 2, tile=16, progress=lambda done, total: told.append((done, total)))
+    assert told[0] == (0, 12)
+    assert told[-1] == (12, 12)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
 def test_unknown_device(tiny_model_folder: Path) -> None:
@@ -210,6 +312,7 @@ ncsr.upscale(Image.new("RGB", (8, 8)), samples=2, seed=0)[1].resize((4, 4))
 levels = ncsr.upscale(np.zeros((8, 8), np.uint8), tile=16)[0].astype(np.float32)
 reveal_type(ncsr.upscale("photo.png"))
 reveal_type(ncsr.upscale(np.zeros((8, 8), np.uint16)))
+ncsr.upscale(b"content", scale=8, factor=5).seed.bit_length()
 ncsr.upscale("photo.png")[0].astype(np.float32)
 """
 
@@ -218,13 +321,13 @@ def test_a_strict_type_checker_knows_what_comes_out(tmp_path: Path, monkeypatch:
     """Only what has a part in these types is looked into: PyTorch alone would take most of a minute."""
     (tmp_path / "snippet.py").write_text(_SNIPPET)
     skipped = "torch.*,ncsr.config,ncsr.images.*,ncsr.model,ncsr.pretrained.*,ncsr.space,ncsr.upscaling.canvas"
-    skipped += ",ncsr.upscaling.image,ncsr.upscaling.tile_size,ncsr.upscaling.tiling"
+    skipped += ",ncsr.upscaling.image,ncsr.upscaling.final_size,ncsr.upscaling.tile_size,ncsr.upscaling.tiling"
     (tmp_path / "mypy.ini").write_text(f"[mypy]\nstrict = True\n[mypy-{skipped}]\nfollow_imports = skip\n")
     monkeypatch.setenv("MYPYPATH", str(Path(ncsr.__file__).parents[1]))
     how = ["--config-file", str(tmp_path / "mypy.ini"), "--cache-dir", str(tmp_path / "cache")]
     out, _, _ = mypy.api.run([*how, "--follow-imports=silent", "--no-error-summary", str(tmp_path / "snippet.py")])
     revealed, array, error = out.splitlines()
-    assert 'Revealed type is "list[PIL.Image.Image]"' in revealed.replace("builtins.", "")
+    assert 'Revealed type is "ncsr.upscaling.api.Pictures[PIL.Image.Image]"' in revealed.replace("builtins.", "")
     assert "ndarray" in array
     assert "unsignedinteger" in array
     assert 'error: "Image" has no attribute "astype"' in error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Annotated, TypeAlias, cast
 
 import typer
 
@@ -12,6 +12,7 @@ from ncsr.errors import InputError, brief
 
 if TYPE_CHECKING:
     from ncsr.model import NCSR
+    from ncsr.runtime.device import Precision
     from ncsr.upscaling.final_size import FinalSize
 
 ModelName: TypeAlias = Annotated[
@@ -108,16 +109,9 @@ MAX_PIXELS = 178_956_970  # `ncsr.images.MAX_PIXELS`, which the commands would i
 
 def load_model(model: str | None, scale: int | None, device: str, precision: str) -> NCSR:
     """The model that -m, -s, --device and --precision ask for."""
-    from ncsr.pretrained.load import default_model, load
-    from ncsr.runtime.device import Precision
+    from ncsr.pretrained.load import load_for
 
-    name = default_model(4 if scale is None else scale) if model is None else model
-    if precision not in get_args(Precision):
-        raise InputError(f"precision must be auto, float32, tf32 or bfloat16, got {precision!r}")
-    network = load(name, device, cast(Precision, precision))
-    if scale is not None and scale != network.config.scale:
-        raise InputError(f"-s {scale} does not match the model {model}, which enlarges by {network.config.scale}")
-    return network
+    return load_for(model, scale, device, cast("Precision", precision))
 
 
 def parse_tile(text: str) -> int | None:
@@ -141,11 +135,6 @@ def parse_final_size(size: str | None, factor: float | None) -> FinalSize | None
     if found is None or size == "x":
         raise InputError(f"--size takes WIDTHxHEIGHT in pixels, one of which may be left out, got {brief(size)}")
     return FinalSize(None, *(int(side) if side else None for side in found.groups()))
-
-
-def scale_for(model: str | None, scale: int | None, factor: float | None) -> int | None:
-    """The scale that is asked for; that of a factor of more than 4 is 8, where no model is named."""
-    return 8 if scale is None and model is None and factor is not None and factor > 4 else scale
 
 
 def check_arguments(arguments: list[str]) -> None:

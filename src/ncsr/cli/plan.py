@@ -24,7 +24,6 @@ from ncsr.cli.options import (
     load_model,
     parse_final_size,
     parse_tile,
-    scale_for,
 )
 from ncsr.errors import InputError, printable
 
@@ -47,6 +46,7 @@ def plan(
 ) -> None:
     """Estimate what `ncsr upscale` would take: tiles, memory, room on disk, and time, by trying it on a small part."""
     from ncsr.images import find_photos, open_photo
+    from ncsr.pretrained.load import scale_for
     from ncsr.runtime.memory import available
     from ncsr.runtime.remote import Remote, parse_location
     from ncsr.runtime.timing import duration

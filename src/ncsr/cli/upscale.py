@@ -31,7 +31,6 @@ from ncsr.cli.options import (
     load_model,
     parse_final_size,
     parse_tile,
-    scale_for,
 )
 from ncsr.errors import InputError, printable
 from ncsr.runtime.progress import ProgressBar
@@ -97,7 +96,7 @@ def upscale(
     With --ray, INPUT and OUTPUT may be URLs: s3://bucket/folder and whatever else fsspec has a driver for.
     """
     from ncsr.cli.records import json_lines
-    from ncsr.pretrained.load import default_model
+    from ncsr.pretrained.load import default_model, scale_for
     from ncsr.runtime.files import make_folder
     from ncsr.runtime.locks import remove_abandoned
     from ncsr.runtime.ray_pool import workers_at

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
+from numbers import Real
 from pathlib import Path
+from typing import get_args
 
 from ncsr.errors import InputError, brief
 from ncsr.hub.fetching import fetch, parse_id
@@ -49,6 +51,8 @@ def find_model(model: str | os.PathLike[str], revision: str | None = None) -> Pa
     Raises:
         InputError: there is none of this name.
     """
+    if not isinstance(model, str | os.PathLike):
+        raise InputError(f"a model is a name, a path or an id on the hub, got {brief(model)}")
     path, name = Path(model), os.fspath(model)
     bundled = name in bundled_models()
     if os.path.exists(path) and not (bundled and isinstance(model, str)):  # a run may have its recipe's name
@@ -72,6 +76,32 @@ def find_model(model: str | os.PathLike[str], revision: str | None = None) -> Pa
     return found
 
 
+def load_for(
+    model: str | os.PathLike[str] | None, scale: int | None, device: str = "auto", precision: Precision = "auto"
+) -> NCSR:
+    """`load`, or the bundled model that enlarges by `scale`, 4 unless it is given.
+
+    Raises:
+        InputError: as `load`; no such precision; a model of another scale than the one that is given.
+    """
+    if precision not in get_args(Precision):
+        raise InputError(f"precision must be auto, float32, tf32 or bfloat16, got {precision!r}")
+    network = load(default_model(4 if scale is None else scale) if model is None else model, device, precision)
+    check_scale(scale, network, model)
+    return network
+
+
+def check_scale(scale: int | None, network: NCSR, name: object) -> None:
+    """Raise InputError if a scale is given that is not the model's."""
+    if scale is not None and scale != network.config.scale:
+        raise InputError(f"scale {scale} does not match the model {name}, which enlarges by {network.config.scale}")
+
+
+def scale_for(model: object, scale: int | None, factor: float | None) -> int | None:
+    """The scale that is asked for; for a factor of more than 4 it is 8, where neither a model nor a scale is named."""
+    return 8 if scale is None and model is None and isinstance(factor, Real) and factor > 4 else scale
+
+
 def bundled_models() -> list[str]:
     """The names of the models that come with the package."""
     return sorted(folder.parent.name for folder in BUNDLED.glob(f"*/{WEIGHTS}"))
@@ -84,6 +114,8 @@ def default_model(scale: int) -> str:
         InputError: there is none.
     """
     names = bundled_models()
+    if scale not in (4, 8):
+        raise InputError(f"the scale must be 4 or 8, got {brief(scale)}; factor (--factor) gives other sizes")
     for name in (f"x{scale}", f"x{scale}-small"):
         if name in names:
             return name

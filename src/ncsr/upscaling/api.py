@@ -3,80 +3,138 @@
 from __future__ import annotations
 
 import os
-import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from ncsr.images import Photo, photo_from_array, photo_from_pil, read_photo, source_of, to_array, to_pil
+from ncsr.errors import InputError, brief
+from ncsr.images import Photo, source_of, to_pil
 from ncsr.model import NCSR
 from ncsr.ops.projection import strips
-from ncsr.pretrained.load import load
+from ncsr.pretrained.load import check_scale, default_model, load_for, scale_for
+from ncsr.runtime.device import Precision
 from ncsr.runtime.memory import explain_exhaustion
 from ncsr.space import check_sampling
+from ncsr.upscaling.final_size import FinalSize
 from ncsr.upscaling.image import enlarge
-from ncsr.upscaling.provenance import file_hash, model_name, provenance_of
+from ncsr.upscaling.kinds import File, Picture, array_like, open_any, tensor_like
+from ncsr.upscaling.provenance import model_name, provenance_of
 from ncsr.upscaling.tile_size import choose_side
 from ncsr.upscaling.tiling import SampleRequest
 
+_Kind = TypeVar("_Kind")
 _Level = TypeVar("_Level", bound=np.generic)
 
 
+class Pictures(list[_Kind]):
+    """What `upscale` gives: a list of pictures, sample after sample.
+
+    Attributes:
+        seed: that they were drawn by, which gives them again.
+    """
+
+    def __init__(self, pictures: Iterable[_Kind], seed: int) -> None:
+        super().__init__(pictures)
+        self.seed = seed
+
+
 @overload
 def upscale(
-    photo: str | os.PathLike[str] | Image.Image,
-    model: str | os.PathLike[str] | NCSR = "x4",
+    photo: File | Image.Image,
+    model: str | os.PathLike[str] | NCSR | None = None,
     samples: int = 4,
     *,
+    scale: int | None = None,
+    factor: float | None = None,
+    size: tuple[int | None, int | None] | None = None,
     temperature: float | None = None,
     seed: int | None = None,
     tile: int | None = None,
     consistent: bool = False,
     device: str = "auto",
-) -> list[Image.Image]: ...
+    precision: Precision | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pictures[Image.Image]: ...
 @overload
 def upscale(
     photo: NDArray[_Level],
-    model: str | os.PathLike[str] | NCSR = "x4",
+    model: str | os.PathLike[str] | NCSR | None = None,
     samples: int = 4,
     *,
+    scale: int | None = None,
+    factor: float | None = None,
+    size: tuple[int | None, int | None] | None = None,
     temperature: float | None = None,
     seed: int | None = None,
     tile: int | None = None,
     consistent: bool = False,
     device: str = "auto",
-) -> list[NDArray[_Level]]: ...
+    precision: Precision | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pictures[NDArray[_Level]]: ...
+@overload
+def upscale(
+    photo: Tensor,
+    model: str | os.PathLike[str] | NCSR | None = None,
+    samples: int = 4,
+    *,
+    scale: int | None = None,
+    factor: float | None = None,
+    size: tuple[int | None, int | None] | None = None,
+    temperature: float | None = None,
+    seed: int | None = None,
+    tile: int | None = None,
+    consistent: bool = False,
+    device: str = "auto",
+    precision: Precision | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pictures[Tensor]: ...
 @explain_exhaustion("ask for fewer samples")
 def upscale(
-    photo: str | os.PathLike[str] | Image.Image | NDArray[Any],
-    model: str | os.PathLike[str] | NCSR = "x4",
+    photo: Picture,
+    model: str | os.PathLike[str] | NCSR | None = None,
     samples: int = 4,
     *,
+    scale: int | None = None,
+    factor: float | None = None,
+    size: tuple[int | None, int | None] | None = None,
     temperature: float | None = None,
     seed: int | None = None,
     tile: int | None = None,
     consistent: bool = False,
     device: str = "auto",
-) -> list[Image.Image] | list[NDArray[Any]]:
+    precision: Precision | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pictures[Any]:
     """Enlarge a photograph into several plausible ones.
 
     Args:
-        photo: a path, a PIL image, or an array (H, W) or (H, W, C) of uint8, uint16 or floating point in [0, 1].
-        model: a loaded model, or what `ncsr.load` takes.
+        photo: a path, the content of a file as bytes, or a file object in binary mode; a PIL image; an array (H, W) or
+            (H, W, C) of uint8, uint16 or floating point in [0, 1]; or a tensor (C, H, W) of uint8 or floating point in
+            [0, 1]. C is 3, 4 with alpha, 1 of gray, or 2 of gray with alpha.
+        model: a loaded model, or what `ncsr.load` takes; None the bundled one for the scale.
         samples: how many.
+        scale: 4 or 8: picks the bundled model, or is checked against the one that is given; None is 4.
+        factor: how many times as large the results are to be, from 1 to the scale, 2.5 for example: they are enlarged
+            by the scale, then reduced by MATLAB's bicubic. More than 4 takes the bundled model of scale 8.
+        size: (width, height) of the results in pixels in the same way, either of them may be None; in its stead.
         temperature: 0 is the model's single most probable image, higher is more varied; None the model's default.
-        seed: sample k of a seed is always the same image; None draws a fresh seed.
+        seed: sample k of a seed is always the same image; None draws a fresh one, which the result has as `seed`.
         tile: side of the tiles in LR pixels; None chooses by memory.
         consistent: change each sample as little as it takes for its reduction to be the photograph.
         device: where to load the model, if it is not loaded.
+        precision: as `ncsr.load`, of a model that is not loaded; None is "auto".
+        progress: called as progress(done, total) with the work done and all of it, counted in samples of tiles.
 
     Returns:
-        The samples, of the kind that came in: arrays of the same dtype and layout, or PIL images (also for a path).
+        A list of the samples, with their `seed`, of the kind that came in: arrays of the same dtype and layout, tensors
+        of the same dtype on the same device, or PIL images (also for files).
         `info["ncsr"]` of a PIL image is its `Provenance` as JSON, which `info["xmp"]` holds, too. Pillow writes neither
         unless it is told: `save(path, xmp=image.info["xmp"])` for JPEG and WebP, the text as `pnginfo` for PNG.
 
@@ -84,43 +142,68 @@ def upscale(
         UserWarning: a file has more than is taken, as further pages or frames.
 
     Raises:
-        InputError: a photograph that cannot be read or is too small; no memory for the smallest tile, or for the one
-            asked for; what `ncsr.load` or `Space.sample` refuse.
+        InputError: a photograph that cannot be read or is too small; a size that it cannot get; no memory for the
+            smallest tile, or for the one asked for; what `ncsr.load` or `Space.sample` refuse.
         MemoryError: there is not enough memory for the photograph, the model or the samples.
     """
-    source = open_any(photo, 4)  # beyond the decorator
-    network = model if isinstance(model, NCSR) else load(model, device)
+    if not callable(progress) and progress is not None:
+        raise InputError(f"progress is a function of the work done and all of it, got {brief(progress)}")
+    source, photograph = open_any(photo, 4)  # beyond the decorator
+    final = None if factor is None and size is None else FinalSize(factor, *_sides(size))
+    network, name = _opened(model, scale_for(model, scale, factor), device, precision)
+    if final is not None:
+        final.check(network.config.scale, consistent)
     temperature = network.config.temperature if temperature is None else temperature
     seed = check_sampling(samples, temperature, seed)
     request = SampleRequest(samples, temperature, seed, tile, consistent)
     side = choose_side(network, *source.size, tile)
-    photos = upscale_photo(source, network, request, side)
+    reduced = None if final is None else final.of(source.size, network.config.scale)
+    photos = upscale_photo(source, network, request, side, reduced, *([progress] if progress else []))
     if isinstance(photo, np.ndarray):
-        return [to_array(p, photo.dtype, flat_gray=photo.ndim == 2) for p in photos]
-    origin = provenance_of(network, None if isinstance(model, NCSR) else model_name(model), request)
-    origin = origin.of(None if isinstance(photo, Image.Image) else file_hash(Path(photo)), source.size, side)
-    return [to_pil(p, origin.showing([k]).record()) for k, p in enumerate(photos)]
+        return Pictures((array_like(each, photo) for each in photos), seed)
+    if isinstance(photo, Tensor):
+        return Pictures((tensor_like(each, photo) for each in photos), seed)
+    origin = provenance_of(network, name, request).of(photograph, source.size, side, reduced)
+    return Pictures((to_pil(each, origin.showing([k]).record()) for k, each in enumerate(photos)), seed)
 
 
-def open_any(photo: str | os.PathLike[str] | Image.Image | NDArray[Any], stacklevel: int = 3) -> Photo:
-    """The photograph that `upscale` was given; what is noteworthy of its file is a warning where `stacklevel` says."""
-    if isinstance(photo, np.ndarray):
-        return photo_from_array(photo)
-    if isinstance(photo, Image.Image):
-        return photo_from_pil(photo)
-    read = read_photo(photo)
-    for note in read.notes:
-        warnings.warn(f"{os.fspath(photo)}: {note}", stacklevel=stacklevel)
-    return read
+def _opened(
+    model: str | os.PathLike[str] | NCSR | None, scale: int | None, device: str, precision: Precision | None
+) -> tuple[NCSR, str | None]:
+    """The model, and the name that is told of it."""
+    if not isinstance(model, NCSR):
+        network = load_for(model, scale, device, precision or "auto")
+        return network, model_name(default_model(network.config.scale) if model is None else model)
+    if precision not in (None, model.precision):
+        raise InputError(f"the model is loaded in precision {model.precision}: load it with precision={precision!r}")
+    check_scale(scale, model, "that was given")
+    return model, None
 
 
-def upscale_photo(photo: Photo, model: NCSR, request: SampleRequest, side: int | None = None) -> list[Photo]:
+def _sides(size: object) -> tuple[int | None, int | None]:
+    """The width and the height of a final size."""
+    if size is None:
+        return None, None
+    if not isinstance(size, tuple | list) or len(size) != 2 or {type(side) for side in size} - {int, type(None)}:
+        raise InputError(f"size is (width, height) in whole pixels, either may be None, got {brief(size)}")
+    return size[0], size[1]
+
+
+def upscale_photo(
+    photo: Photo,
+    model: NCSR,
+    request: SampleRequest,
+    side: int | None = None,
+    size: tuple[int, int] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Photo]:
     """`upscale` for a `Photo`: gray, bit depth, profile and EXIF are kept, alpha is enlarged by bicubic.
 
-    The side of the tiles is chosen (`choose_side`) unless it is given.
+    The side of the tiles is chosen (`choose_side`) unless it is given. The samples are reduced to (H, W) = `size`.
     """
     side = side or choose_side(model, *photo.size, request.tile)
-    (enlargement,) = enlarge([source_of(photo)], model, request, side, [np.float32])
+    made = enlarge([source_of(photo)], model, request, side, [np.float32], size=size, progress=progress)
+    (enlargement,) = made
     shape = enlargement.shape
     photos = []
     for k in range(request.samples):

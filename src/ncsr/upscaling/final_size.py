@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import NamedTuple
 
-from ncsr.errors import InputError
+from ncsr.errors import InputError, brief
 from ncsr.ops.projection import Rows
 from ncsr.ops.resize_rows import resize_rows
 from ncsr.upscaling.consistency import premultiplied_rows, straight_rows
@@ -27,6 +28,8 @@ class FinalSize(NamedTuple):
         sides = [side for side in (self.width, self.height) if side is not None]
         if (self.factor is None) == (not sides) or min(sides, default=1) < 1:
             raise InputError("a final size is either a factor, or a width or a height from 1 pixel up or both")
+        if not isinstance(self.factor, Real | None):
+            raise InputError(f"a factor is a number, got {brief(self.factor)}")
         if self.factor is not None and not 1 <= self.factor <= scale:
             more = "; scale 8 gives more" if scale < self.factor <= 8 else ""
             raise InputError(f"the factor must be from 1 to {scale}, the model's scale, got {self.factor:g}{more}")

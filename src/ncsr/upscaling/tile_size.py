@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from ncsr.config import ModelConfig
-from ncsr.errors import InputError
+from ncsr.errors import InputError, brief
 from ncsr.model import NCSR
 from ncsr.runtime.memory import available, tightest
 
@@ -53,6 +55,8 @@ def tiles_bytes(model: NCSR, height: int, width: int, side: int) -> int:
 
 def check_tile(tile: int | None) -> None:
     """Raise InputError for a tile below 16 LR pixels; None, for tiles that are chosen, is right."""
+    if tile is not None and not isinstance(tile, Integral):
+        raise InputError(f"a tile is a whole number of LR pixels, got {brief(tile)}")
     if tile is not None and tile < SMALLEST:
         raise InputError(f"a tile must be at least {SMALLEST} LR pixels, got {tile}")
 

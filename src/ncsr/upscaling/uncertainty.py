@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from ncsr.images import source_of
 from ncsr.model import NCSR
 from ncsr.pretrained.load import load
 from ncsr.sampling.uncertainty import Uncertainty, measure_uncertainty
 from ncsr.space import check_sampling
-from ncsr.upscaling.api import open_any
 from ncsr.upscaling.image import enlarge
+from ncsr.upscaling.kinds import Picture, open_any
 from ncsr.upscaling.tile_size import choose_side
 from ncsr.upscaling.tiling import SampleRequest
 
 
 def uncertainty(
-    photo: str | os.PathLike[str] | Image.Image | NDArray[Any],
+    photo: Picture,
     model: str | os.PathLike[str] | NCSR = "x4",
     samples: int = 16,
     *,
@@ -41,7 +38,7 @@ def uncertainty(
     Raises:
         InputError: as `upscale`.
     """
-    source = source_of(open_any(photo))
+    source = source_of(open_any(photo)[0])
     network = model if isinstance(model, NCSR) else load(model, device)
     temperature = network.config.temperature if temperature is None else temperature
     request = SampleRequest(samples, temperature, check_sampling(samples, temperature, seed), tile, consistent)

@@ -1,0 +1,87 @@
+"""The kinds of photographs that `ncsr.upscale` takes, and results of the same kind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ncsr.errors import InputError, brief
+from ncsr.images import Photo, photo_from_array, photo_from_pil, read_photo, to_array
+from ncsr.upscaling.provenance import file_hash
+
+File: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+Picture: TypeAlias = File | Image.Image | NDArray[Any] | Tensor
+
+
+def open_any(photo: Picture, stacklevel: int = 3) -> tuple[Photo, str | None]:
+    """The photograph that `upscale` was given, and the SHA-256 of its file, if it came as one.
+
+    What is noteworthy of its file is a warning where `stacklevel` says.
+
+    Raises:
+        InputError: it is none, or none of those kinds.
+    """
+    if isinstance(photo, Tensor):
+        if photo.dim() != 3 or photo.shape[0] > 4 or photo.layout != torch.strided or photo.is_meta:
+            given = f"{tuple(photo.shape)}, {photo.layout} on {photo.device}"
+            raise InputError(f"a photograph as a tensor is one dense (3, H, W), got {given}")
+        values = photo.detach().cpu()
+        values = values.float() if values.dtype == torch.bfloat16 else values  # NumPy has no such type
+        return photo_from_array(values.movedim(0, -1).numpy()), None
+    if isinstance(photo, np.ndarray):
+        return photo_from_array(photo), None
+    if isinstance(photo, Image.Image):
+        return photo_from_pil(photo), None
+    if isinstance(photo, str | os.PathLike):
+        read, name, digest = read_photo(photo), os.fspath(photo), file_hash(Path(photo))
+    else:
+        content = photo if isinstance(photo, bytes) else _content(photo)
+        read, name, digest = _photo_of(content), "photograph", hashlib.sha256(content).hexdigest()
+    for note in read.notes:
+        warnings.warn(f"{name}: {note}", stacklevel=stacklevel)
+    return read, digest
+
+
+def array_like(photo: Photo, given: NDArray[Any]) -> NDArray[Any]:
+    """A photo as an array of the type and layout of the one that was given."""
+    return to_array(photo, given.dtype, flat_gray=given.ndim == 2)
+
+
+def tensor_like(photo: Photo, given: Tensor) -> Tensor:
+    """A photo as a tensor (C, H, W) of the type, on the device of the one that was given."""
+    array = to_array(photo, np.uint8 if given.dtype == torch.uint8 else np.float32, flat_gray=False)
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0))).to(given)
+
+
+def _content(file: object) -> bytes:
+    """All that is left to read of a file object."""
+    read = getattr(file, "read", None)
+    if read is None:
+        raise InputError(
+            f"a photograph is a path, bytes, a file object, a PIL image, an array or a tensor, got {brief(file)}"
+        )
+    content = read()
+    if not isinstance(content, bytes):
+        raise InputError("a file object gives text: open it in binary mode, open(path, 'rb')")
+    return content
+
+
+def _photo_of(content: bytes) -> Photo:
+    """The photograph in the content of a file; what reads photographs reads files."""
+    with TemporaryDirectory(prefix="ncsr-") as folder:
+        path = Path(folder, "photograph")
+        path.write_bytes(content)
+        try:
+            return read_photo(path)
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), "the photograph")) from error
