@@ -27,7 +27,7 @@ from PIL import Image
 
 from benchmarks.timing import machine
 from ncsr.images import find_photos
-from ncsr.metrics import LPIPS, crop_to_multiple, lr_psnr
+from ncsr.metrics import LPIPS, crop_to_multiple, lr_psnr, ntire_lpips
 from ncsr.ops.resize import imresize
 
 SCALE = 4
@@ -92,11 +92,12 @@ def quality(lpips: LPIPS, hr: Path, lr: Path, sr: Path) -> tuple[float, float]:
     values = []
     for path in sorted(lr.iterdir()):
         tensors = [
-            torch.from_numpy(np.array(Image.open(folder / path.name).convert("RGB"))).permute(2, 0, 1)[None] / 255
+            torch.from_numpy(np.array(Image.open(folder / path.name).convert("RGB"))).permute(2, 0, 1) / 255
             for folder in (hr, lr, sr)
         ]
         with torch.inference_mode():
-            values.append((lpips(tensors[2], tensors[0]).mean().item(), lr_psnr(tensors[2], tensors[1]).item()))
+            scores = ntire_lpips(lpips, tensors[2][None], tensors[0])
+            values.append((scores.plain.item(), lr_psnr(tensors[2], tensors[1]).item()))
     return tuple(np.mean(values, axis=0))
 
 
