@@ -44,10 +44,10 @@ def real_esrgan(source: Path, output: Path, threads: int) -> None:
     network.load_param(str(models / "REALESRGAN_X4PLUS_UP4X.param"))
     network.load_model(str(models / "REALESRGAN_X4PLUS_UP4X.bin"))
     for path in sorted(source.iterdir()):
-        pixels = np.array(Image.open(path).convert("RGB"), np.float32).transpose(2, 0, 1) / 255
+        photo = np.array(Image.open(path).convert("RGB"), np.float32) / 255
+        pixels = np.ascontiguousarray(photo.transpose(2, 0, 1))  # kept by its name: a Mat does not own its memory
         extractor = network.create_extractor()
-        of_array = ncnn.Mat(np.ascontiguousarray(pixels))
-        extractor.input("data", of_array.clone())  # which, unlike that of an array, owns its memory
+        extractor.input("data", ncnn.Mat(pixels))
         _, large = extractor.extract("output")
         made = (np.array(large).clip(0, 1) * 255).round().astype(np.uint8)
         Image.fromarray(made.transpose(1, 2, 0)).save(output / path.name)

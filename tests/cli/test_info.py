@@ -34,6 +34,8 @@ def test_info(ncsr_: Command, tiny_model_folder: Path, tiny_model: ncsr.NCSR, tm
     assert f"card: {tmp_path / 'rrdb' / 'README.md'}" in rrdb
     (tmp_path / "rrdb" / "card.json").write_text('{"licence": "MIT", "lpips": 0.1, "measured_on": "a"}')
     assert "\nlicence: MIT\n" in ncsr_("info", tmp_path / "rrdb").out
+    (tmp_path / "rrdb" / "card.json").write_text('{"calibrated_temperature": 0.95}')
+    assert "\ntemperature for uncertainty: 0.95\n" in ncsr_("info", tmp_path / "rrdb").out
     (tmp_path / "rrdb" / "card.json").write_text('{"lpips": 0.1}')
     ncsr_("info", tmp_path / "rrdb").failed("card.json is not the card of a model: .*lpips and measured_on go together")
 
@@ -65,6 +67,8 @@ def test_cards_of_bundled_models_are_true(name: str) -> None:
     assert f"{card.lpips:.3f}" in text
     assert card.licence.replace("CC-", "CC ", 1).replace("-4.0", " 4.0") in (folder / "LICENSE").read_text("utf-8")
     temperature = read_model(folder)[0].temperature
+    if card.calibrated_temperature is not None:
+        assert f"For uncertainty, {card.calibrated_temperature:g}: " in text
     assert card.measured_on.startswith(f"temperature {temperature:g}, ")
     assert f"efault temperature {temperature:g}" in text
 

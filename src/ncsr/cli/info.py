@@ -51,6 +51,8 @@ def info(
     if config.flow is not None:
         print(f"flow: {_line(config.flow.model_dump())}")
         print(f"default temperature: {config.temperature:g}")
+    if card is not None and card.calibrated_temperature is not None:
+        print(f"temperature for uncertainty: {card.calibrated_temperature:g}")
     if card is not None and card.licence is not None:
         print(f"licence: {card.licence}")
     if (text := source / "README.md").is_file():

@@ -23,6 +23,8 @@ class Card(FrozenModel):
     """LPIPS of its samples (AlexNet, version 0.1, plain)."""
     measured_on: str | None = None
     """What `lpips` was measured on: temperature, photographs, samples of each."""
+    calibrated_temperature: float | None = None
+    """The temperature at which the spread of samples is nearest to the error of their mean (docs/calibration.md)."""
     base_model: str | None = None
     """The model that it was fine-tuned from, as the hub names it."""
     datasets: tuple[str, ...] = ()
