@@ -196,13 +196,19 @@ class Studio:
 
     def canvas(self, visit: Visit) -> Canvas:
         """The canvas of a visitor's photograph; only the last one is kept."""
-        if visit.photograph is None:
+        if visit.photograph is None or visit.ended.is_set():
             raise InputError("there is no photograph: choose one first")
         model, lr = self.model(visit.model), visit.photograph.lr
         if self._canvas is None or self._canvas.lr is not lr or self._canvas.model is not model:
             self._canvas = None  # before the next one takes memory
             self._canvas = Canvas.of(model, lr)
         return self._canvas
+
+    def forget(self, visit: Visit) -> None:
+        """Let go of what was computed of a visitor's photograph."""
+        canvas, photograph = self._canvas, visit.photograph
+        if canvas is not None and photograph is not None and canvas.lr is photograph.lr:
+            self._canvas = None
 
     def _show(self, visit: Visit, canvas: Canvas, made: Sequence[_Made], part: _Part | None = None) -> Iterator[Event]:
         """Render pictures, one after the other."""

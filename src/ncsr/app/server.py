@@ -54,7 +54,7 @@ def serve(studio: Studio, host: str, port: int, max_pixels: int, max_bytes: int,
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False"}
     port = free_port(host, port)
     with TemporaryDirectory(prefix="ncsr-app-") as folder:
-        visits, stop = Visits(Path(folder)), threading.Event()
+        visits, stop = Visits(Path(folder), studio.forget), threading.Event()
         server = make_server(studio, visits, host, max_pixels, max_bytes)
         server.launch(
             server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, max_file_size=1, _frontend=False

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -140,10 +141,12 @@ class Visits:
 
     Args:
         root: the folder that has a folder for each.
+        on_leave: called with each visit that ends.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, on_leave: Callable[[Visit], None]) -> None:
         self._root, self._visits, self._lock = root, dict[str, Visit](), threading.Lock()
+        self._on_leave = on_leave
 
     def open(self) -> Visit:
         """A new visit.
@@ -178,6 +181,7 @@ class Visits:
             visit = self._visits.pop(id, None)
         if visit is not None:
             visit.ended.set()
+            self._on_leave(visit)
             shutil.rmtree(visit.folder, ignore_errors=True)
 
     def leave_idle(self) -> None:
