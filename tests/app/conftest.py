@@ -26,11 +26,17 @@ def address(tiny_model_folder: Path) -> Iterator[str]:
     """Where the page is, with the tiny model."""
     command = [sys.executable, "-m", "ncsr", "app", "--port", "0", "--device", "cpu", "-m", str(tiny_model_folder)]
     command += ["--max-megabytes", "2"]
-    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=process_environment()) as server:
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 (which shells let background jobs ignore)
+    with subprocess.Popen(
+        command, stdout=PIPE, stderr=PIPE, text=True, env=process_environment(), preexec_fn=heed
+    ) as server:
         assert server.stdout is not None
         yield server.stdout.readline().strip()
         server.send_signal(signal.SIGINT)
-        out, told = server.communicate(timeout=30)
+        try:
+            out, told = server.communicate(timeout=30)
+        finally:
+            server.kill()
         assert (server.returncode, out, told) == (130, "", "ncsr: stopped by Ctrl-C\n")
 
 
