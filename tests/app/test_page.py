@@ -274,8 +274,9 @@ def test_a_job_is_cancelled_and_the_page_goes_on(page, tmp_path, photograph):
     make(page, photograph)
     assert labels(page) == ["Bicubic", "Temperature 0", "Sample 1"]
     expect(page.locator("#cancel")).to_be_hidden()
-    page.reload()  # begins anew
+    page.reload()
     cards(page, 0)
+    done(page, "The last pictures were forgotten")
     make(page, photograph)
 
 

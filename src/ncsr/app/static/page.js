@@ -262,6 +262,7 @@ function check(file) {
 
 async function begin(told) {
   photograph = told;
+  sessionStorage.setItem("begun", "yes");
   for (const picture of [...pictures.values()]) drop(picture);
   clearHistory();
   picked = false;
@@ -433,5 +434,7 @@ function save(what, name = chosen.a) {
 }
 for (const button of document.querySelectorAll("[data-download]")) button.onclick = () => save(button.dataset.download);
 
+if (sessionStorage.getItem("begun")) say("The last pictures were forgotten when the page was left. Choose a photograph, or take the example.");
+sessionStorage.removeItem("begun");
 await openVisit().catch((error) => complain(error.message));
 refresh();
