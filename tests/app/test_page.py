@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from base64 import b64decode
 from io import BytesIO
 from pathlib import Path
 
@@ -200,12 +201,20 @@ def test_brushes_paint_lock_erase_and_are_taken_back(page, photograph):
     page.locator("#paint-none").click()
     assert painted(page) == 0
 
+    brush(page, "Paint")
+    stroke(page, (0.5, 0.5), (0.5, 0.5))
+    page.locator("#brush-size").fill("8")
     brush(page, "Lock")
     stroke(page, (0.5, 0.5), (0.5, 0.5))
-    expect(page.locator("#redraw")).to_be_disabled()
+    expect(page.locator("#redraw")).to_be_disabled()  # nothing that is free is painted
     page.locator("#paint-all").click()
-    expect(page.locator("#redraw")).to_be_enabled()
     assert painted(page) == 24 * 20
+    with page.expect_request(re.compile("queue/join")) as request:
+        page.locator("#temper").click()
+    done(page)
+    levels = np.frombuffer(b64decode(request.value.post_data_json["data"][0]["mask"]), np.uint8).reshape(20, 24)
+    assert levels[10, 12] == 0
+    assert levels[0, 0] == 255
     brush(page, "Move")
     assert 0 < painted(page) < 24 * 20  # an outline, to see what is under it
     expect(page.locator("#brush")).to_be_hidden()
