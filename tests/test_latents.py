@@ -245,3 +245,37 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         Latents.load(tmp_path / "model" / "model.safetensors")
     with pytest.raises(InputError, match="cannot write"):
         drawn(0).save(tmp_path / "no such folder" / "latents.safetensors")
+
+
+@pytest.mark.parametrize("function", [temper, blend, interpolate, normalise])
+def test_plain_lists_are_no_latents(function: Callable[..., Latents]) -> None:
+    latents = drawn(0)
+    more: dict[Any, tuple[Any, ...]] = {temper: (1.0,), blend: (latents, 0.5), interpolate: (latents, 0.5)}
+    for wrong in (list(latents), tuple(latents), latents[0], None, "latents"):
+        with pytest.raises(InputError, match=rf"expected a Latents, .*, got {type(wrong).__name__}: of tensors"):
+            function(wrong, *more.get(function, ()))
+        if function in (blend, interpolate):
+            with pytest.raises(InputError, match="expected a Latents"):
+                function(latents, wrong, 0.5)
+
+
+@pytest.mark.parametrize("mask", ["soft", None, [[1, 2], [3]], object(), {}, 1j])
+def test_masks_are_numbers(mask: Any) -> None:
+    latents = drawn(0)
+    with pytest.raises(InputError, match="a mask is a number, or an array or tensor of numbers, got"):
+        blend(latents, latents, mask)
+    with pytest.raises(InputError, match="a map of temperatures is a number, or"):
+        temper(latents, mask)
+
+
+def test_other_wrong_values() -> None:
+    latents = drawn(0)
+    with pytest.raises(InputError, match="at t from 0"):
+        interpolate(latents, latents, "half")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="finite number from 0 up, got 'warm'"):
+        normalise(latents, "warm")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"latents are tensors, .*, got \['list'\]"):
+        Latents(([1.0],), (1, 2, 2))  # type: ignore[arg-type]
+    for shape in ((2, 2), (0, 6, 5)):
+        with pytest.raises(InputError, match=r"with \(B, h, w\) of their LR images"):
+            Latents(latents.tensors, shape)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, overload
 
@@ -63,6 +64,11 @@ class Latents(Sequence[Tensor]):
     numbers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if not all(isinstance(z, Tensor) for z in self.tensors) or len(self.lr_shape) != 3 or min(self.lr_shape) < 1:
+            given = [type(z).__name__ for z in self.tensors]
+            raise InputError(
+                f"latents are tensors, with (B, h, w) of their LR images, got {given}, {brief(self.lr_shape)}"
+            )
         shapes = [tuple(z.shape) for z in self.tensors]
         counts = {shape[0] if len(shape) == 4 else 0 for shape in shapes}
         if len(counts) != 1 or not min(counts) or min(counts) % self.lr_shape[0]:
@@ -162,8 +168,9 @@ def interpolate(a: Latents, b: Latents, t: float) -> Latents:
     Raises:
         InputError: latents that do not fit one another; another t.
     """
-    if not 0 <= t <= 1:
-        raise InputError(f"latents are interpolated at t from 0 (the first) to 1 (the second), got {t}")
+    if not isinstance(t, Real) or not 0 <= t <= 1:
+        raise InputError(f"latents are interpolated at t from 0 (the first) to 1 (the second), got {brief(t)}")
+    _check(a, b)
     return _along_arc(a, b, [torch.tensor(float(t))] * len(a))
 
 
@@ -180,6 +187,7 @@ def blend(a: Latents, b: Latents, mask: Map) -> Latents:
     Raises:
         InputError: latents or a mask that do not fit.
     """
+    _check(a, b)
     return _along_arc(b, a, _level_maps(mask, a, "a mask", 1))
 
 
@@ -193,6 +201,7 @@ def temper(latents: Latents, temperature: Map) -> Latents:
     Raises:
         InputError: a map that does not fit.
     """
+    _check(latents)
     maps = _level_maps(temperature, latents, "a map of temperatures", torch.finfo(torch.float32).max)
     return _changed(latents, [z * m.to(z) for z, m in zip(latents, maps, strict=True)])
 
@@ -210,8 +219,9 @@ def normalise(latents: Latents, temperature: float = 1.0) -> Latents:
     Raises:
         InputError: a negative temperature.
     """
-    if not 0 <= temperature < float("inf"):
-        raise InputError(f"the temperature must be a finite number from 0 up, got {temperature}")
+    _check(latents)
+    if not isinstance(temperature, Real) or not 0 <= temperature < float("inf"):
+        raise InputError(f"the temperature must be a finite number from 0 up, got {brief(temperature)}")
     centred = [z - z.mean((1, 2, 3), keepdim=True) for z in latents]
     deviations = [z.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12) for z in centred]
     return _changed(latents, [temperature * z / std for z, std in zip(centred, deviations, strict=True)])
@@ -221,6 +231,16 @@ def pad_even(images: Tensor, unit: int) -> Tensor:
     """Reflect `unit` more pixels on the right or bottom where a side holds an odd number of units."""
     height, width = (side // unit for side in images.shape[-2:])
     return F.pad(images, (0, unit * (width % 2), 0, unit * (height % 2)), mode="reflect")
+
+
+def _check(*values: object) -> None:
+    """Raise InputError unless these are latents."""
+    wrong = [type(each).__name__ for each in values if not isinstance(each, Latents)]
+    if wrong:
+        raise InputError(
+            f"expected a Latents, as space.latents and space.encode give, got {wrong[0]}: of tensors and (B, h, w) of "
+            "their LR images, Latents(tuple(tensors), (B, h, w)) makes one"
+        )
 
 
 def _along_arc(a: Latents, b: Latents, ts: Sequence[Tensor]) -> Latents:
@@ -250,7 +270,10 @@ def _level_maps(values: Map, latents: Latents, what: str, most: float) -> list[T
     """Numbers from 0 to `most` for pixels, at the size of each latent: (1 or n B, 1, H, W)."""
     batch, height, width = latents.lr_shape
     scale = 2 * latents[0].shape[-1] // (width + width % 2)
-    given = torch.as_tensor(values, dtype=torch.float32)
+    try:
+        given = torch.as_tensor(values, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):  # words, objects, lists of other lengths
+        raise InputError(f"{what} is a number, or an array or tensor of numbers, got {brief(values)}") from None
     whole = given.expand(height, width) if given.dim() == 0 else given
     units = [unit for unit in (1, scale) if tuple(whole.shape[-2:]) == (unit * height, unit * width)]
     if not units or tuple(whole.shape[:-2]) not in ((), (batch,)):

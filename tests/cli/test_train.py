@@ -113,6 +113,13 @@ def test_the_list_of_recipes(ncsr_: Command) -> None:
         "x8-small",
     }
     assert wanted <= set(names)
+    result = ncsr_("train", "--list")
+    assert (result.code, result.err) == (0, "")
+    head, *lines = result.out.splitlines()
+    assert head.split() == ["recipe", "what", "it", "is", "time", "needs"]
+    assert [line.split()[0] for line in lines] == names
+    columns = [head.index(word) for word in ("what", "time", "needs")]
+    assert all(line[at - 2 : at] == "  " and line[at] != " " for line in lines for at in columns)
 
 
 def test_train_with_wrong_input(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:

@@ -17,11 +17,19 @@ from ncsr.runtime.memory import explain_exhaustion
 _LESS = "take a smaller crop or batch (--set); what the run has saved stays, --resume goes on from there"
 
 
+def _list_recipes(asked: bool) -> None:
+    if asked:
+        from ncsr.training.recipe import recipe_lines
+
+        print("\n".join(recipe_lines()))
+        raise typer.Exit
+
+
 def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="Bundled recipe (`ncsr train list` names them) or a YAML file.", autocompletion=recipe_completion
+            help="Bundled recipe (`ncsr train --list` tells of them) or a YAML file.", autocompletion=recipe_completion
         ),
     ],
     data: Annotated[
@@ -59,6 +67,10 @@ def train(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps; several processes by torchrun.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Threads that make crops beside the training.")] = 0,
+    list_: Annotated[
+        bool,
+        typer.Option("--list", help="List the bundled recipes and exit.", is_eager=True, callback=_list_recipes),
+    ] = False,
     cache: Annotated[float, typer.Option(min=0, help="GiB of memory for decoded photographs.")] = 2.0,
 ) -> None:
     """Train a model by a recipe. LR images are made on the fly.

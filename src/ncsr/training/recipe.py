@@ -144,6 +144,17 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
+def recipe_lines() -> list[str]:
+    """The bundled recipes, a line each: what it is, the time it takes, and what it needs, as its first line says."""
+    rows = [("recipe", "what it is", "time", "needs")]
+    for name in recipe_names():
+        first = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
+        what, time, needs = first.removeprefix("# ").split(" | ")
+        rows.append((name, what, time, needs))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
 def with_current_keys(values: dict[str, Any]) -> dict[str, Any]:
     """A recipe's values with the keys that were renamed since under their present names."""
     return {_RENAMED_KEYS.get(key, key): value for key, value in values.items()}
