@@ -74,3 +74,17 @@ def test_latents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blended = names["blend"](names["space"].latents(3, seed=7), names["one"], names["where"])
     torch.testing.assert_close(names["version"], names["space"].render(blended), rtol=0, atol=1e-4)
     assert {path.name for path in tmp_path.iterdir()} == {"examples", "four.png", "four.safetensors", "deviation.png"}
+
+
+def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(scene8(36, 48)).save("photo.png")
+    monkeypatch.setattr("ncsr.pretrained.load.load", lambda *_: lively_model(bound="atan", dtype=torch.float32))
+    names: dict[str, Any] = {}
+    examples = re.findall(r"```python\n(.*?)```", (DOCS / "commands.md").read_text(encoding="utf-8"), re.DOTALL)
+    for example in examples:
+        exec(example, names)
+    assert names["picture"].size == (160, 120)
+    assert len(examples) == 2
+    for picture, same in zip(names["pictures"], names["again"], strict=True):
+        assert picture.tobytes() == same.tobytes()
