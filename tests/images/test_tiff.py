@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ncsr.errors import InputError
-from ncsr.images import open_photo, photo_from_array, read_photo, to_array, write_photo
+from ncsr.images import count_pages, open_photo, photo_from_array, photo_size, read_photo, to_array, write_photo
 from tests.images.samples import (
     HEIGHT,
     LARGE,
@@ -248,3 +248,37 @@ def test_a_channel_of_unspecified_meaning_is_transparency(tmp_path: Path, tile: 
     assert "last channel" in photo.notes[0]
     assert source.notes == photo.notes
     check_windows(source, photo)
+
+
+def _pages(path: Path) -> None:
+    """Three pages of which the second is the first in small; the last is larger, deep and on its side."""
+    with tifffile.TiffWriter(path) as file:
+        file.write(noise(3), photometric="rgb", software="one", metadata=None)
+        file.write(noise(3)[::2, ::2], photometric="rgb", subfiletype=1, metadata=None)
+        file.write(large_noise(1)[..., 0], photometric="minisblack", software="two", extratags=[(274, 3, 1, 6, True)])
+
+
+def test_pages(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    _pages(path)
+    assert count_pages(path) == 2
+    for photo in (read_photo(path, page=1), read_photo(path)):
+        np.testing.assert_array_equal(to_array(photo), noise(3))
+        assert b"one" in (photo.exif or b"")
+    assert read_photo(path, page=1).notes == open_photo(path, page=1).notes == ()
+    assert "several pages" in read_photo(path).notes[0]
+    second, source = read_photo(path, page=2), open_photo(path, page=2)
+    np.testing.assert_array_equal(to_array(second, np.uint16), np.rot90(large_noise(1)[..., 0], -1))
+    assert photo_size(path, 2) == LARGE
+    assert b"two" in (second.exif or b"")
+    assert source.exif == second.exif
+    for number in (0, 3, -1):
+        with pytest.raises(InputError, match=f"it has no page {number}, only 2"):
+            read_photo(path, page=number)
+    tifffile.imwrite(tmp_path / "b.tif", np.stack([large_noise(3)] * 2), photometric="rgb", tile=(16, 16))
+    check_windows(open_photo(tmp_path / "b.tif", page=2), read_photo(tmp_path / "b.tif", page=2))
+    Image.fromarray(noise(3)).save(tmp_path / "c.png")
+    assert count_pages(tmp_path / "c.png") == 1
+    assert read_photo(tmp_path / "c.png", page=1).size == (HEIGHT, WIDTH)
+    with pytest.raises(InputError, match=r"c\.png: it has no page 2: only TIFF files have several"):
+        open_photo(tmp_path / "c.png", page=2)

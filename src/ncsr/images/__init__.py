@@ -31,8 +31,16 @@ from ncsr.images.convert import photo_from_array, picture_of, to_array
 from ncsr.images.finding import SUFFIXES, WRITABLE, find_photos, is_photo, is_photo_path
 from ncsr.images.photo import Photo, Source, premultiplied, source_of, straight
 from ncsr.images.pil import photo_from_pil, to_pil
-from ncsr.images.reading import MAX_PIXELS, open_photo, photo_size, read_eight_bit, read_photo, read_record
-from ncsr.images.writing import check_writable_folder, check_writable_size, write_photo, write_pixels
+from ncsr.images.reading import (
+    MAX_PIXELS,
+    count_pages,
+    open_photo,
+    photo_size,
+    read_eight_bit,
+    read_photo,
+    read_record,
+)
+from ncsr.images.writing import check_writable_folder, check_writable_size, write_photo, write_pixels, write_values
 
 __all__ = [
     "MAX_PIXELS",
@@ -42,6 +50,7 @@ __all__ = [
     "Source",
     "check_writable_folder",
     "check_writable_size",
+    "count_pages",
     "find_photos",
     "is_photo",
     "is_photo_path",
@@ -60,4 +69,5 @@ __all__ = [
     "to_pil",
     "write_photo",
     "write_pixels",
+    "write_values",
 ]

@@ -117,11 +117,15 @@ def without_orientation(block: bytes | None) -> bytes:
     return moved + struct.pack(order + "H", count - 1) + directory
 
 
-def read_from_tiff(path: Path) -> bytes | None:
-    """A block of the descriptive fields of a TIFF file; None if it has none, is a BigTIFF, or they are damaged."""
+def read_from_tiff(path: Path, page: int) -> bytes | None:
+    """A block of the descriptive fields of the page whose directory is there in a TIFF file.
+
+    None if it has none, the file is a BigTIFF, or they are damaged.
+    """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-            order, _, fields = _parsed(buffer)
+            order, start, fields = _parsed(buffer)
+            fields = fields if page == start else _directory(buffer, order, page)
     except _DAMAGED:
         return None
     if not fields.keys() & _DESCRIPTIVE:

@@ -28,7 +28,7 @@ from ncsr.images.kinds import HEAD, Kind, kind_of
 from ncsr.images.photo import Photo, Source, premultiplied
 from ncsr.images.pil import raster_from_pil
 from ncsr.images.raster import Raster
-from ncsr.images.tiff import read_tiff, tiff_size, tiff_source
+from ncsr.images.tiff import page_count, read_tiff, tiff_size, tiff_source
 from ncsr.images.xmp import record_in
 from ncsr.runtime.memory import is_exhaustion
 
@@ -53,13 +53,20 @@ _DECODER_ERRORS = (
 )
 
 
-def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, allow_incomplete: bool = False) -> Photo:
+def read_photo(
+    path: str | os.PathLike[str],
+    *,
+    max_pixels: int = MAX_PIXELS,
+    allow_incomplete: bool = False,
+    page: int | None = None,
+) -> Photo:
     """Read a file of any kind in `ncsr.images.kinds`; what becomes of its values is in `ncsr.images`.
 
     Args:
         path: the file. Its suffix must be in `SUFFIXES`, or it has none; its kind is told by its content.
         max_pixels: a larger photograph is refused before it is decoded, as it may be made to fill the memory.
         allow_incomplete: take a JPEG file whose data end early, too; what is missing is gray.
+        page: of a TIFF file, 1 the first; None is the first, too, with a note if there are more.
 
     Raises:
         InputError: if there is no such file, or it is empty, damaged, truncated, too large, or no photograph. Its
@@ -68,10 +75,16 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, al
     """
     path = Path(path)
     with _explained(path):
-        return _read(path, max_pixels, allow_incomplete).photo()
+        return _read(path, max_pixels, allow_incomplete, page).photo()
 
 
-def open_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, allow_incomplete: bool = False) -> Source:
+def open_photo(
+    path: str | os.PathLike[str],
+    *,
+    max_pixels: int = MAX_PIXELS,
+    allow_incomplete: bool = False,
+    page: int | None = None,
+) -> Source:
     """A photograph to be looked at in windows; what becomes of its values is in `ncsr.images`.
 
     TIFF files that allow it (`ncsr.images.tiff.tiff_source`) are read window by window, of whatever size; all others
@@ -81,14 +94,15 @@ def open_photo(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, al
         path: as `read_photo`.
         max_pixels: the limit for a photograph that has to be read as a whole.
         allow_incomplete: as `read_photo`.
+        page: as `read_photo`.
 
     Raises:
         InputError: as `read_photo` does; a window raises it, too, if its part of the file is damaged.
     """
     path = Path(path)
     with _explained(path):
-        source = tiff_source(path) if _kind(path)[0] == "TIFF" else None
-        source = source or _read(path, max_pixels, allow_incomplete).source()
+        source = tiff_source(path, page) if _kind(path)[0] == "TIFF" else None
+        source = source or _read(path, max_pixels, allow_incomplete, page).source()
     return replace(source, window=_explained(path)(source.window))
 
 
@@ -112,7 +126,18 @@ def read_eight_bit(path: str | os.PathLike[str]) -> Tensor:
     return image
 
 
-def photo_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+def count_pages(path: str | os.PathLike[str]) -> int:
+    """How many pages a photograph's file has that `page` may name: those of a TIFF file, of all others one.
+
+    Raises:
+        InputError: as `read_photo`.
+    """
+    path = Path(path)
+    with _explained(path):
+        return page_count(path) if _kind(path)[0] == "TIFF" else 1
+
+
+def photo_size(path: str | os.PathLike[str], page: int | None = None) -> tuple[int, int]:
     """(H, W) as the header tells them, before a photograph that lies on its side (EXIF) is turned; nothing is decoded.
 
     Raises:
@@ -126,7 +151,7 @@ def photo_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         elif kind == "WebP":
             width, height = webp.webp_size(head)
         elif kind == "TIFF":
-            width, height = tiff_size(path)
+            width, height = tiff_size(path, page)
         elif kind == "HEIF":
             width, height = heif.heif_size(path)
         elif kind in _PIL_FILES:
@@ -161,17 +186,19 @@ def read_record(path: str | os.PathLike[str]) -> str | None:
         return record_in(xmp(path.read_bytes()))
 
 
-def _read(path: Path, max_pixels: int, allow_incomplete: bool) -> Raster:
+def _read(path: Path, max_pixels: int, allow_incomplete: bool, page: int | None = None) -> Raster:
     """`read_photo`, as stored values."""
     check_size = partial(_check_size, max_pixels)
     kind, head = _kind(path)
+    if kind == "TIFF":
+        return read_tiff(path, check_size, page)
+    if page not in (None, 1):
+        raise InputError(f"it has no page {page}: only TIFF files have several")
     if kind == "PNG":
         check_size(*png.png_size(head))
         return png.decode_png(path.read_bytes())
     if kind == "JPEG":
         return read_jpeg(path.read_bytes(), check_size, allow_incomplete=allow_incomplete)
-    if kind == "TIFF":
-        return read_tiff(path, check_size)
     if kind == "HEIF":
         return heif.read_heif(path, check_size)
     if kind in _PIL_FILES:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,23 +36,27 @@ _LARGEST_SEGMENT = 2**24  # values of a tile or strip
 _CLASSIC_LIMIT = 2**32 - 2**25  # bytes of pixels beside which everything else surely fits into 4 GiB
 
 
-def read_tiff(path: Path, check_size: Callable[[int, int], None]) -> Raster:
-    """Read the first page; `check_size(width, height)` is called before any pixel is decoded.
+def read_tiff(path: Path, check_size: Callable[[int, int], None], number: int | None = None) -> Raster:
+    """Read a page, 1 the first; `check_size(width, height)` is called before any pixel is decoded.
+
+    None is the first, too, with a note if there are more. Pages that are another one in small do not count.
 
     Raises:
-        InputError: if the page is no photograph: floating point, signed or over 16 bits, other colours or channels.
+        InputError: if the page is no photograph: floating point, signed or over 16 bits, other colours or channels;
+            or there is no such page.
     """
-    with _first_page(path) as page:
+    with _photograph(path, number) as page:
         check_size(page.imagewidth, page.imagelength)
         check_size(page.tilewidth, page.tilelength)
         _check_places(page)
         raster = _raster(page, np.array(_read_window(page, 0, 0, page.imagelength, page.imagewidth)))
-        raster = replace(raster, notes=_notes(page))
-        return upright_raster(raster, exif.read_from_tiff(path), orientation=_orientation(page), xmp=_xmp(page))
+        raster = replace(raster, notes=_notes(page, number))
+        block = exif.read_from_tiff(path, page.offset)
+        return upright_raster(raster, block, orientation=_orientation(page), xmp=_xmp(page))
 
 
-def tiff_source(path: Path) -> Source | None:
-    """The first page, to be read in windows; None if it must be read as a whole.
+def tiff_source(path: Path, number: int | None = None) -> Source | None:
+    """A page, as `read_tiff` has it, to be read in windows; None if it must be read as a whole.
 
     By windows go upright pages without palette whose pixels are not compressed, or lie in tiles or strips of at most
     16 million values: the first pages of pyramids, and whatever is too large for the memory.
@@ -59,41 +64,64 @@ def tiff_source(path: Path) -> Source | None:
     Raises:
         InputError: as `read_tiff`.
     """
-    with _first_page(path) as page:
+    with _photograph(path, number) as page:
         _check_places(page)
         height, width = _segment(page)
         in_parts = page.is_memmappable or height * width * page.samplesperpixel <= _LARGEST_SEGMENT
         if not in_parts or page.photometric == _PALETTE or _orientation(page) != 1:
             return None
-        corner = replace(_raster(page, _read_window(page, 0, 0, 1, 1)), notes=_notes(page))
+        corner = replace(_raster(page, _read_window(page, 0, 0, 1, 1)), notes=_notes(page, number))
+        block = exif.read_from_tiff(path, page.offset)
         size, xmp = (page.imagelength, page.imagewidth), _xmp(page)
 
     def window(top: int, left: int, bottom: int, right: int) -> Photo:
-        with _first_page(path) as page:
+        with _photograph(path, number) as page:
             return _raster(page, _read_window(page, top, left, bottom, right)).photo()
 
-    described = upright_raster(corner, exif.read_from_tiff(path), orientation=1, xmp=xmp)
-    block = exif.with_size(described.exif or b"", *size)
-    return replace(described, exif=block).source(size, window)
+    described = upright_raster(corner, block, orientation=1, xmp=xmp)
+    return replace(described, exif=exif.with_size(block or b"", *size)).source(size, window)
 
 
 @contextmanager
-def _first_page(path: Path) -> Iterator[tifffile.TiffPage]:
-    """Open the first page of a file: a photograph, its sizes integers.
+def _photograph(path: Path, number: int | None = None) -> Iterator[tifffile.TiffPage]:
+    """Open a page of a file, the first if its number is None: a photograph, its sizes integers.
 
     Raises:
-        InputError: if it is no photograph.
+        InputError: if it is no photograph, or there is no such page.
         ValueError: if it is damaged, which tifffile tells in many ways.
     """
-    with _tifffile():
-        file = tifffile.TiffFile(path)  # reads the header of the first page
-    with file:
-        page = file.pages.first
+    with _opened(path) as file:
+        page = file.pages.first if number in (None, 1) else next(islice(_pages(file), max(number - 1, 0), None), None)
+        if page is None or (number is not None and number < 1):
+            raise InputError(f"it has no page {number}, only {len([*_pages(file)])}")
         sizes = (page.imagewidth, page.imagelength, page.tilewidth, page.tilelength, page.rowsperstrip)
         if not all(isinstance(size, int) for size in (*sizes, page.samplesperpixel)):
             raise ValueError(f"its header tells of sizes {sizes}")
         _check_kind(page)
         yield page
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
+    with _tifffile():
+        file = tifffile.TiffFile(path)  # reads the header of the first page
+    with file:
+        file.pages.useframes = False
+        yield file
+
+
+def _pages(file: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
+    """The pages but those that are another one in small."""
+    with _tifffile():
+        for index, page in enumerate(file.pages):
+            if isinstance(page, tifffile.TiffPage) and not (index and page.is_reduced):
+                yield page
+
+
+def page_count(path: Path) -> int:
+    """How many pages a file has."""
+    with _opened(path) as file:
+        return len([*_pages(file)])
 
 
 @contextmanager
@@ -131,15 +159,16 @@ def _check_places(page: tifffile.TiffPage) -> None:
             raise ValueError("its data end early")
 
 
-def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:
-    """A note if there is a further page that is not the first one in small; one if alpha is a guess."""
+def _notes(page: tifffile.TiffPage, number: int | None) -> tuple[str, ...]:
+    """A note if alpha is a guess; one if no page was asked for, and there is one that is not the first in small."""
     notes: tuple[str, ...] = ()
     if page.extrasamples == (_UNSPECIFIED,):
         notes = ("its last channel, of which it does not say what it is, is taken for transparency",)
     with _tifffile(), suppress(IndexError, tifffile.TiffFileError):
-        second = page.parent.pages[1]
-        if isinstance(second, tifffile.TiffPage) and not second.is_reduced:
-            notes += ("it has several pages, of which the first is taken",)
+        if number is not None:
+            return notes
+        if next(islice(_pages(page.parent), 1, None), None) is not None:
+            notes += ("it has several pages, of which the first is taken (--page)",)
     return notes
 
 
@@ -261,16 +290,16 @@ def _joined(page: tifffile.TiffPage, planes: NDArray[Any]) -> NDArray[Any]:
     return joined.astype(page.dtype, copy=False)
 
 
-def tiff_size(path: Path) -> tuple[int, int]:
-    """(width, height) of the first page."""
-    with _first_page(path) as page:
+def tiff_size(path: Path, number: int | None = None) -> tuple[int, int]:
+    """(width, height) of a page."""
+    with _photograph(path, number) as page:
         return page.imagewidth, page.imagelength
 
 
 def read_xmp(path: Path) -> bytes:
     """The XMP packet of the first page; empty where there is none."""
-    with _first_page(path) as page:
-        return _xmp(page)
+    with _opened(path) as file:
+        return _xmp(file.pages.first)
 
 
 def write_tiff(
@@ -278,7 +307,8 @@ def write_tiff(
 ) -> None:
     """Write (H, W, C) pixels, uint8 or uint16, deflated; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
 
-    Over 4 GiB of pixels the file is a BigTIFF, and leaves the EXIF block out.
+    Values in float32 are written alike, though they are no photograph. Over 4 GiB of pixels the file is a BigTIFF, and
+    leaves the EXIF block out.
     """
     big = pixels.nbytes > _CLASSIC_LIMIT
     channels = pixels.shape[2]

@@ -180,6 +180,20 @@ def write_pixels(
         _write(temporary, pixels, described, quality)
 
 
+def write_values(path: str | os.PathLike[str], values: NDArray[np.float32], record: str | None = None) -> None:
+    """Write numbers (H, W) as they are, as `.npy` or as a TIFF file, which alone holds a record of its origin.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    path = Path(path)
+    with explain_write_errors(path), atomic_path(path) as temporary:
+        if path.suffix.lower() == ".npy":
+            np.save(temporary, values)
+        else:
+            write_tiff(temporary, values[..., None], None, None, None, b"" if record is None else packet_of(record))
+
+
 def check_writable_folder(path: str | os.PathLike[str]) -> None:
     """Make sure that files can be made in the folder of `path`: ask before computing them.
 
