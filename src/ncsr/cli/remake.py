@@ -47,6 +47,7 @@ def remake(
     """
     from importlib.metadata import version
 
+    from ncsr.images.writing import LOSSY_SUFFIXES
     from ncsr.upscaling.provenance import file_hash, provenance
     from ncsr.upscaling.remake import compare
     from ncsr.upscaling.remake import remake as make_again
@@ -82,7 +83,7 @@ def remake(
         raise typer.Exit(1)
     values, differing, largest, top = difference
     told = f"{differing} of {values} values differ, by at most {largest} of {top}"
-    exact = origin.precision == "float32" and picture.suffix.lower() not in (".jpg", ".jpeg")
+    exact = origin.precision == "float32" and picture.suffix.lower() not in LOSSY_SUFFIXES and not origin.quality
     if not differing:
         print(f"{picture}: equal to the bit")
     elif largest * 255 <= (_ROUNDING if exact else _LOW_ROUNDING) * top:

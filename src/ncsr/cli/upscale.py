@@ -40,11 +40,21 @@ if TYPE_CHECKING:
 
 
 def upscale(
+    context: typer.Context,
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help="Photographs, or folders of them.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="INPUT", help="Photographs, or folders of them; - for one from standard input.", show_default=False
+        ),
     ],
     output: Annotated[
-        str, typer.Option("-o", "--output", help="Folder for the results; for a single photograph also a file name.")
+        str,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder for the results; for a single photograph also a file name, or - for one image to standard "
+            "output.",
+        ),
     ],
     model: ModelName = None,
     scale: Scale = None,
@@ -72,8 +82,44 @@ def upscale(
     std: Annotated[
         bool, typer.Option("--std", help="Also write where the samples differ, the standard-deviation map.")
     ] = False,
+    std_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="png|tiff|npy",
+            help="Of that map, which it asks for, too: png is gray, white 32 levels of 255 or more; tiff and npy hold "
+            "the deviation itself in float32, 1 being the whole range from black to white.",
+            show_default="png",
+        ),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="png|jpg|webp|tiff|avif|jxl",
+            help="Of the results.",
+            show_default="the photograph's, or png where that is not written",
+        ),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Of jpg and avif (95 unless it is given), of webp and jxl (lossless unless it is given; jxl at 100, "
+            "too). png, tiff and bmp have none.",
+            show_default=False,
+        ),
+    ] = None,
+    page: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|all",
+            help="Of TIFF files; all makes photo_p1, photo_p2, ... of each page.",
+            show_default="the first; a sentence says if there are more",
+        ),
+    ] = None,
     strip: Annotated[
-        bool, typer.Option("--strip", help="Leave out EXIF, resolution, colour profile and provenance.")
+        bool, typer.Option("--strip", help="Leave out EXIF, XMP, texts, resolution, colour profile and provenance.")
     ] = False,
     sidecar: Annotated[
         bool, typer.Option("--sidecar", help="Also write each image's provenance beside it, as IMAGE.json.")
@@ -95,6 +141,8 @@ def upscale(
     A run that was stopped goes on where it was when it is started again.
     With --ray, INPUT and OUTPUT may be URLs: s3://bucket/folder and whatever else fsspec has a driver for.
     """
+    from ncsr.cli.forms import check_pipes, check_quality_used, parse_format, parse_page, parse_std_format
+    from ncsr.cli.piping import receive, send
     from ncsr.cli.records import json_lines
     from ncsr.pretrained.load import default_model, scale_for
     from ncsr.runtime.files import make_folder
@@ -104,15 +152,27 @@ def upscale(
     from ncsr.upscaling.job import Job
     from ncsr.upscaling.manifest import manifest_path, manifest_settings
     from ncsr.upscaling.on_ray import enlarge_by
-    from ncsr.upscaling.paths import check_results, plan_results
+    from ncsr.upscaling.paths import check_results, plan_results, with_pages
     from ncsr.upscaling.pipeline import enlarge_all, queue_photo
     from ncsr.upscaling.provenance import model_name
     from ncsr.upscaling.tile_size import check_tile
     from ncsr.upscaling.tiling import SampleRequest
 
     final = parse_final_size(size, factor)
-    *sources, results = _locations([*inputs, output], urls=ray is not None)
-    plan, failures, notes = plan_results(sources, results, consistent=consistent, recursive=recursive)
+    suffix, number, std_suffix = parse_format(form), parse_page(page), parse_std_format(std_format)
+    std |= std_format is not None
+    piped = receive(context, inputs, output, suffix or ".png")
+    if piped.names:
+        samples = check_pipes(
+            context, piped, samples, (json and piped.sends) or skip_existing or ray is not None or page == "all"
+        )
+    *sources, results = _locations([*piped.inputs, piped.output], urls=ray is not None)
+    plan, failures, notes = plan_results(sources, results, consistent=consistent, recursive=recursive, form=suffix)
+    check_quality_used(quality, [target for _, target in plan], consistent)
+    to_folder = not plan or plan[0][1] != results
+    plan, pages = with_pages(plan) if page == "all" else (plan, {})
+    if pages and not (to_folder and ray is None):
+        raise InputError("--page all makes several results, on this machine: give a folder with -o, and no --ray")
     fresh = seed is None
     if fresh:
         seed = _resumed_seed([target for _, target in plan], skip_existing)
@@ -134,47 +194,53 @@ def upscale(
         settings = manifest_settings(network, request, strip, kind, final) if skip_existing else None
         name = model_name(default_model(network.config.scale) if model is None else model)
         job = Job(network, request, sheet, std, strip, max_pixels, name, sidecar, settings, allow_incomplete)
-        job = replace(job, size=final, measure=json)
+        job = replace(job, size=final, measure=json, quality=quality, std_suffix=std_suffix, page=number, pages=pages)
         check_results(plan, job.names)
         if plan and isinstance(results, Path):
-            make_folder(results.parent if plan[0][1] == results else results)
+            make_folder(results if to_folder else results.parent)
             for folder in {target.parent for _, target in plan if isinstance(target, Path)}:
                 remove_abandoned(folder)
                 remove_abandoned(manifest_path(folder / "_").parent)
         if json:
             print(*(dumps({"error": failure}) + "\n" for failure in failures), sep="", end="", flush=True)
-        failed: dict[Path | Remote, str] = {}
+        failed: dict[Path | Remote, list[str]] = {}
         skipped, told = 0, not fresh or temperature == 0
         with ProgressBar(len(plan), quiet=quiet) as bar:
+
+            def warn(note: str) -> None:
+                bar.warn(piped.named(note))
+
             if workers is None:
-                made = enlarge_all(map(partial(queue_photo, job), plan), job, bar.update_part, bar.warn)
+                made = enlarge_all(map(partial(queue_photo, job), plan), job, bar.update_part, warn)
             else:
                 made = enlarge_by(workers, plan, job, bar.update_part)
             try:
                 for result in made:
                     skipped += result.skipped
                     if result.failure is not None:
-                        failed[result.path] = result.failure
+                        failed.setdefault(result.path, []).append(result.failure)
                     elif result.paths:
                         if not told:  # before the first result: whatever stops the run, its results can be made again
                             bar.print(f"seed {seed}", error=True)
                             told = True
-                        if not json:
+                        if piped.sends:
+                            send(Path(result.paths[0]))
+                        elif not json:
                             bar.print(*result.paths)
                     if json:
-                        bar.print(*json_lines(result, job))
+                        bar.print(*map(piped.named, json_lines(result, job)))
                     for note in result.notes:
-                        bar.warn(note)
+                        warn(note)
             except KeyboardInterrupt:  # results may be there that were not told of yet
                 if not told:
                     bar.print(f"seed {seed}", error=True)
                 raise
-    done = len(plan) - len(failed)
-    failures += [failed[path] for path, _ in plan if path in failed]
+    done = len(plan) - sum(map(len, failed.values()))
+    failures += [each for path in dict.fromkeys(path for path, _ in plan) for each in failed.get(path, ())]
     if skipped and not quiet:
         print(f"left out {skipped} of {len(plan)}: made before with the same settings", file=sys.stderr)
     for failure in failures if quiet else notes + failures:
-        print(f"ncsr: {printable(failure)}", file=sys.stderr)
+        print(f"ncsr: {printable(piped.named(failure))}", file=sys.stderr)
     if failures:
         raise typer.Exit(1 if done else 2)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +37,10 @@ class Job:
         allow_incomplete: whether JPEG files whose data end early are enlarged, too.
         size: of the results, where it is not what the model gives.
         measure: whether LR-PSNR is measured of every sample.
+        quality: of results in formats that have one; None is the format's own.
+        std_suffix: of the map, `.png`, or `.tif` or `.npy` for its numbers.
+        page: of TIFF files, 1 the first; None is the first, with a note where there are more.
+        pages: the page by the path of the result, where it differs from photograph to photograph.
     """
 
     model: NCSR
@@ -51,6 +55,10 @@ class Job:
     allow_incomplete: bool = False
     size: FinalSize | None = None
     measure: bool = False
+    quality: int | None = None
+    std_suffix: str = ".png"
+    page: int | None = None
+    pages: Mapping[Path | Remote, int] = field(default_factory=dict)
 
     @cached_property
     def provenance(self) -> Provenance:
@@ -70,8 +78,12 @@ class Job:
         """The pictures that a photograph becomes: its samples, then the map and the sheet, if asked for."""
         n = self.request.samples
         samples = [target] if n == 1 else [tagged(target, f"s{k}") for k in range(n)]
-        extras = (("std", self.std), ("sheet", self.sheet))
-        return samples + [tagged(target, tag).with_suffix(".png") for tag, wanted in extras if wanted]
+        extras = (("std", self.std_suffix, self.std), ("sheet", ".png", self.sheet))
+        return samples + [tagged(target, tag).with_suffix(suffix) for tag, suffix, wanted in extras if wanted]
+
+    def page_of(self, target: Path | Remote) -> int | None:
+        """The page that the result at `target` is made from; None as in `page`."""
+        return self.pages.get(target, self.page)
 
 
 @dataclass(frozen=True)

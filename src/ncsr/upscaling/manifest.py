@@ -39,6 +39,8 @@ def manifest_state(path: Path | Remote, target: Path | Remote, job: Job) -> tupl
     if job.settings is None or (about := _size_and_version(path)) is None:
         return None, False
     settings = {**job.settings, "photograph": f"{about[0]} {about[1]}"}
+    more = {"page": job.page_of(target), "quality": job.quality}  # files of earlier versions do not have them
+    settings |= {name: value for name, value in more.items() if value is not None}
     return settings, is_up_to_date(target, settings, job.names(target))
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from ncsr.errors import InputError
 from ncsr.images.finding import OTHER_SUFFIXES, SUFFIXES, WRITABLE, is_photo_path, search_folder
+from ncsr.images.reading import count_pages
 from ncsr.images.writing import JPEG_SUFFIXES, LOSSY_SUFFIXES
 from ncsr.runtime.remote import Remote
 
@@ -73,6 +74,21 @@ def plan_results(
             suffix = result_suffix(inside.suffix, consistent) if form is None else form
             targets.setdefault(source, output / inside.with_suffix(suffix))
     return list(targets.items()), problems, notes
+
+
+def with_pages(plan: Plan) -> tuple[list[tuple[Path | Remote, Path | Remote]], dict[Path | Remote, int]]:
+    """The plan with every page of every file, `_p1` and so on where there are several, and their numbers by result."""
+    expanded: list[tuple[Path | Remote, Path | Remote]] = []
+    pages: dict[Path | Remote, int] = {}
+    for source, target in plan:
+        try:
+            count = count_pages(source) if isinstance(source, Path) else 1
+        except (InputError, MemoryError):  # what is wrong with it is said when it is opened
+            count = 1
+        numbered = {tagged(target, f"p{number}"): number for number in range(1, count + 1)} if count > 1 else {}
+        pages |= numbered
+        expanded += [(source, result) for result in numbered or [target]]
+    return expanded, pages
 
 
 def result_suffix(suffix: str, consistent: bool) -> str:

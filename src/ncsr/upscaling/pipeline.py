@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from ncsr.errors import InputError, SamplingError
 from ncsr.images import (
@@ -22,9 +23,10 @@ from ncsr.images import (
     photo_size,
     to_array,
     write_pixels,
+    write_values,
 )
 from ncsr.images.sheet import contact_sheet, deviation_map, panel_of, thumbnail
-from ncsr.images.writing import DEEP_SUFFIXES
+from ncsr.images.writing import DEEP_SUFFIXES, QUALITY_SUFFIXES
 from ncsr.ops.projection import Rows
 from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
 from ncsr.runtime.locks import Locks
@@ -88,7 +90,7 @@ def prefetch_photo(job: Job, photo: QueuedPhoto, most: int = _PREFETCH_PIXELS) -
     if photo.done or photo.failure is not None:
         return photo
     try:
-        height, width = photo_size(photo.path)
+        height, width = photo_size(photo.path, job.page_of(photo.target))
         if height * width > most:
             return photo
         source = _open(photo, job)
@@ -104,7 +106,8 @@ def batch_key(photo: QueuedPhoto) -> tuple[int, int] | None:
 
 def _open(photo: QueuedPhoto, job: Job) -> Source:
     """Open a photograph, and make sure that its results can be written."""
-    source = open_photo(photo.path, max_pixels=job.max_pixels, allow_incomplete=job.allow_incomplete)
+    page = job.page_of(photo.target)
+    source = open_photo(photo.path, max_pixels=job.max_pixels, allow_incomplete=job.allow_incomplete, page=page)
     if job.strip:
         source = replace(source, icc=None, exif=None, dpi=None, xmp=None, texts=())
     scale = job.model.config.scale
@@ -150,7 +153,7 @@ def _enlarge_group(
         side = max(size) if len(group) > 1 else choose_side(job.model, *size, job.request.tile)
         hashes = [file_hash(photo.path) for photo in group]
         dtypes = [_dtype(source, photo.target) for source, photo in zip(sources, group, strict=True)]
-        with scratch_for(first.path, first.target, size, side, warn) as scratch:
+        with scratch_for(first.path, first.target, size, side, warn, job.page_of(first.target)) as scratch:
             how: dict[str, Any] = {"size": final, "scratch": scratch, "progress": progress, "warn": warn}
             made = enlarge(sources, job.model, job.request, side, dtypes, **how)
             spent = (perf_counter() - began) / len(group)
@@ -186,6 +189,7 @@ def _write(
     """Write everything that was asked for of one photograph, whose file has this hash and took these seconds."""
     source, names, n, t = made.source, job.pictures(photo.target), job.request.samples, job.request.temperature
     origin, began = job.provenance.of(photograph, source.size, side, made.size), perf_counter()
+    origin = origin.model_copy(update={"page": job.page_of(photo.target)})
     panels: list[tuple[str, Image.Image]] = []
     notes = [f"{photo.path}: {note}" for note in source.notes]
     if made.size is not None:
@@ -210,11 +214,10 @@ def _write(
             kept.append(rows)
         del pixels  # before the next sample's are made
     if len(kept) > 1:
-        spread = deviation_map(deviation(kept, made.shape))
-        panels.append(("standard deviation", thumbnail(spread)))
+        spread = deviation(kept, made.shape)
+        panels.append(("standard deviation", thumbnail(deviation_map(spread))))
         if job.std:
-            about = origin.model_copy(update={"picture": "standard deviation"})
-            _save(names[n], np.atleast_3d(np.asarray(spread)), about, job)
+            _save_deviation(names[n], spread, origin.model_copy(update={"picture": "standard deviation"}), job)
     if job.sheet:
         sheet = contact_sheet([*_comparisons(photo, source, job, side, warn), *panels])
         _save(names[-1], np.atleast_3d(np.asarray(sheet)), origin.model_copy(update={"picture": "contact sheet"}), job)
@@ -253,8 +256,23 @@ def _save(path: Path, pixels: NDArray[Any], origin: Provenance, job: Job, source
         if source is None
         else (source.icc, source.exif, source.dpi, source.xmp, source.texts)
     )
+    quality = job.quality if path.suffix.lower() in QUALITY_SUFFIXES else None
+    origin = origin.model_copy(update={"quality": quality})
     record = None if job.strip else origin.record()
-    write_pixels(path, pixels, icc, block, dpi, record, xmp=xmp, texts=texts)
+    write_pixels(path, pixels, icc, block, dpi, record, xmp=xmp, texts=texts, quality=quality)
+    _save_sidecar(path, origin, job)
+
+
+def _save_deviation(path: Path, spread: Tensor, origin: Provenance, job: Job) -> None:
+    """Write the map of a standard deviation (H, W) in [0, 1], as a picture or as the numbers."""
+    if path.suffix == ".png":
+        _save(path, np.atleast_3d(np.asarray(deviation_map(spread))), origin, job)
+    else:
+        write_values(path, spread.numpy(), None if job.strip else origin.record())
+        _save_sidecar(path, origin, job)
+
+
+def _save_sidecar(path: Path, origin: Provenance, job: Job) -> None:
     if job.sidecar:
         beside = sidecar_path(path)
         with explain_write_errors(beside), atomic_path(beside) as temporary:

@@ -44,6 +44,8 @@ class Provenance(BaseModel):
         device: the kind of device, as torch calls it.
         photograph: SHA-256 of the photograph's file; None for one that came without a file.
         size: (W, H) that the model's image was reduced to by bicubic; None for all of it.
+        page: of the photograph's TIFF file, where one was asked for.
+        quality: that it was written with, where one was asked for.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", protected_namespaces=())
@@ -63,6 +65,8 @@ class Provenance(BaseModel):
     device: str
     photograph: str | None
     size: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] | None = None
+    page: PositiveInt | None = None
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
 
     def of(
         self, photograph: str | None, size: tuple[int, int], side: int, final: tuple[int, int] | None = None
@@ -77,7 +81,8 @@ class Provenance(BaseModel):
 
     def record(self) -> str:
         """The text that is written: JSON in ASCII."""
-        without = {"size"} if self.size is None else set()  # as records of earlier versions, which know no other size
+        # without them as records of earlier versions, which do not know them
+        without = {name for name in ("size", "page", "quality") if getattr(self, name) is None}
         return json.dumps(self.model_dump(exclude=without), separators=(",", ":"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,10 +65,11 @@ def remake(
     """
     if origin.picture not in ("sample", "most probable image") or len(origin.samples) != 1:
         raise InputError(f"a {origin.picture} is made of samples, and only these can be made again")
-    tile = max(SMALLEST, *photo_size(photo)) if origin.tile is None else origin.tile
+    tile = max(SMALLEST, *photo_size(photo, origin.page)) if origin.tile is None else origin.tile
     request = SampleRequest(1, origin.temperature, origin.seed or 0, tile, origin.consistent, *origin.samples)
     size = None if origin.size is None else FinalSize(None, *origin.size)
     job = Job(model, request, False, False, False, max_pixels, origin.model, allow_incomplete=True, size=size)
+    job = replace(job, page=origin.page, quality=origin.quality)
     for result in enlarge_all([QueuedPhoto(photo, target)], job, progress, warn):
         if result.failure is not None:
             raise InputError(result.failure)

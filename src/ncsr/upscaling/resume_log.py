@@ -129,7 +129,12 @@ class Scratch(NamedTuple):
 
 @contextmanager
 def scratch_for(
-    path: Path, target: Path, size: tuple[int, int], side: int, warn: Callable[[str], None]
+    path: Path,
+    target: Path,
+    size: tuple[int, int],
+    side: int,
+    warn: Callable[[str], None],
+    page: int | None = None,
 ) -> Iterator[Scratch | None]:
     """Where to gather a photograph of several tiles, or go on with it; None for one piece, which is not resumed.
 
@@ -141,6 +146,7 @@ def scratch_for(
         size: (H, W) of the photograph.
         side: of the tiles, LR pixels.
         warn: told how to go on after an interruption.
+        page: of the photograph's file.
     """
     folder = scratch_folder(target)
     if side >= max(size) and not folder.exists():
@@ -148,7 +154,8 @@ def scratch_for(
         return
     about = path.stat()
     try:
-        yield Scratch(folder, f"{path.name} {about.st_size} {about.st_mtime_ns}")
+        number = "" if page in (None, 1) else f" page {page}"
+        yield Scratch(folder, f"{path.name} {about.st_size} {about.st_mtime_ns}{number}")
     except KeyboardInterrupt:
         warn(f"stopped: the same command goes on from here, with what {folder} holds")
         raise
