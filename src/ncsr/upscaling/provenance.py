@@ -100,7 +100,7 @@ def provenance(path: str | os.PathLike[str]) -> Provenance | None:
     """
     path = Path(path)
     sidecar = path if path.suffix == ".json" else sidecar_path(path)
-    text = None if path == sidecar else read_record(path)
+    text = None if path == sidecar or path.suffix == ".npy" else read_record(path)
     if text is None:
         if not sidecar.is_file() and path != sidecar:
             return None
