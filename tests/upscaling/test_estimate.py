@@ -71,3 +71,12 @@ def test_parts_of_a_plan(tiny_model: ncsr.NCSR) -> None:
     assert consistent.scratch == 3 * 160 * 800 * 3 * 2
     deep = source_of(photo_from_array(scene8(40, 200, 4).astype(np.uint16) * 257))
     assert estimate(deep, tiny_model, SampleRequest(1, 0.8, 0, 16), ".tif").scratch == 160 * 800 * 4 * 2
+
+
+def test_encoders_take_memory(tiny_model: ncsr.NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ncsr.upscaling.estimate.tiles_bytes", lambda *_: 0)
+    monkeypatch.setattr("ncsr.upscaling.estimate.resident", lambda: 0)
+    source = source_of(photo_from_array(np.zeros((40, 50, 3), np.uint8)))
+    request = SampleRequest(1, 0.0, 0, None, False)
+    png, avif = (estimate(source, tiny_model, request, suffix).memory for suffix in (".png", ".avif"))
+    assert avif - png == 45 * 16 * 40 * 50

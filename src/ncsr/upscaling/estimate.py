@@ -22,6 +22,7 @@ from ncsr.upscaling.image import Enlargement
 from ncsr.upscaling.tile_size import choose_side, tiles_bytes
 from ncsr.upscaling.tiling import SampleRequest, check_size, tiles
 
+_ENCODERS = {".avif": 45, ".jxl": 55, ".webp": 27}  # bytes for each pixel, as measured, where they are not few
 _TRIAL = 128  # LR pixels, the longest side of the part that is tried
 
 
@@ -70,6 +71,7 @@ def estimate(
     tile = tiles_bytes(model, height, width, side)
     written = image if final is None else final[0] * final[1] * source.channels
     finishing = written * dtype.itemsize * 3  # a sample, its file, and a copy of either
+    finishing += _ENCODERS.get(suffix.lower(), 0) * written // source.channels
     finishing += 0 if final is None else STRIP_BYTES
     finishing += STRIP_BYTES + 28 * height * width * source.channels if request.consistent else 0
     host = resident() + photograph + (0 if in_scratch else canvas)
