@@ -28,7 +28,7 @@ from ncsr.pretrained.load import find_model, load
 from ncsr.runtime.device import pick_device
 from ncsr.serialization import read_config
 from ncsr.space import check_sampling
-from ncsr.upscaling.provenance import provenance_of
+from ncsr.upscaling.provenance import Provenance, model_name, provenance_of
 from ncsr.upscaling.tiling import SampleRequest, Tile
 
 MOST_SAMPLES, MOST_FRAMES = 8, 32
@@ -68,15 +68,17 @@ class Studio:
         pick_device(device)
         self.models = {name: read_config(find_model(name)) for name in models}
         self._device, self._lock = device, Lock()
-        self._loaded = dict[str, NCSR]()
+        self._loaded, self._origins = dict[str, NCSR](), dict[str, Provenance]()
         self._canvas: Canvas | None = None  # of the photograph that was last at work
 
     def model(self, name: str) -> NCSR:
         """The model of this name, opened when it is first asked for."""
         with self._lock:
             if name not in self._loaded:
-                model = self._loaded[name] = load(name, self._device)
+                model = load(name, self._device)
+                self._origins[name] = provenance_of(model, model_name(name), SampleRequest(1, 1.0, 0))
                 model.space(torch.zeros(1, 3, 16, 16)).sample(seed=0)  # what depends on the weights alone is computed
+                self._loaded[name] = model
         return self._loaded[name]
 
     def samples(
@@ -253,11 +255,17 @@ class Studio:
         seed, number, temperature = drawn or Drawn(0, 0, 1.0)
         canvas, photograph = self.canvas(visit), visit.photograph
         assert photograph is not None
-        request = SampleRequest(1, temperature, seed, first=number)
         height, width = canvas.lr.shape[-2:]
         side = canvas.tiles[0].bottom if len(canvas.tiles) > 1 else max(height, width)
-        origin = provenance_of(canvas.model, visit.model, request).of(photograph.sha256, (height, width), side)
-        return (origin if drawn else origin.model_copy(update={"picture": "changed sample", "seed": None})).record()
+        kind = "changed sample" if drawn is None else "sample" if temperature else "most probable image"
+        told = {
+            "picture": kind,
+            "samples": [number],
+            "seed": seed if kind == "sample" else None,
+            "temperature": float(temperature),
+        }
+        origin = self._origins[visit.model].of(photograph.sha256, (height, width), side)
+        return origin.model_copy(update=told).record()
 
 
 def _pixels(image: Tensor) -> NDArray[np.uint8]:
