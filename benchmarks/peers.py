@@ -173,11 +173,13 @@ def draw(points: dict[str, tuple[float, float]], path: Path) -> None:
 
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.subplots()
-    axes.set(xscale="log", xlabel="seconds per photograph", ylabel="LPIPS (lower is better)")
+    most = max(seconds for seconds, _ in points.values())
+    axes.set(xlim=(0, 1.4 * most), xlabel="seconds per photograph", ylabel="LPIPS (lower is better)")
     for way, (seconds, distance) in points.items():
         axes.plot(seconds, distance, "o")
         axes.annotate(way.replace("`", ""), (seconds, distance), xytext=(6, 4), textcoords="offset points")
-    axes.margins(0.25)
+    axes.margins(y=0.2)
+    axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 
 
