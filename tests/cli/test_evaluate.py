@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import errno
 import os
@@ -80,6 +81,26 @@ def test_report(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Pat
     assert "<dt>LPIPS</dt><dd>AlexNet v0.1, published weights" in html
     assert "Worst place by LPIPS of tiny, t = 0.8" in html
     assert not re.search(r"(?:src|href)=\"(?!data:)", html)
+    assert _told(html, tmp_path) == {
+        ("photograph", None), ("LR", None), ("bicubic", None),
+        ("tiny, t = 0", (0.0, None, (0,))), ("tiny:encoder", (1.0, 0, (0,))),
+        ("tiny, t = 0.8, sample 0", (0.8, 0, (0,))), ("tiny, t = 0.8, standard deviation", (0.8, 0, (0, 1))),
+        ("sample 0", (0.8, 0, (0,))), ("sample 1", (0.8, 0, (1,))), ("std", (0.8, 0, (0, 1))),
+    }  # fmt: skip
+
+
+def _told(html: str, folder: Path) -> set[tuple[str, Any]]:
+    """The pictures of a page by their labels, with temperature, seed and samples as far as they tell of an origin."""
+    told = set()
+    for kind, data, label in re.findall(
+        r'src="data:image/(\w+);base64,([^"]+)".*?<figcaption>(.*?)</', html, re.DOTALL
+    ):
+        picture = folder / f"picture.{kind}"
+        picture.write_bytes(base64.b64decode(data))
+        origin = ncsr.provenance(picture)
+        assert origin is None or (origin.picture, origin.model is None) == ("part of a report", False)
+        told.add((label, origin and (origin.temperature, origin.seed, tuple(origin.samples))))
+    return told
 
 
 def test_repeats_bit_for_bit(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Path) -> None:

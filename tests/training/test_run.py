@@ -225,6 +225,10 @@ def test_validation_is_logged_and_drawn(fabric: Fabric, tmp_path: Path) -> None:
         assert event["finite"] == 1
     with Image.open(tmp_path / "validation" / "step-00000004.png") as picture:
         assert picture.width > 4 * 72  # photograph, bicubic, two temperatures
+    origin = ncsr.provenance(tmp_path / "validation" / "step-00000004.png")
+    assert origin is not None
+    assert (origin.picture, origin.temperature, origin.samples) == ("contact sheet", [0.0, 0.9], [0])
+    assert (origin.notice, origin.seed) == ("synthetic detail: not for identification", 0)
     assert run.best is not None
     best = min(events, key=lambda event: event["bits per dimension"])
     assert run.best == {"step": best["step"], "score": -best["bits per dimension"]}

@@ -17,6 +17,7 @@ from ncsr.model import NCSR
 from ncsr.ops.resize import imresize
 from ncsr.serialization import fingerprint
 from ncsr.upscaling.api import upscale_photo
+from ncsr.upscaling.provenance import Provenance, model_name, provenance_of
 from ncsr.upscaling.tiling import SampleRequest
 
 ENCODER = ":encoder"
@@ -25,6 +26,9 @@ BICUBIC = "bicubic"
 
 class Method:
     """The base of all methods: each makes the images of one row of the table, `row`."""
+
+    origin: Provenance | None = None
+    """Where its images come from, as far as that is known."""
 
     def __init__(self, row: Row) -> None:
         self.row = row
@@ -84,6 +88,7 @@ class ModelMethod(Method):
         )
         super().__init__(row)
         self._model, self._request = model, request
+        self.origin = provenance_of(model, model_name(argument), request)
 
     def samples(self, pair: Pair) -> Tensor:
         """Its images, clamped to [0, 1], float32."""

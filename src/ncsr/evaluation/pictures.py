@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -15,19 +16,30 @@ from ncsr.evaluation.pairs import Pair
 from ncsr.evaluation.protocol import Row
 from ncsr.evaluation.tables import Interval, table_of
 from ncsr.images import picture_of
+from ncsr.images.png import encode_png
 from ncsr.images.sheet import FULL_WHITE, deviation_map, thumbnail
+from ncsr.images.xmp import packet_of
 from ncsr.ops.resize import imresize
+from ncsr.upscaling.provenance import Provenance
 
 DEVIATION_SCALE = f"standard deviation over samples: black 0, white {FULL_WHITE} grey levels of 255 or more"
 _COLOURS = {"worst": "#d62728", "best": "#1f77b4"}
 
 
 class RowImages(NamedTuple):
-    """One row's images of a photograph: (n, 3, H, W) uint8, and their mean LPIPS per pixel."""
+    """One row's images of a photograph: (n, 3, H, W) uint8, their mean LPIPS per pixel, and what is known of origin."""
 
     row: Row
     samples: Tensor
     error: Tensor
+    origin: Provenance | None
+
+    def record(self, *samples: int) -> str | None:
+        """What a picture of these samples says of its origin."""
+        if self.origin is None:
+            return None
+        shown = {"picture": "part of a report", "samples": [*samples]}
+        return self.origin.model_copy(update=shown).record()
 
 
 class _Picture(NamedTuple):
@@ -61,32 +73,38 @@ def _whole(pair: Pair, shown: list[RowImages], crops: dict[str, Crop]) -> list[_
     draw = ImageDraw.Draw(framed)
     for kind, crop in crops.items():
         draw.rectangle(crop.box, outline=_COLOURS[kind], width=3)
-    panels = [
-        (framed, "photograph"),
-        (picture(pair.lr_pixels), "LR"),
-        (picture(imresize(pair.lr, pair.scale)), BICUBIC),
+    panels: list[tuple[Image.Image, str, str | None]] = [
+        (framed, "photograph", None),
+        (picture(pair.lr_pixels), "LR", None),
+        (picture(imresize(pair.lr, pair.scale)), BICUBIC, None),
     ]
-    for row, samples, _ in shown:
-        if row.model == BICUBIC:
+    for s in shown:
+        name, samples = s.row.name, s.samples
+        if s.row.model == BICUBIC:
             continue
         several = len(samples) > 1
-        panels.append((picture(samples[0]), row.name + (", sample 0" if several else "")))
+        panels.append((picture(samples[0]), name + (", sample 0" if several else ""), s.record(0)))
         if several:
-            panels.append((_deviation(samples), f"{row.name}, standard deviation"))
-    return [_Picture(label, data_url(_file(thumbnail(panel), "JPEG"), "jpeg")) for panel, label in panels]
+            panels.append((_deviation(samples), f"{name}, standard deviation", s.record(*range(len(samples)))))
+    return [_Picture(label, data_url(_file(thumbnail(p), "JPEG", record), "jpeg")) for p, label, record in panels]
 
 
 def _closeup(pair: Pair, shown: list[RowImages], crop: Crop) -> list[tuple[str, list[_Picture]]]:
     """A line of what is one image each, then a line of samples, with a heading, for each row that has several."""
     lr = Crop(*(value // pair.scale for value in crop)).of(pair.lr)
-    singles = [(crop.of(pair.hr), "photograph"), (lr, "LR"), (crop.of(imresize(pair.lr, pair.scale)), BICUBIC)]
-    singles += [(crop.of(s.samples[0]), s.row.name) for s in shown if len(s.samples) == 1 and s.row.model != BICUBIC]
-    lines = [("", [_exact(picture(image), label) for image, label in singles])]
-    for row, samples, _ in shown:
-        if len(samples) > 1:
-            cropped = crop.of(samples)
-            pictures = [_exact(picture(sample), f"sample {k}") for k, sample in enumerate(cropped)]
-            lines.append((row.name, [*pictures, _exact(_deviation(cropped), "std")]))
+    singles: list[tuple[Tensor, str, str | None]] = [
+        (crop.of(pair.hr), "photograph", None),
+        (lr, "LR", None),
+        (crop.of(imresize(pair.lr, pair.scale)), BICUBIC, None),
+    ]
+    alone = [s for s in shown if len(s.samples) == 1 and s.row.model != BICUBIC]
+    singles += [(crop.of(s.samples[0]), s.row.name, s.record(0)) for s in alone]
+    lines = [("", [_exact(picture(image), label, record) for image, label, record in singles])]
+    for s in shown:
+        if len(s.samples) > 1:
+            cropped = crop.of(s.samples)
+            pictures = [_exact(picture(sample), f"sample {k}", s.record(k)) for k, sample in enumerate(cropped)]
+            lines.append((s.row.name, [*pictures, _exact(_deviation(cropped), "std", s.record(*range(len(cropped))))]))
     return lines
 
 
@@ -100,12 +118,15 @@ def _deviation(samples: Tensor) -> Image.Image:
     return deviation_map(samples.float().std(0).mean(0) / 255).convert("RGB")
 
 
-def _exact(image: Image.Image, label: str) -> _Picture:
-    return _Picture(label, data_url(_file(image, "PNG")))
+def _exact(image: Image.Image, label: str, record: str | None) -> _Picture:
+    return _Picture(label, data_url(_file(image, "PNG", record)))
 
 
-def _file(image: Image.Image, kind: str) -> bytes:
-    """A picture as the bytes of a file."""
+def _file(image: Image.Image, kind: str, record: str | None) -> bytes:
+    """A picture as the bytes of a file that says where it comes from."""
+    packet = b"" if record is None else packet_of(record)
+    if kind == "PNG":
+        return encode_png(np.asarray(image), None, None, None, packet, record=record)
     buffer = io.BytesIO()
-    image.save(buffer, kind, **({"quality": 88, "subsampling": 0} if kind == "JPEG" else {}))
+    image.save(buffer, kind, quality=88, subsampling=0, xmp=packet)
     return buffer.getvalue()

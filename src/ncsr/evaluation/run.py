@@ -206,13 +206,13 @@ def _measure(
         figures, shown = _measure_methods(work, pair, progress)
     except (InputError, SamplingError) as error:
         raise InputError(f"{files.name}: {error}") from error
-    for row, samples, _ in shown:  # once nothing can fail any more
+    for row, samples, *_ in shown:  # once nothing can fail any more
         records.measures[row.name].add(samples, pair.hr)
     record = {
         "name": files.name,
         "agreement": pair.agreement,
         "figures": figures,
-        "samples": {row.name: len(samples) for row, samples, _ in shown},
+        "samples": {row.name: len(samples) for row, samples, *_ in shown},
     }
     seen = files.index < work.pictures
     pictures = photograph_section(pair, shown, figures) if seen else ""
@@ -236,7 +236,7 @@ def _measure_methods(
             bits = method.bits_per_dim(pair)
             likelihoods[row.model] = {} if bits is None else {"bits_per_dim": bits}
         figures[row.name] |= likelihoods[row.model]
-        shown.append(RowImages(row, eight_bit(samples), error))
+        shown.append(RowImages(row, eight_bit(samples), error, method.origin))
     return figures, shown
 
 

@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import yaml
@@ -28,6 +29,7 @@ from ncsr.data.device_photos import photos_on
 from ncsr.data.loader import Batch, batches, make_batch
 from ncsr.data.photos import open_photos
 from ncsr.errors import InputError, printable
+from ncsr.images import write_pixels
 from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
 from ncsr.runtime.locks import exclusive, remove_abandoned
 from ncsr.training.checkpoints import checkpoints, read_newest, write_checkpoint
@@ -239,7 +241,7 @@ class Run:
         if result.picture is not None:
             log.image(step, "validation", result.picture)
             with atomic_path(make_folder(self.folder / "validation") / f"step-{step:08}.png") as path:
-                result.picture.save(path)
+                write_pixels(path, np.asarray(result.picture), None, None, record=result.origin.record())
         if not math.isfinite(result.score) or (self.best is not None and result.score <= self.best["score"]):
             return False
         self.best = {"step": float(step), "score": result.score}

@@ -18,13 +18,15 @@ from ncsr.model import NCSR
 from ncsr.ops.resize import imresize
 from ncsr.space import Space
 from ncsr.training.recipe import Recipe
+from ncsr.upscaling.provenance import Provenance, provenance_of
+from ncsr.upscaling.tiling import SampleRequest
 
 _SIDE = 256  # HR pixels: of larger photographs the middle is measured
 _SAMPLES = 2
 
 
 class Validation(NamedTuple):
-    """Means over the photographs, the score by which the best model is chosen (higher is better), and a picture.
+    """Means over the photographs, the score by which the best model is chosen (higher is better), a picture and origin.
 
     Where no photograph can be read there are neither means nor a picture, and the score is NaN.
     """
@@ -32,6 +34,7 @@ class Validation(NamedTuple):
     figures: dict[str, float]
     score: float
     picture: Image.Image | None
+    origin: Provenance
 
 
 @torch.no_grad()
@@ -70,7 +73,10 @@ def validate(model: NCSR, photos: CropSources, recipe: Recipe) -> Validation:
         model.train(training)
     means = {name: sum(values) / len(values) for name, values in collected.items()}
     score = means.get("PSNR", math.nan) if model.flow is None else -means.get("bits per dimension", math.nan)
-    return Validation(means, score, picture)
+    temperatures = [0.0] if model.flow is None else [*map(float, recipe.validate_temperatures)]
+    origin = provenance_of(model, None, SampleRequest(1, max(temperatures, default=0.0), 0))
+    shown = {"picture": "contact sheet", "temperature": temperatures}
+    return Validation(means, score, picture, origin.model_copy(update=shown))
 
 
 def _figures(space: Space, expected: Tensor, hr: Tensor, lr: Tensor, recipe: Recipe, lpips: LPIPS) -> dict[str, float]:

@@ -24,6 +24,8 @@ from ncsr.upscaling.tiling import SampleRequest
 _LONGEST = 8000  # characters of a record
 _CHUNK = 2**20  # bytes of a file that are hashed at a time
 
+Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
 
 class Provenance(BaseModel):
     """Where a picture comes from.
@@ -37,7 +39,7 @@ class Provenance(BaseModel):
         scale: s.
         seed: of the samples; None at temperature 0, where it decides nothing.
         samples: the numbers of the samples that are seen: one, or all that a map or a sheet was made of.
-        temperature: standard deviation of the latents.
+        temperature: standard deviation of the latents; of a sheet maybe several.
         tile: side of the tiles in LR pixels; None for a photograph in one piece.
         consistent: whether each sample was changed for its reduction to be the photograph.
         precision: of the model's convolutions: float32, tf32 or bfloat16.
@@ -51,14 +53,16 @@ class Provenance(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", protected_namespaces=())
 
     ncsr: str  # comes first: `ncsr.images.exif` tells by it whose comment it is
-    picture: Literal["sample", "changed sample", "most probable image", "standard deviation", "contact sheet"]
+    picture: Literal[
+        "sample", "changed sample", "most probable image", "standard deviation", "contact sheet", "part of a report"
+    ]
     notice: str = "synthetic detail: not for identification"
     model: str | None
     model_hash: str
     scale: int
     seed: NonNegativeInt | None
     samples: list[NonNegativeInt]
-    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    temperature: Temperature | list[Temperature]
     tile: int | None
     consistent: bool
     precision: str

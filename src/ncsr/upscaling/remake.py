@@ -63,7 +63,8 @@ def remake(
     Raises:
         InputError: an origin of no single sample; a photograph that cannot be read, a picture that cannot be written.
     """
-    if origin.picture not in ("sample", "most probable image") or len(origin.samples) != 1:
+    single = origin.picture in ("sample", "most probable image") and len(origin.samples) == 1
+    if not single or isinstance(origin.temperature, list):
         raise InputError(f"a {origin.picture} is made of samples, and only these can be made again")
     tile = max(SMALLEST, *photo_size(photo, origin.page)) if origin.tile is None else origin.tile
     request = SampleRequest(1, origin.temperature, origin.seed or 0, tile, origin.consistent, *origin.samples)
