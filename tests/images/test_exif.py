@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from ncsr.images import photo_from_array, photo_from_pil, read_photo, to_array, write_photo
+from ncsr.images import exif, photo_from_array, photo_from_pil, read_photo, to_array, write_photo
 from tests.images.samples import HEIGHT, SRGB_PROFILE, WIDTH, exif_block, exif_fields, noise, pil_image
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -127,3 +127,20 @@ def test_names_and_types_of_fields_survive_tiff(tmp_path: Path) -> None:
     assert again is not None
     assert artist + b"\0" in again
     assert struct.pack(">HH", 0x927C, 7) in again  # the maker's note is of type UNDEFINED
+
+
+@pytest.mark.parametrize("endian", ["<", ">"])
+def test_a_block_without_orientation_has_all_else_in_its_place(endian: str) -> None:
+    fields = exif_fields(6)
+    fields.endian = endian
+    block = exif_block(fields)
+    without = exif.without_orientation(block)
+    assert exif.orientation(block) == 6
+    assert exif.orientation(without) is None
+    assert without.index(b"maker's note") == block.index(b"maker's note")
+    read = Image.Exif()
+    read.load(without)
+    assert read[0x010F] == "Maker of cameras"
+    assert read.get_ifd(0x8769)[0x9003] == "2024:01:02 03:04:05"
+    assert exif.without_orientation(without) == without
+    assert exif.without_orientation(None) == b""

@@ -217,6 +217,7 @@ def test_what_describes_a_photograph_goes_through(tmp_path: Path, suffix: str, c
     exif.load(photo.exif)
     assert exif[0x010F] == "Maker of cameras"
     assert exif.get_ifd(0x8769)[0x927C] == b"maker's note"
+    assert photo.exif.index(b"maker's note") == block.index(b"maker's note")  # which holds offsets of its own
     assert b"A photographer" in (photo.xmp or b"")
     assert read_record(path) == '{"ncsr":"1"}'
     seen = to_array(photo, flat_gray=False)[..., [0, -1]].astype(int)
