@@ -59,6 +59,7 @@ def test_the_parser_says_one_sentence(ncsr_: Command, arguments: str, sentence: 
         ("ncsr up", "upscale"),
         ("ncsr upscale -m x", "x4 x4-small x8-small"),
         ("ncsr upscale --precision b", "bfloat16"),
+        ("ncsr upscale --format j", "jpg jxl"),
         ("ncsr evaluate x8", "x8-small"),
         ("ncsr train rrdb-x8", "rrdb-x8 rrdb-x8-small"),
         ("ncsr reproduce figure", "figure1 figure2 figure6 figure7"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ncsr.cli.completion import names
 from ncsr.cli.options import (
     MAX_PIXELS,
     AllowIncomplete,
@@ -89,6 +90,7 @@ def upscale(
             help="Of that map, which it asks for, too: png is gray, white 32 levels of 255 or more; tiff and npy hold "
             "the deviation itself in float32, 1 being the whole range from black to white.",
             show_default="png",
+            autocompletion=names("png", "tiff", "npy"),
         ),
     ] = None,
     form: Annotated[
@@ -98,6 +100,7 @@ def upscale(
             metavar="png|jpg|webp|tiff|avif|jxl",
             help="Of the results.",
             show_default="the photograph's, or png where that is not written",
+            autocompletion=names("png", "jpg", "webp", "tiff", "avif", "jxl"),
         ),
     ] = None,
     quality: Annotated[
