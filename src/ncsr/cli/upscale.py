@@ -87,7 +87,6 @@ def upscale(
         str | None,
         typer.Option(
             metavar="png|tiff|npy",
-            autocompletion=names("png", "tiff", "npy"),
             help="Of that map, which it asks for, too: png is gray, white 32 levels of 255 or more; tiff and npy hold "
             "the deviation itself in float32, 1 being the whole range from black to white.",
             show_default="png",
@@ -99,7 +98,6 @@ def upscale(
         typer.Option(
             "--format",
             metavar="png|jpg|webp|tiff|avif|jxl",
-            autocompletion=names("png", "jpg", "webp", "tiff", "avif", "jxl"),
             help="Of the results.",
             show_default="the photograph's, or png where that is not written",
             autocompletion=names("png", "jpg", "webp", "tiff", "avif", "jxl"),
