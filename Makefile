@@ -4,7 +4,7 @@ VENV ?= .venv
 MATRIX = 3.10 3.13
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test matrix core lint types build clean
+.PHONY: demo test matrix core lint types docs build clean
 
 demo:  ## enlarge examples/cat.png x4 into four samples, in an environment of its own
 	$(PYTHON) -m venv --clear .venv-demo
@@ -32,12 +32,17 @@ lint: $(VENV)  ## check style, format, and which folder imports which
 types: $(VENV)  ## check types
 	$(VENV)/bin/mypy
 
+docs: export OMP_NUM_THREADS ?= 1
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(VENV)  ## build the site into site/, its tutorials executed; a warning is an error
+	$(VENV)/bin/mkdocs build --strict
+
 build: $(VENV)  ## build the wheel and the source archive into dist/
 	rm -rf dist
 	$(VENV)/bin/python -m build --outdir dist
 
 clean:
-	rm -rf .venv .venv-* dist demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* dist demo site .mypy_cache .pytest_cache .ruff_cache
 
 # A fresh environment, made anew whenever what it is made from changes.
 $(VENV): pyproject.toml constraints.txt

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -160,3 +161,19 @@ def run_process(*arguments: object, **how: Any) -> Result:
 def process_environment() -> dict[str, str]:
     """Of a process of its own: this package, on one thread, on a terminal of 100 columns."""
     return os.environ | {"PYTHONPATH": str(Path(ncsr.__file__).parents[1]), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A browser, playwright's: the machine's Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        if "CI" in os.environ:
+            pytest.fail("the tests of pages need Chromium: apt-get install chromium")
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=path, args=flags)
+        yield browser
+        browser.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +17,6 @@ from tests.conftest import process_environment
 playwright = pytest.importorskip("playwright.sync_api")
 if find_spec("gradio") is None:  # which takes seconds to import
     pytest.skip("the page's tests need the extra app", allow_module_level=True)
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.fixture(scope="session")
@@ -40,20 +36,6 @@ def address(tiny_model_folder: Path) -> Iterator[str]:
         finally:
             server.kill()
         assert (server.returncode, out, told) == (130, "", "ncsr: stopped by Ctrl-C\n")
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[playwright.Browser]:
-    """A browser."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        if "CI" in os.environ:
-            pytest.fail("the page's tests need Chromium: apt-get install chromium")
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

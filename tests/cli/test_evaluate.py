@@ -72,7 +72,7 @@ def test_report(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Pat
     assert all(float(line["lpips"]) > 0 for line in lines)
     assert [float(line["diversity"]) > 0 for line in lines[:4]] == [False, False, True, False]
     table = (out / "table.md").read_text()
-    assert "| tiny, t = 0.8 |" in table
+    assert table.startswith("| | bicubic | tiny, t = 0 | tiny, t = 0.8 |")
     assert "| LPIPS" in table
     assert "| Diversity, LPIPS" in table
     html = (out / "index.html").read_text()

@@ -1,4 +1,4 @@
-"""Tables of figures: the best of a column, intervals, what is missing, and their Markdown."""
+"""Tables of figures: the best of a line, intervals, what is missing, and their Markdown."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ import math
 from ncsr.evaluation.tables import NONE, Cell, Interval, Table, csv_text, table_of
 
 
-def test_a_table_has_a_column_for_each_measure_and_marks_the_best() -> None:
+def test_a_table_has_a_line_for_each_measure_and_marks_the_best() -> None:
     rows = {
         "a|b": {"luma_psnr": Interval(30.0, 0.126), "lpips": Interval(0.2), "grain": Interval(math.nan)},
         "c": {"luma_psnr": Interval(math.inf), "lpips": Interval(0.1)},
     }
     table = table_of(rows)
-    assert [cell.text for cell in table.head] == [
-        "PSNR, luma (dB)\N{NO-BREAK SPACE}↑",
-        "LPIPS\N{NO-BREAK SPACE}↓",
-        "Grain (1 is ideal)",
-    ]
+    assert table.head == [Cell("a|b"), Cell("c")]
     assert table.lines == [
-        ("a|b", [Cell("30.00", "± 0.13"), Cell("0.2000"), Cell(NONE)]),
-        ("c", [Cell("inf", best=True), Cell("0.1000", best=True), Cell(NONE)]),
+        ("PSNR, luma (dB)\N{NO-BREAK SPACE}↑", [Cell("30.00", "± 0.13"), Cell("inf", best=True)]),
+        ("LPIPS\N{NO-BREAK SPACE}↓", [Cell("0.2000"), Cell("0.1000", best=True)]),
+        ("Grain (1 is ideal)", [Cell(NONE), Cell(NONE)]),
     ]
-    assert table.markdown()[1:] == [
-        "|---|---:|---:|---:|",
-        "| a/b | 30.00 ± 0.13 | 0.2000 | – |",
-        "| c | inf | 0.1000 | – |",
+    assert table.markdown() == [
+        "| | a/b | c |",
+        "|---|---:|---:|",
+        "| PSNR, luma (dB) ↑ | 30.00 ± 0.13 | inf |",
+        "| LPIPS ↓ | 0.2000 | 0.1000 |",
+        "| Grain (1 is ideal) | – | – |",
     ]
     assert not any(cell.best for _, cells in table_of(rows, mark_best=False).lines for cell in cells)
 

@@ -107,15 +107,24 @@ def json_text(results: Results) -> str:
 
 def markdown_text(results: Results) -> str:
     """The table, its protocol in a sentence, and the notes."""
-    protocol = f"{caption(results)} LR images: {results.settings.protocol.lr_images}."
+    protocol = f"{title(results)}. {caption(results)} LR images: {results.settings.protocol.lr_images}."
     return "\n".join([*table_of(results.table).markdown(), "", protocol, *results.notes, ""])
 
 
+def title(results: Results) -> str:
+    """The photographs and the scale."""
+    n = len(results.records)
+    return f"{results.folder}: {n} photograph{'s' * (n > 1)}, x{results.settings.protocol.scale}"
+
+
 def caption(results: Results) -> str:
-    """A sentence on the photographs, samples and intervals of the table."""
-    protocol, n = results.settings.protocol, len(results.records)
+    """A sentence on the samples and intervals of the table."""
+    seed, shown = results.settings.protocol.seed, []
     counts = sorted({k for r in results.records for k in r["samples"].values() if k > 1})
-    drawn = f", {' or '.join(map(str, counts))} samples of each where a method has several" if counts else ""
-    seed = "" if protocol.seed is None else f", seed {protocol.seed}"
-    interval = "; mean over photographs ± half of the 95 % confidence interval" if n > 1 else ""
-    return f"{results.folder}, {n} photograph{'s' * (n > 1)}, x{protocol.scale}{drawn}{seed}{interval}."
+    if counts:
+        shown.append(f"{' or '.join(map(str, counts))} samples of each photograph where a method has several")
+    if seed is not None:
+        shown.append(f"seed {seed}")
+    if len(results.records) > 1:
+        shown.append("mean over photographs ± half of the 95 % confidence interval")
+    return ", ".join(shown).capitalize() + "." * bool(shown)

@@ -22,7 +22,16 @@ from ncsr.evaluation.pictures import DEVIATION_SCALE, RowImages, photograph_sect
 from ncsr.evaluation.plots import calibration_png, is_sweep, sweep_png
 from ncsr.evaluation.protocol import MADE, ROUNDED, TRUNCATED, Protocol, Settings
 from ncsr.evaluation.records import Records
-from ncsr.evaluation.results import Record, Results, caption, images_csv, json_text, markdown_text, summarise
+from ncsr.evaluation.results import (
+    Record,
+    Results,
+    caption,
+    images_csv,
+    json_text,
+    markdown_text,
+    summarise,
+    title,
+)
 from ncsr.evaluation.tables import table_of
 from ncsr.metrics import LPIPS, eight_bit
 from ncsr.runtime.files import atomic_path
@@ -264,6 +273,7 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
         page = render_in_pieces(
             "page.html",
             results=results,
+            title=title(results),
             caption=caption(results),
             chapter=Markup(chapter),
             table=table_of(results.table),
@@ -272,7 +282,6 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
             models=dict.fromkeys(f"{r.model} ({r.fingerprint})" for r in results.settings.rows if r.fingerprint),
             deviation_scale=DEVIATION_SCALE,
             sections=(Markup(records.section(name)) for name in names),
-            json=texts["results.json"],
         )
         file.writelines(page)
     return [work.output / name for name in ("index.html", *written)]

@@ -70,7 +70,7 @@ NONE = "–"
 
 
 class Cell(NamedTuple):
-    """A cell of a table: its text, a smaller note behind it, and whether it is the best of its column."""
+    """A cell of a table: its text, a smaller note behind it, and whether it is the best of its line."""
 
     text: str
     note: str = ""
@@ -86,27 +86,32 @@ class Table(NamedTuple):
     def markdown(self) -> list[str]:
         """The table as lines of Markdown, in which nothing is marked as best."""
         lines = [
-            "| | " + " | ".join(", ".join(filter(None, cell[:2])) for cell in self.head) + " |",
+            "| | " + " | ".join(", ".join(filter(None, map(_safe, cell[:2]))) for cell in self.head) + " |",
             "|---|" + "---:|" * len(self.head),
         ]
         for label, cells in self.lines:
             texts = [" ".join(filter(None, cell[:2])) for cell in cells]
-            lines.append(
-                f"| {html.escape(printable(label), quote=False).replace('|', '/')} | " + " | ".join(texts) + " |"
-            )
+            lines.append(f"| {_safe(label)} | " + " | ".join(texts) + " |")
         return lines
 
 
+def _safe(text: str) -> str:
+    """A name as a cell of a Markdown table shows it."""
+    return html.escape(printable(text.replace("\N{NO-BREAK SPACE}", " ")), quote=False).replace("|", "/")
+
+
 def table_of(rows: dict[str, dict[str, Interval]], mark_best: bool = True) -> Table:
-    """A table of figures by the row's name and the measure's: a column for each measure that some row has."""
-    measures = measures_of(rows)
-    best = {m.name: _best(m, rows) if mark_best else None for m in measures}
+    """A table of figures by the row's name and the measure's: a line for each measure that some row has.
+
+    There are more measures than fit beside each other, and mostly fewer rows.
+    """
     lines = []
-    for name, row in rows.items():
-        values = [(m, row.get(m.name)) for m in measures]
-        cells = [figure_cell(m, value, value is not None and value.mean == best[m.name]) for m, value in values]
-        lines.append((name, cells))
-    return Table([Cell(heading(m)) for m in measures], lines)
+    for measure in measures_of(rows):
+        best = _best(measure, rows) if mark_best else None
+        values = [row.get(measure.name) for row in rows.values()]
+        cells = [figure_cell(measure, value, value is not None and value.mean == best) for value in values]
+        lines.append((heading(measure), cells))
+    return Table([Cell(name) for name in rows], lines)
 
 
 def measures_of(rows: dict[str, dict[str, Interval]]) -> list[Measure]:
