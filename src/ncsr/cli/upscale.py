@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from json import dumps
@@ -37,7 +37,9 @@ from ncsr.errors import InputError, printable
 from ncsr.runtime.progress import ProgressBar
 
 if TYPE_CHECKING:
+    from ncsr.cli.piping import Piped
     from ncsr.runtime.remote import Remote
+    from ncsr.upscaling.job import Job, UpscaleResult
 
 
 def upscale(
@@ -145,8 +147,7 @@ def upscale(
     With --ray, INPUT and OUTPUT may be URLs: s3://bucket/folder and whatever else fsspec has a driver for.
     """
     from ncsr.cli.forms import check_pipes, check_quality_used, parse_format, parse_page, parse_std_format
-    from ncsr.cli.piping import receive, send
-    from ncsr.cli.records import json_lines
+    from ncsr.cli.piping import receive
     from ncsr.pretrained.load import default_model, scale_for
     from ncsr.runtime.files import make_folder
     from ncsr.runtime.locks import remove_abandoned
@@ -206,38 +207,17 @@ def upscale(
                 remove_abandoned(manifest_path(folder / "_").parent)
         if json:
             print(*(dumps({"error": failure}) + "\n" for failure in failures), sep="", end="", flush=True)
-        failed: dict[Path | Remote, list[str]] = {}
-        skipped, told = 0, not fresh or temperature == 0
         with ProgressBar(len(plan), quiet=quiet) as bar:
-
-            def warn(note: str) -> None:
-                bar.warn(piped.named(note))
-
             if workers is None:
-                made = enlarge_all(map(partial(queue_photo, job), plan), job, bar.update_part, warn)
+                made = enlarge_all(
+                    map(partial(queue_photo, job), plan),
+                    job,
+                    bar.update_part,
+                    lambda note: bar.warn(piped.named(note)),
+                )
             else:
                 made = enlarge_by(workers, plan, job, bar.update_part)
-            try:
-                for result in made:
-                    skipped += result.skipped
-                    if result.failure is not None:
-                        failed.setdefault(result.path, []).append(result.failure)
-                    elif result.paths:
-                        if not told:  # before the first result: whatever stops the run, its results can be made again
-                            bar.print(f"seed {seed}", error=True)
-                            told = True
-                        if piped.sends:
-                            send(Path(result.paths[0]))
-                        elif not json:
-                            bar.print(*result.paths)
-                    if json:
-                        bar.print(*map(piped.named, json_lines(result, job)))
-                    for note in result.notes:
-                        warn(note)
-            except KeyboardInterrupt:  # results may be there that were not told of yet
-                if not told:
-                    bar.print(f"seed {seed}", error=True)
-                raise
+            failed, skipped = _tell(made, job, piped, bar, seed if fresh and temperature > 0 else None, json)
     done = len(plan) - sum(map(len, failed.values()))
     failures += [each for path in dict.fromkeys(path for path, _ in plan) for each in failed.get(path, ())]
     if skipped and not quiet:
@@ -246,6 +226,44 @@ def upscale(
         print(f"ncsr: {printable(piped.named(failure))}", file=sys.stderr)
     if failures:
         raise typer.Exit(1 if done else 2)
+
+
+def _tell(
+    made: Iterable[UpscaleResult], job: Job, piped: Piped, bar: ProgressBar, seed: int | None, json: bool
+) -> tuple[dict[Path | Remote, list[str]], int]:
+    """Say of each photograph what became of it, as it is done, and of all what `seed` was drawn.
+
+    Returns the failures of each photograph, and how many were left out.
+    """
+    from ncsr.cli.piping import send
+    from ncsr.cli.records import json_lines
+
+    failed: dict[Path | Remote, list[str]] = {}
+    skipped, seed_line = 0, [] if seed is None else [f"seed {seed}"]
+
+    def tell_seed() -> None:
+        while seed_line:
+            bar.print(seed_line.pop(), error=True)
+
+    try:
+        for result in made:
+            skipped += result.skipped
+            if result.failure is not None:
+                failed.setdefault(result.path, []).append(result.failure)
+            elif result.paths:
+                tell_seed()  # before the first result: whatever stops the run, its results can be made again
+                if piped.sends:
+                    send(Path(result.paths[0]))
+                elif not json:
+                    bar.print(*result.paths)
+            if json:
+                bar.print(*map(piped.named, json_lines(result, job)))
+            for note in result.notes:
+                bar.warn(piped.named(note))
+    except KeyboardInterrupt:  # results may be there that were not told of yet
+        tell_seed()
+        raise
+    return failed, skipped
 
 
 def _locations(texts: Sequence[str], urls: bool) -> list[Path | Remote]:
