@@ -631,11 +631,11 @@ def test_a_run_stopped_while_it_writes_goes_on(
     straight = upscale(*how, tmp_path / "straight")
     write, written = write_pixels, []
 
-    def interrupted(path: Path, *arguments: Any) -> None:
+    def interrupted(path: Path, *arguments: Any, **options: Any) -> None:
         if written:
             raise KeyboardInterrupt
         written.append(path)
-        write(path, *arguments)
+        write(path, *arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr("ncsr.upscaling.pipeline.write_pixels", interrupted)
@@ -756,7 +756,7 @@ def test_consistent_jpeg_becomes_png(upscale: Command, tmp_path: Path) -> None:
     source = _save(tmp_path / "photo.jpg")
     result = upscale(source, "-o", tmp_path / "out", "-n", 1, "--consistent")
     assert result.paths == [tmp_path / "out" / "photo.png"]
-    reason = r"big\.jpg: JPEG would change what --consistent fits; use \.png or \.tif"
+    reason = r"big\.jpg: \.jpg would change what --consistent fits; use \.png or \.tif"
     upscale(source, "-o", tmp_path / "big.jpg", "-n", 1, "--consistent").failed(reason)
 
 
