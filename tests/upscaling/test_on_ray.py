@@ -161,10 +161,10 @@ def _first(marker: Path) -> bool:
 def _killed_at(number: int) -> Callable[..., None]:
     count = itertools.count(1)
 
-    def write(*arguments: Any) -> None:
+    def write(*arguments: Any, **options: Any) -> None:
         if next(count) == number:
             os.kill(os.getpid(), signal.SIGKILL)
-        write_pixels(*arguments)
+        write_pixels(*arguments, **options)
 
     return write
 
