@@ -35,13 +35,16 @@ def test_training_with_a_bug_of_ours_is_not_a_missing_extra(ncsr_: Command, monk
         ncsr_("train", "x4-small", "--data", "photos", "-o", "run")
 
 
+IMPORT_IT = ["ncsr.metrics.streaming", *(f"ncsr.evaluation.{name}" for name in ("measuring", "run"))]
+
+
 @pytest.mark.parametrize(
     ("command", "package", "modules", "sentence"),
     [
         ("train x4 --dry-run", "lightning_fabric", ["ncsr.training.dry_run"], "training needs more packages"),
         ("prepare photos -o photos.lmdb --smallest 16", "lmdb", [], "packed photographs need the lmdb package"),
         ("measure --hr a --sr b -s 4 -o c", "jinja2", ["ncsr.evaluation.html", "ncsr.evaluation.run"], "reports need"),
-        ("measure --hr a --sr b -s 4 -o c", "torchmetrics", ["ncsr.metrics.streaming"], "needs torchmetrics"),
+        ("measure --hr a --sr b -s 4 -o c", "torchmetrics", IMPORT_IT, "needs torchmetrics"),
         ("export x4-small -o a.onnx", "onnxruntime", [], "exporting needs more packages"),
         ("upscale a.png -o b --ray", "ray", [], "--ray needs Ray on every machine"),
         ("app", "gradio", ["ncsr.app.server"], "the page needs Gradio"),

@@ -717,6 +717,7 @@ def test_a_new_model_is_float32_and_where_the_caller_says() -> None:
         assert NCSR(tiny_config()).device.type == "meta"
 
 
+@pytest.mark.slow
 def test_spaces_of_many_sizes_keep_nothing() -> None:
     model = lively_model(dtype=torch.float32).requires_grad_(False)
     model.precision = "bfloat16"

@@ -19,7 +19,13 @@ from tests.training.conftest import (
 )
 
 
-@pytest.mark.parametrize("more", [(), ("--set", "encoder_frozen=0.5", "--set", "average=0.9", "--set", "accumulate=2")])
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param((), marks=pytest.mark.slow),
+        ("--set", "encoder_frozen=0.5", "--set", "average=0.9", "--set", "accumulate=2"),
+    ],
+)
 def test_two_processes_train_as_one(ncsr_: Command, recipe: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
     common = ("--set", "steps=20", "--set", "warmup=20", "--set", "batch=4", "--set", "precision=float32", *more)
     runs = tmp_path / "one", tmp_path / "two"
@@ -60,6 +66,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_validation_may_take_longer_than_processes_wait_for_a_step(recipe: Path, tmp_path: Path) -> None:
     held_out, script = tmp_path / "held out" / "photo.png", tmp_path / "slow.py"
     held_out.parent.mkdir()

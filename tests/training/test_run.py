@@ -302,6 +302,7 @@ def test_a_run_that_keeps_failing_stops_with_a_report(
 # processes
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     more: list[str] = []

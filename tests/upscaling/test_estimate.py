@@ -33,7 +33,11 @@ finally:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells the peak on Linux alone")
 @pytest.mark.parametrize(
-    ("height", "width", "how", "most"), [(48, 64, ["-n", "2"], 1.4), (100, 120, ["-n", "1", "--tile", "72"], 1.6)]
+    ("height", "width", "how", "most"),
+    [
+        (48, 64, ["-n", "2"], 1.4),
+        pytest.param(100, 120, ["-n", "1", "--tile", "72"], 1.6, marks=pytest.mark.slow),
+    ],
 )
 def test_memory_is_as_planned(tmp_path: Path, height: int, width: int, how: list[str], most: float) -> None:
     """From 10 % below to 40 % above the peak of a process that enlarges with the bundled model, PyTorch included.

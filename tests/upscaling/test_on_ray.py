@@ -183,6 +183,7 @@ def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
     assert upscale(tree, "-o", tmp_path / "out", "--skip-existing").paths == []  # every record is there
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_workers")
 def test_work_is_done_by_fewer_workers_than_there_were() -> None:
     """A third worker, as if of a machine that was lost, has no core until the others have nothing to do."""
