@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,15 @@ def test_interrupted_processes_agree(recipe: Path, tmp_path: Path) -> None:
     assert read_newest(run)[0]["step"] == len(read_steps(run))
 
 
+@pytest.fixture
+def _ctrl_c_is_heard() -> Iterator[None]:
+    """What runs in a shell's background ignores Ctrl-C, and hands that on to the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_acts_as_usual(first: signal.Signals) -> None:
     """Ctrl-C is Python's exception, which ends the run as it ends every command, SIGTERM the system's end."""
