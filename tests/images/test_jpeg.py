@@ -68,6 +68,53 @@ def test_data_that_end_early(tmp_path: Path, mode: str, options: dict[str, Any],
     assert "end early" in photo.notes[0]
 
 
+@pytest.mark.parametrize("end", [_END, b"", b"\xff", bytes(5)], ids=["end", "none", "half", "filled up"])
+@pytest.mark.parametrize(("mode", "options"), [*_KINDS, ("RGB", {"restart_marker_rows": 1})])
+def test_a_few_bytes_less(tmp_path: Path, mode: str, options: dict[str, Any], end: bytes) -> None:
+    """Whatever is taken without a word has all its pixels, also if what is missing is of the last block."""
+    data = _encoded(_picture(mode), **options)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    whole = to_array(read_photo(path))
+    refused = 0
+    for cut in range(1, 40):
+        path.write_bytes(data[: -len(_END) - cut] + end)
+        photo = read_photo(path, allow_incomplete=True)
+        if photo.notes:
+            refused += 1
+            with pytest.raises(InputError, match="its data end early"):
+                read_photo(path)
+        else:
+            np.testing.assert_array_equal(to_array(photo), whole)
+    assert refused >= 35  # a last byte may hold no visible pixel
+
+
+@pytest.mark.parametrize(("mode", "options"), _KINDS)
+def test_without_the_end_marker_alone(tmp_path: Path, mode: str, options: dict[str, Any]) -> None:
+    data = _encoded(_picture(mode), **options)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    whole = to_array(read_photo(path))
+    for end in (b"", b"\xff"):
+        path.write_bytes(data[: -len(_END)] + end)
+        photo = read_photo(path)
+        assert photo.notes == ()
+        np.testing.assert_array_equal(to_array(photo), whole)
+    path.write_bytes(data[: -len(_END)] + bytes(50))  # as of a download that made room first
+    with pytest.raises(InputError, match="its data end early"):
+        read_photo(path)
+
+
+def test_no_interval_between_restarts_is_missing(tmp_path: Path) -> None:
+    data = _encoded(Image.new("RGB", (90, 70), (200, 30, 60)), restart_marker_blocks=2)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    assert read_photo(path).notes == ()
+    path.write_bytes(data[: max(data.rindex(bytes([0xFF, 0xD0 + i])) for i in range(8))] + _END)
+    with pytest.raises(InputError, match="its data end early"):
+        read_photo(path)
+
+
 def test_the_upper_part_of_an_incomplete_file_is_kept(tmp_path: Path) -> None:
     image = _picture("RGB", (64, 256))
     data = _encoded(image)

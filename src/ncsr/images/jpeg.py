@@ -2,7 +2,8 @@
 
 libjpeg makes up data that are missing, in gray, and Pillow and imagecodecs do not pass its warning on. But it also
 works with data that come piece by piece, and that shows where it stands: given all data but the end marker, it wants
-more of them if some are missing, and waits for the marker if none are.
+more of them if some are missing, and waits for the marker if none are. As it reads ahead, it wants some bytes behind
+the last block as well: if no block is missing, the pixels are the same with any.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import math
 import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
@@ -22,13 +24,19 @@ from ncsr.images.pil import raster_from_pil
 from ncsr.images.raster import Raster
 
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither a stuffed byte nor a restart
-_END, _SCAN, _BARE = 0xD9, 0xDA, (0x01, 0xD8)  # those in _BARE have no length
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_END, _SCAN, _INTERVAL, _BARE = 0xD9, 0xDA, 0xDD, (0x01, 0xD8)  # those in _BARE have no length
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HUFFMAN, _PROGRESSIVE = (0xC0, 0xC1, 0xC2), (0xC2, 0xCA)
 _COEFFICIENTS = 64  # of a block
 _MOST_SCANS = 100  # encoders make about ten; each costs the time of one pass over the picture
 _INCOMPLETE = "its data end early, so that a part of the picture is missing"
-_AHEAD = b"\xff\0" * 8  # as far as libjpeg reads ahead; ones, which are no code
+_EOI = b"\xff\xd9"
+_AHEAD = (
+    b"\x55" * 8,
+    b"\xaa" * 8,
+)  # as far as libjpeg reads ahead: never the same bit
+_LOWEST = 32  # rows of pixels that the last blocks reach up to
 
 
 class _Layout(NamedTuple):
@@ -38,7 +46,19 @@ class _Layout(NamedTuple):
     width: int
     height: int
     end: int  # where the compressed data end
-    complete: bool  # as far as the markers tell
+    ended: bool  # by the end marker
+    complete: bool  # as far as the other markers tell
+
+
+class _Scan(NamedTuple):
+    header: bytes
+    interval: int  # of restarts, in units; 0 for none
+    restarts: int = 0  # markers in the data
+
+    @property
+    def identifiers(self) -> bytes:
+        """Of its components."""
+        return self.header[1 : 1 + 2 * self.header[0] : 2]
 
 
 class JpegFile(JpegImageFile):
@@ -53,22 +73,41 @@ class JpegFile(JpegImageFile):
         Raises:
             OSError: the data cannot be decoded.
         """
-        ((codec, extents, _, arguments),) = self.tile
         self.load_prepare()
-        decoder = Image._getdecoder(self.mode, codec, arguments, self.decoderconfig)
-        decoder.setimage(self.im, extents)
+        body = data[: layout.end].rstrip(b"\xff")
         wary = layout.frame in _HUFFMAN  # others cannot be decoded piece by piece
-        body = data[: layout.end] + (_AHEAD if wary else b"\xff\xd9")
-        taken, error = decoder.decode(body)
-        complete = taken == -1  # all rows are done
-        if taken == len(body):  # waiting for the marker, it passes over what else comes; in a block, it keeps that
-            complete = decoder.decode(_AHEAD[:2])[0] == 2
-        if wary and taken >= 0 and error >= 0:
-            _, error = decoder.decode(body[taken : layout.end] + b"\xff\xd9")
-        if error < 0:
-            raise OSError(f"the decoder gave up with code {error}")
+        complete = layout.complete and (self._has_all_blocks(body) if wary else layout.ended)
+        if complete and not layout.ended:  # nor filled up by whoever cut it: its last byte is of a block
+            complete = not (body.endswith(b"\0\0") or self._has_all_blocks(body[:-1]))
+        if not (complete and wary and layout.ended):
+            taken, error = self._new_decoder().decode(body + _EOI)
+            if error < 0:
+                raise OSError(f"the decoder gave up with code {error}")
+            complete = complete and (wary or taken == -1)
         self.tile = []
         return complete
+
+    def _has_all_blocks(self, body: bytes) -> bool:
+        """Decode the pixels; says whether they are the same whatever comes behind the data."""
+        lowest = []
+        for ahead in _AHEAD:
+            decoder = self._new_decoder()
+            taken, error = decoder.decode(body + ahead)
+            ended = taken == -1
+            if taken == len(body + ahead):  # waiting for the marker, it passes over all else; in a block, it keeps that
+                ended = decoder.decode(ahead[:2])[0] == 2
+            if error < 0 or not ended:
+                return False
+            decoder.decode(_EOI)
+            rows = self.im.crop((0, max(0, self.height - _LOWEST), *self.size))
+            lowest.append(self._new(rows).tobytes())
+        return lowest[0] == lowest[1]
+
+    def _new_decoder(self) -> Any:
+        ((codec, extents, _, arguments),) = self.tile
+        decoder = Image._getdecoder(self.mode, codec, arguments, self.decoderconfig)
+        decoder.setimage(self.im, extents)
+        return decoder
 
 
 def read_jpeg(data: bytes, check_size: Callable[[int, int], None], *, allow_incomplete: bool = False) -> Raster:
@@ -98,7 +137,8 @@ def check_segment(data: bytes, most_pixels: int) -> None:
     if layout.width * layout.height > most_pixels:
         raise ValueError(f"a part has {layout.width} x {layout.height} pixels, and room for {most_pixels}")
     pillow_knows = layout.frame in _HUFFMAN and layout.precision == 8 and layout.components != 2
-    if not layout.complete or (pillow_knows and not JpegFile(io.BytesIO(data)).decode(data, layout)):
+    whole = JpegFile(io.BytesIO(data)).decode(data, layout) if pillow_knows else layout.complete and layout.ended
+    if not whole:
         raise ValueError(_INCOMPLETE)
 
 
@@ -109,14 +149,20 @@ def _layout(data: bytes) -> _Layout:
         ValueError: there are too many scans, or no frame.
         IndexError, struct.error: a segment is cut short.
     """
-    kind, frame, scans, coded, end, scan_start = 0, b"", list[bytes](), 0, 0, 0
-    marker = 0
-    for marker, body, start, after in _segments(data):
+    kind, frame, scans, coded, interval, end, scan_start = 0, b"", list[_Scan](), 0, 0, len(data), 0
+    ended = False
+    for marker, body, start, after in chain(_segments(data), [(0, b"", len(data), len(data))]):
         if scan_start:
-            end, coded, scan_start = start, coded + start - scan_start, 0
+            end, coded = start, coded + start - scan_start
+            scans[-1] = scans[-1]._replace(restarts=len(_RESTART.findall(data, scan_start, end)))
+            scan_start = 0
         if marker == _SCAN:
-            scans.append(body)
+            scans.append(_Scan(body, interval))
             scan_start = after
+        elif marker == _INTERVAL:
+            interval = int.from_bytes(body[:2], "big")
+        elif marker == _END:
+            ended = True
         elif marker in _FRAMES and not frame:
             kind, frame = marker, body
         if len(scans) > _MOST_SCANS:
@@ -127,9 +173,10 @@ def _layout(data: bytes) -> _Layout:
     components = [frame[6 + 3 * i : 9 + 3 * i] for i in range(count)]
     progressive = kind in _PROGRESSIVE
     # a block takes two codes of a bit or more each, of which progressive scans may omit one
-    least = _blocks(width, height, components) * (1 if progressive else 2) if kind in _HUFFMAN else 0
-    complete = marker == _END and 8 * coded >= least and _all_sent(components, scans, progressive)
-    return _Layout(kind, precision, count, width, height, end or len(data), complete)
+    least = sum(_blocks(width, height, components)) * (1 if progressive else 2) if kind in _HUFFMAN else 0
+    complete = 8 * coded >= least and _all_sent(components, scans, progressive)
+    complete = complete and all(_has_all_restarts(width, height, components, scan) for scan in scans)
+    return _Layout(kind, precision, count, width, height, end, ended, complete)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, int, int]]:
@@ -143,22 +190,33 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, int, int]]:
             return
 
 
-def _blocks(width: int, height: int, components: Sequence[bytes]) -> int:
-    """How many blocks the components of a frame (identifier, sampling across and down, table) have."""
+def _blocks(width: int, height: int, components: Sequence[bytes]) -> list[int]:
+    """How many blocks each component of a frame (identifier, sampling across and down, table) has, alone in a scan."""
     sampling = [(part[1] >> 4, part[1] & 15) for part in components]
     most_across, most_down = (max(factors) for factors in zip(*sampling, strict=True))
-    return sum(
+    return [
         math.ceil(width * across / (8 * most_across)) * math.ceil(height * down / (8 * most_down))
         for across, down in sampling
-    )
+    ]
 
 
-def _all_sent(components: Sequence[bytes], scans: Sequence[bytes], progressive: bool) -> bool:
+def _has_all_restarts(width: int, height: int, components: Sequence[bytes], scan: _Scan) -> bool:
+    """Whether a restart marker stands behind every interval of a scan but the last."""
+    if not scan.interval:
+        return True
+    blocks = zip(components, _blocks(width, height, components), strict=True)
+    units = [number for part, number in blocks if part[0] in scan.identifiers]
+    if len(units) > 1:  # of several components, a unit takes as many blocks as their sampling tells
+        across, down = (8 * max(part[1] >> shift & 15 for part in components) for shift in (4, 0))
+        units = [math.ceil(width / across) * math.ceil(height / down)]
+    return scan.restarts >= math.ceil(sum(units) / scan.interval) - 1
+
+
+def _all_sent(components: Sequence[bytes], scans: Sequence[_Scan], progressive: bool) -> bool:
     """Whether the scans bring each bit of each coefficient of each component."""
     left = {(part[0], k): 1 for part in components for k in range(_COEFFICIENTS)}  # the lowest bit not sent
     for scan in scans:
-        count = scan[0]
-        first, last, bits = scan[1 + 2 * count : 4 + 2 * count] if progressive else (0, _COEFFICIENTS - 1, 0)
-        for identifier in scan[1 : 1 + 2 * count : 2]:
+        first, last, bits = scan.header[1 + 2 * scan.header[0] :][:3] if progressive else (0, _COEFFICIENTS - 1, 0)
+        for identifier in scan.identifiers:
             left.update({(identifier, k): bits & 15 for k in range(first, min(last, _COEFFICIENTS - 1) + 1)})
     return not any(left.values())
