@@ -1,6 +1,6 @@
-"""The paper's ablation (tables 5 and 6) at a small budget: every variant trained by its recipe, twice, and measured.
+"""The paper's ablation (tables 5 and 6) at a small budget: every variant trained by its recipe, and measured.
 
-    python -m benchmarks.ablation --data bsds400 --extra extra --hr BSD100 -o ablation [--jobs 2]
+    python -m benchmarks.ablation --data bsds400 --extra extra --hr BSD100 -o ablation [--seeds 2] [--jobs 2]
 
 All share one encoder, that of `x4-small` trained further by L1 and then kept as it is; the flow has three steps per
 level. Each run is `ncsr train`, the measuring is `ncsr evaluate`; both go on where they were stopped. Hours on two
@@ -28,7 +28,6 @@ VARIANTS = {
     "extra data (NCSR*)": ("ncsr-x4-extra", "[0, 3, 3]"),
     "no noise (SRFlow)": ("srflow-x4", "[0, 0, 0]"),
 }
-SEEDS = (0, 1)
 TEMPERATURE = 0.8
 SMALL = {
     "model.encoder": "{features: 32, growth: 16, blocks: 6}",
@@ -48,11 +47,12 @@ SMALL = {
 }
 ENCODER = {"steps": 400, "learning_rate": 3.0e-4}
 MEASURES = (
+    ("lpips", "LPIPS", ".3f"),
     ("lr_psnr_mean", "LR-PSNR", ".2f"),
     ("lr_psnr_worst", "worst", ".2f"),
     ("bits_per_dim", "bits/dim", ".3f"),
     ("texture_distance", "texture distance", ".0f"),
-    ("diversity_squared_error", "diversity", ".1f"),
+    ("diversity", "diversity (NTIRE)", ".1f"),
 )
 
 
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--hr", type=Path, required=True, help="photographs to measure on")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--seeds", type=int, default=2, help="how many times to train each variant")
     parser.add_argument("--limit", type=int, default=20, help="how many photographs to measure on")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     options = parser.parse_args()
@@ -89,7 +90,9 @@ def main() -> None:
     encoder = options.output / "encoder"
     train("rrdb-x4-small", encoder, [options.data], "x4-small", dict(ENCODER))
     runs = {
-        (name, seed): options.output / f"{recipe}-{seed}" for name, (recipe, _) in VARIANTS.items() for seed in SEEDS
+        (name, seed): options.output / f"{recipe}-{seed}"
+        for name, (recipe, _) in VARIANTS.items()
+        for seed in range(options.seeds)
     }
 
     def job(item: tuple[tuple[str, int], Path]) -> None:
@@ -115,14 +118,15 @@ def print_table(results: dict[str, Any], runs: dict[tuple[str, int], Path]) -> N
     print("| | " + " | ".join(["PSNR at temperature 0", *(label for _, label, _ in MEASURES)]) + " |")
     print("|---|" + "---|" * (1 + len(MEASURES)))
     for name in VARIANTS:
-        models = [str(runs[name, seed] / "model") for seed in SEEDS]
+        models = [str(run / "model") for (variant, _), run in runs.items() if variant == name]
         cells = [_cell([rows[model, 0.0]["luma_psnr"]["mean"] for model in models], ".2f")]
         cells += [_cell([rows[model, TEMPERATURE][m]["mean"] for model in models], form) for m, _, form in MEASURES]
         print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 def _cell(values: list[float], form: str) -> str:
-    return f"{mean(values):{form}} ({', '.join(format(value, form) for value in values)})"
+    each = f" ({', '.join(format(value, form) for value in values)})" if len(values) > 1 else ""
+    return f"{mean(values):{form}}{each}"
 
 
 if __name__ == "__main__":
