@@ -10,6 +10,7 @@ import math
 import secrets
 from collections.abc import Sequence
 from functools import cached_property
+from importlib.metadata import version
 from itertools import count
 from numbers import Integral, Real
 from typing import Literal, NamedTuple
@@ -23,6 +24,7 @@ from ncsr.encoder import Encoder, Noise
 from ncsr.errors import InputError, SamplingError, brief
 from ncsr.flow.bijection import sum_pixels
 from ncsr.flow.flow import Conditions, Flow
+from ncsr.images.origin import Provenance
 from ncsr.latents import Latents, Map, blend, pad_even, temper
 from ncsr.networks import Networks
 from ncsr.ops.projection import project
@@ -149,7 +151,11 @@ class Space:
         self.seed = seed = check_sampling(n, temperature, seed)
         groups = (range(first, min(first + _TOGETHER, n)) for first in range(0, n, _TOGETHER))
         drawn = (self._draw_finite(group, temperature, seed).clamp_(0, 1) for group in groups)
-        return measure_uncertainty(image for images in drawn for image in images)
+        known = None if isinstance(temperature, Tensor) else float(temperature)
+        origin = Provenance(
+            ncsr=version("ncsr"), picture="standard deviation", scale=self.scale, seed=seed, temperature=known
+        )
+        return measure_uncertainty((image for images in drawn for image in images), origin)
 
     def latents(self, n: int = 1, seed: int | None = None, temperature: Map | None = None) -> Latents:
         """The latents of samples: those that `sample` decodes, given the same n, seed and temperature.

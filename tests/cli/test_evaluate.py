@@ -82,7 +82,7 @@ def test_report(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Pat
     assert "Worst place by LPIPS of tiny, t = 0.8" in html
     assert not re.search(r"(?:src|href)=\"(?!data:)", html)
     assert _told(html, tmp_path) == {
-        ("photograph", None), ("LR", None), ("bicubic", None),
+        ("photograph", (None, None, ())), ("LR", (None, None, ())), ("bicubic", (None, None, ())),
         ("tiny, t = 0", (0.0, None, (0,))), ("tiny:encoder", (1.0, 0, (0,))),
         ("tiny, t = 0.8, sample 0", (0.8, 0, (0,))), ("tiny, t = 0.8, standard deviation", (0.8, 0, (0, 1))),
         ("sample 0", (0.8, 0, (0,))), ("sample 1", (0.8, 0, (1,))), ("std", (0.8, 0, (0, 1))),
@@ -90,7 +90,7 @@ def test_report(ncsr_: Command, tiny_model_folder: Path, hr: Path, tmp_path: Pat
 
 
 def _told(html: str, folder: Path) -> set[tuple[str, Any]]:
-    """The pictures of a page by their labels, with temperature, seed and samples as far as they tell of an origin."""
+    """The pictures of a page by their labels, with temperature, seed and samples of their origin."""
     told = set()
     for kind, data, label in re.findall(
         r'src="data:image/(\w+);base64,([^"]+)".*?<figcaption>(.*?)</', html, re.DOTALL
@@ -98,8 +98,9 @@ def _told(html: str, folder: Path) -> set[tuple[str, Any]]:
         picture = folder / f"picture.{kind}"
         picture.write_bytes(base64.b64decode(data))
         origin = ncsr.provenance(picture)
-        assert origin is None or (origin.picture, origin.model is None) == ("part of a report", False)
-        told.add((label, origin and (origin.temperature, origin.seed, tuple(origin.samples))))
+        assert origin is not None
+        assert (origin.picture == "part of a report") == (origin.model is not None) == (origin.notice is not None)
+        told.add((label, (origin.temperature, origin.seed, tuple(origin.samples))))
     return told
 
 

@@ -138,5 +138,5 @@ def test_another_photograph_or_model_is_refused(
 def test_what_cannot_be_made_again(upscale: Command, remake: Command, photo: Path) -> None:
     paths = upscale(photo, "-n", 2, "--std", "--sheet").paths
     for path, kind in zip(paths[2:], ("standard deviation", "contact sheet"), strict=True):
-        remake(path, photo).failed(f"a {kind} is made of samples, and only these can be made again")
+        remake(path, photo).failed(f"a {kind} cannot be made again: only a single sample can")
     remake(photo, photo).failed(r"does not say where it comes from: .* a sidecar would be photo\.png\.json")

@@ -18,7 +18,7 @@ from PIL import Image
 import ncsr
 from ncsr.evaluation import run
 from ncsr.evaluation.crops import find_textured_crop
-from tests.cli.reports import contents
+from tests.cli.reports import contents, origins_in
 from tests.conftest import Command, scene8
 from tests.metrics.made import save_made_alexnet
 from tests.models import lively_encoder, tiny_config
@@ -219,6 +219,9 @@ def test_comparison(ncsr_: Command, tiny_model_folder: Path, data: Path, tmp_pat
     assert re.search(r"\| 0801.png, NCSR \| \d\.\d{4} \| \d+\.\d\d \|", text)
     assert ncsr_(*command).code == 0
     assert contents(out) == before
+    figure = origins_in(out)["figure1.png"]
+    assert (figure.picture, figure.model, figure.scale, figure.samples) == ("part of a report", "tiny", 4, [0])
+    assert figure.notice == "synthetic detail: not for identification"
 
 
 def test_worst_samples(ncsr_: Command, tiny_model_folder: Path, data: Path, tmp_path: Path) -> None:
@@ -247,6 +250,10 @@ def test_both_scales(ncsr_: Command, tiny_model_folder: Path, x8_folder: Path, d
     assert [read(out / part / "figure7.json")["protocol"]["scale"] for part in ("x4", "x8")] == [4, 8]
     temperatures = [row["temperature"] for row in read(out / "x8/results.json")["rows"]]
     assert temperatures == [None, 0.85]
+    told = origins_in(out)
+    assert (told["figure7.png"].scale, told["figure7.png"].samples) == (None, [0, 1])
+    assert told["figure7.png"].model == [tiny_model_folder.name, x8_folder.name]
+    assert len(told["figure7.png"].model_hash or "") == 2
 
 
 # wrong input

@@ -60,7 +60,7 @@ def test_names_tell_no_folders(tmp_path: Path) -> None:
         ("x" * 9000, "longer than 8000"),
         ("{", "Expecting property name"),
         ("[1]", "valid dictionary"),
-        ('{"ncsr": 1}', "more faults"),
+        ('{"ncsr": 1, "scale": "4", "tile": "8", "seed": -1}', "more faults"),
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(tmp_path: Path, text: str, reason: str) -> None:

@@ -12,7 +12,10 @@ from PIL import Image
 from ncsr.app.rendering import Canvas
 from ncsr.app.visits import Picture, Visit
 from ncsr.errors import InputError
+from ncsr.images.origin import together
+from ncsr.images.pil import recorded
 from ncsr.images.sheet import contact_sheet
+from ncsr.upscaling.provenance import provenance
 
 
 def file_name(visit: Visit, picture: Picture, suffix: str) -> str:
@@ -37,14 +40,16 @@ def archive(visit: Visit) -> bytes:
 
 
 def sheet(visit: Visit) -> bytes:
-    """All pictures on one contact sheet, as PNG."""
+    """All pictures on one contact sheet, as PNG that says where they come from."""
     _some(visit)
-    panels = []
+    panels, origins = [], []
     for picture in visit.pictures.values():
-        with Image.open(visit.folder / f"{picture.name}.png") as file:
+        path = visit.folder / f"{picture.name}.png"
+        origins += [origin for origin in [provenance(path)] if origin]
+        with Image.open(path) as file:
             panels.append((f"{picture.label}, LR-PSNR {picture.lr_psnr:.1f} dB", file.convert("RGB")))
     content = io.BytesIO()
-    contact_sheet(panels).save(content, "PNG")
+    recorded(contact_sheet(panels), together(origins, "contact sheet").record()).save(content, "PNG")
     return content.getvalue()
 
 

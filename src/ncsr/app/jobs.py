@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterator, Sequence
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from ncsr.app.rendering import Canvas, Event, Pace
 from ncsr.app.visits import MOST_PICTURES, Drawn, Picture, Visit
 from ncsr.errors import InputError
 from ncsr.images import write_pixels
+from ncsr.images.origin import Kind, Provenance, plain
 from ncsr.images.sheet import thumbnail
+from ncsr.images.xmp import packet_of
 from ncsr.latents import Latents, blend, interpolate, normalise, temper
 from ncsr.metrics import lr_psnr
 from ncsr.model import NCSR
@@ -28,7 +30,7 @@ from ncsr.pretrained.load import find_model, load
 from ncsr.runtime.device import pick_device
 from ncsr.serialization import read_config
 from ncsr.space import check_sampling
-from ncsr.upscaling.provenance import Provenance, model_name, provenance_of
+from ncsr.upscaling.provenance import model_name, provenance_of
 from ncsr.upscaling.tiling import SampleRequest, Tile
 
 MOST_SAMPLES, MOST_FRAMES = 8, 32
@@ -157,15 +159,15 @@ class Studio:
         canvas = self.canvas(visit)
         start, end = (canvas.latents(visit.picture(name).latents) for name in (base, other))
         pace, pictures, name = Pace(canvas.parts(frames)), list[Image.Image](), visit.new_name("walk")
+        record = self._origin(visit, "walk").record()
         for i in range(frames):
             what = f"frame {i + 1} of {frames}"
             image = yield from canvas.render(interpolate(start, end, i / (frames - 1)), pace, what)
             pictures.append(thumbnail(Image.fromarray(_pixels(image))))
-            pictures[-1].save(visit.folder / f"{name}-{i}.webp", quality=95)
-        loop = pictures + pictures[-2:0:-1]
-        loop[0].save(
-            visit.folder / f"{name}.gif", save_all=True, append_images=loop[1:], duration=_MILLISECONDS, loop=0
-        )
+            pictures[-1].save(visit.folder / f"{name}-{i}.webp", quality=95, xmp=packet_of(record))
+        first, *others = pictures + pictures[-2:0:-1]
+        timing = {"duration": _MILLISECONDS, "loop": 0}
+        first.save(visit.folder / f"{name}.gif", "GIF", save_all=True, append_images=others, comment=record, **timing)
         yield {"event": "walk", "name": name, "frames": frames, "milliseconds": _MILLISECONDS}
 
     def encode(self, visit: Visit, remember: bool) -> Iterator[Event]:
@@ -182,8 +184,8 @@ class Studio:
         density = yield from canvas.log_prob_map(visit.reference, pace, "finding what is improbable")
         image = visit.reference[0]
         event = self._add(visit, "Reference, encoded", "the latents of the reference", latents, image)
-        name = event["picture"]["name"]
-        write_pixels(visit.folder / f"{name}-likelihood.png", heat(unlikely(density)), None, None)
+        name, record = event["picture"]["name"], self._origin(visit, "likelihood map").record()
+        write_pixels(visit.folder / f"{name}-likelihood.png", heat(unlikely(density)), None, None, record=record)
         yield event
 
     def texture(self, visit: Visit, temperature: float) -> Iterator[Event]:
@@ -247,25 +249,25 @@ class Studio:
             },
         }
 
-    def _record(self, visit: Visit, picture: Picture) -> str | None:
-        """What the file says of its origin; nothing of what the model did not make."""
+    def _record(self, visit: Visit, picture: Picture) -> str:
+        """What the file of a picture says of its origin."""
         if picture.latents is None or picture.label.startswith("Reference"):
-            return None
-        drawn = picture.latents if isinstance(picture.latents, Drawn) else None
-        seed, number, temperature = drawn or Drawn(0, 0, 1.0)
+            return plain("bicubic enlargement" if picture.label == "Bicubic" else "photograph").record()
+        if not isinstance(picture.latents, Drawn):
+            return self._origin(visit, "changed sample").record()
+        seed, number, temperature = picture.latents
+        told = {"samples": [number], "seed": seed if temperature else None, "temperature": float(temperature)}
+        origin = self._origin(visit, "sample" if temperature else "most probable image")
+        return origin.model_copy(update=told).record()
+
+    def _origin(self, visit: Visit, picture: Kind) -> Provenance:
+        """Where what the model made of a visitor's photograph comes from."""
         canvas, photograph = self.canvas(visit), visit.photograph
         assert photograph is not None
         height, width = canvas.lr.shape[-2:]
         side = canvas.tiles[0].bottom if len(canvas.tiles) > 1 else max(height, width)
-        kind = "changed sample" if drawn is None else "sample" if temperature else "most probable image"
-        told = {
-            "picture": kind,
-            "samples": [number],
-            "seed": seed if kind == "sample" else None,
-            "temperature": float(temperature),
-        }
-        origin = self._origins[visit.model].of(photograph.sha256, (height, width), side)
-        return origin.model_copy(update=told).record()
+        told: dict[str, Any] = {"picture": picture, "samples": [], "seed": None, "temperature": None}
+        return self._origins[visit.model].of(photograph.sha256, (height, width), side).model_copy(update=told)
 
 
 def _pixels(image: Tensor) -> NDArray[np.uint8]:

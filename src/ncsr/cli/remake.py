@@ -15,8 +15,8 @@ from ncsr.errors import InputError, brief
 from ncsr.runtime.progress import ProgressBar
 
 if TYPE_CHECKING:
+    from ncsr.images.origin import Provenance
     from ncsr.model import NCSR
-    from ncsr.upscaling.provenance import Provenance
 
 _ROUNDING, _LOW_ROUNDING = 1, 8  # levels of 255 that samples differ by on other processors; JPEG and low precision
 
@@ -49,7 +49,7 @@ def remake(
 
     from ncsr.images.writing import LOSSY_SUFFIXES
     from ncsr.upscaling.provenance import file_hash, provenance
-    from ncsr.upscaling.remake import compare
+    from ncsr.upscaling.remake import check_single, compare
     from ncsr.upscaling.remake import remake as make_again
 
     picture = file.with_suffix("") if file.suffix == ".json" else file
@@ -59,6 +59,7 @@ def remake(
             f"{file} does not say where it comes from: it was not made by `ncsr upscale`, or with --strip, or changed "
             f"since; a sidecar would be {file.name}.json"
         )
+    _, name = check_single(origin)
     if output is not None and output.suffix.lower() != picture.suffix.lower():
         raise InputError(f"-o {output}: to be compared, it needs the suffix of {picture.name}")
     if output is not None and os.path.realpath(output) in {os.path.realpath(each) for each in (picture, photo)}:
@@ -68,7 +69,7 @@ def remake(
             f"{photo} is not the photograph that {file} was made from: its SHA-256 is {found}, expected "
             f"{brief(origin.photograph)}; give that file, or go on with --other-photo"
         )
-    network = _model(origin, file, model, device)
+    network = _model(origin, file, name, model, device)
     with TemporaryDirectory(prefix="ncsr-") as folder, ProgressBar(1) as bar:
         if origin.ncsr != version("ncsr"):
             bar.warn(f"{file} was made by ncsr {brief(origin.ncsr)}, this is {version('ncsr')}")
@@ -93,7 +94,7 @@ def remake(
         raise typer.Exit(1)
 
 
-def _model(origin: Provenance, file: Path, model: str | None, device: str | None) -> NCSR:
+def _model(origin: Provenance, file: Path, name: str | None, model: str | None, device: str | None) -> NCSR:
     """The model that an image was made by.
 
     Raises:
@@ -103,12 +104,14 @@ def _model(origin: Provenance, file: Path, model: str | None, device: str | None
     from ncsr.runtime.device import pick_device
     from ncsr.serialization import fingerprint
 
-    wanted = f"{brief(origin.model)} with the hash {brief(origin.model_hash)}"
-    name = origin.model if model is None else model
+    wanted = f"{brief(name)} with the hash {brief(origin.model_hash)}"
+    name = name if model is None else model
     if model is None and name not in bundled_models():  # whatever else a file names is not opened or fetched
         raise InputError(f"{file} was made by the model {wanted}, which does not come with ncsr: give it with -m")
     here = ("cpu", pick_device("auto").type)
-    network = load_model(name, None, device or (origin.device if origin.device in here else "auto"), origin.precision)
+    network = load_model(
+        name, None, device or (origin.device if origin.device in here else "auto"), origin.precision or "auto"
+    )
     if (found := fingerprint(network.config, network.state_dict())) != origin.model_hash:
         raise InputError(f"{file} was made by the model {wanted}, {brief(name)} has the hash {found}: give it with -m")
     return network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -12,12 +13,13 @@ from ncsr.errors import InputError
 from ncsr.evaluation.pairs import Pair, read_sample
 from ncsr.evaluation.protocol import Row
 from ncsr.images import Photo
+from ncsr.images.origin import Provenance, plain
 from ncsr.metrics import dequantised_bits_per_dim
 from ncsr.model import NCSR
 from ncsr.ops.resize import imresize
 from ncsr.serialization import fingerprint
 from ncsr.upscaling.api import upscale_photo
-from ncsr.upscaling.provenance import Provenance, model_name, provenance_of
+from ncsr.upscaling.provenance import model_name, provenance_of
 from ncsr.upscaling.tiling import SampleRequest
 
 ENCODER = ":encoder"
@@ -27,7 +29,7 @@ BICUBIC = "bicubic"
 class Method:
     """The base of all methods: each makes the images of one row of the table, `row`."""
 
-    origin: Provenance | None = None
+    origin: Provenance
     """Where its images come from, as far as that is known."""
 
     def __init__(self, row: Row) -> None:
@@ -47,6 +49,7 @@ class Bicubic(Method):
 
     def __init__(self) -> None:
         super().__init__(Row(name=BICUBIC, model=BICUBIC, samples=1, deterministic=True))
+        self.origin = plain("bicubic enlargement")
 
     def samples(self, pair: Pair) -> Tensor:
         """One 8-bit image."""
@@ -58,6 +61,7 @@ class ImageFolder(Method):
 
     def __init__(self, folder: Path, index: int, name: str | None = None) -> None:
         super().__init__(Row(name=name or str(folder), model=str(folder), samples=None))
+        self.origin = Provenance(ncsr=version("ncsr"), picture="part of a report")
         self._index = index
 
     def samples(self, pair: Pair) -> Tensor:

@@ -16,28 +16,27 @@ from ncsr.evaluation.pairs import Pair
 from ncsr.evaluation.protocol import Row
 from ncsr.evaluation.tables import Interval, table_of
 from ncsr.images import picture_of
+from ncsr.images.origin import Provenance, plain
 from ncsr.images.png import encode_png
 from ncsr.images.sheet import FULL_WHITE, deviation_map, thumbnail
 from ncsr.images.xmp import packet_of
 from ncsr.ops.resize import imresize
-from ncsr.upscaling.provenance import Provenance
 
 DEVIATION_SCALE = f"standard deviation over samples: black 0, white {FULL_WHITE} grey levels of 255 or more"
+_PHOTOGRAPH, _ENLARGED = plain("photograph").record(), plain("bicubic enlargement").record()
 _COLOURS = {"worst": "#d62728", "best": "#1f77b4"}
 
 
 class RowImages(NamedTuple):
-    """One row's images of a photograph: (n, 3, H, W) uint8, their mean LPIPS per pixel, and what is known of origin."""
+    """One row's images of a photograph: (n, 3, H, W) uint8, their mean LPIPS per pixel, and where they come from."""
 
     row: Row
     samples: Tensor
     error: Tensor
-    origin: Provenance | None
+    origin: Provenance
 
-    def record(self, *samples: int) -> str | None:
+    def record(self, *samples: int) -> str:
         """What a picture of these samples says of its origin."""
-        if self.origin is None:
-            return None
         shown = {"picture": "part of a report", "samples": [*samples]}
         return self.origin.model_copy(update=shown).record()
 
@@ -73,10 +72,10 @@ def _whole(pair: Pair, shown: list[RowImages], crops: dict[str, Crop]) -> list[_
     draw = ImageDraw.Draw(framed)
     for kind, crop in crops.items():
         draw.rectangle(crop.box, outline=_COLOURS[kind], width=3)
-    panels: list[tuple[Image.Image, str, str | None]] = [
-        (framed, "photograph", None),
-        (picture(pair.lr_pixels), "LR", None),
-        (picture(imresize(pair.lr, pair.scale)), BICUBIC, None),
+    panels = [
+        (framed, "photograph", _PHOTOGRAPH),
+        (picture(pair.lr_pixels), "LR", _PHOTOGRAPH),
+        (picture(imresize(pair.lr, pair.scale)), BICUBIC, _ENLARGED),
     ]
     for s in shown:
         name, samples = s.row.name, s.samples
@@ -92,10 +91,10 @@ def _whole(pair: Pair, shown: list[RowImages], crops: dict[str, Crop]) -> list[_
 def _closeup(pair: Pair, shown: list[RowImages], crop: Crop) -> list[tuple[str, list[_Picture]]]:
     """A line of what is one image each, then a line of samples, with a heading, for each row that has several."""
     lr = Crop(*(value // pair.scale for value in crop)).of(pair.lr)
-    singles: list[tuple[Tensor, str, str | None]] = [
-        (crop.of(pair.hr), "photograph", None),
-        (lr, "LR", None),
-        (crop.of(imresize(pair.lr, pair.scale)), BICUBIC, None),
+    singles = [
+        (crop.of(pair.hr), "photograph", _PHOTOGRAPH),
+        (lr, "LR", _PHOTOGRAPH),
+        (crop.of(imresize(pair.lr, pair.scale)), BICUBIC, _ENLARGED),
     ]
     alone = [s for s in shown if len(s.samples) == 1 and s.row.model != BICUBIC]
     singles += [(crop.of(s.samples[0]), s.row.name, s.record(0)) for s in alone]
@@ -118,13 +117,13 @@ def _deviation(samples: Tensor) -> Image.Image:
     return deviation_map(samples.float().std(0).mean(0) / 255).convert("RGB")
 
 
-def _exact(image: Image.Image, label: str, record: str | None) -> _Picture:
+def _exact(image: Image.Image, label: str, record: str) -> _Picture:
     return _Picture(label, data_url(_file(image, "PNG", record)))
 
 
-def _file(image: Image.Image, kind: str, record: str | None) -> bytes:
+def _file(image: Image.Image, kind: str, record: str) -> bytes:
     """A picture as the bytes of a file that says where it comes from."""
-    packet = b"" if record is None else packet_of(record)
+    packet = packet_of(record)
     if kind == "PNG":
         return encode_png(np.asarray(image), None, None, None, packet, record=record)
     buffer = io.BytesIO()

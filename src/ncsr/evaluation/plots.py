@@ -27,8 +27,10 @@ def is_sweep(rows: Iterable[Row]) -> bool:
     return any(len({row.temperature for row in of_model} - {0.0}) > 1 for of_model in _models(rows).values())
 
 
-def sweep_png(results: Results) -> bytes:
+def sweep_png(results: Results, record: str) -> bytes:
     """A panel per measure: a line per model with its confidence interval, dashed lines for what has no temperature.
+
+    The file says by `record` where it comes from.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -46,10 +48,10 @@ def sweep_png(results: Results) -> bytes:
         ax.set_axis_off()
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), frameon=False, fontsize=9)
-    return figure_png(figure, 150)
+    return figure_png(figure, 150, record)
 
 
-def calibration_png(gathered: dict[str, tuple[Tensor, Tensor]]) -> bytes:
+def calibration_png(gathered: dict[str, tuple[Tensor, Tensor]], record: str) -> bytes:
     """Two panels with a line for each row that has several samples; calibrated ones lie on the dashed diagonals.
 
     Error against spread by the samples' deviation (bins of at least 1 in 10000 values), and the share of values inside
@@ -57,6 +59,7 @@ def calibration_png(gathered: dict[str, tuple[Tensor, Tensor]]) -> bytes:
 
     Args:
         gathered: by row what `spread_and_error` and `pit_histogram` have counted.
+        record: what the file says of its origin.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -85,13 +88,13 @@ def calibration_png(gathered: dict[str, tuple[Tensor, Tensor]]) -> bytes:
         ax.spines[["top", "right"]].set_visible(False)
     handles, labels = spread_ax.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return figure_png(figure, 150)
+    return figure_png(figure, 150, record)
 
 
-def figure_png(figure: Figure, dpi: int) -> bytes:
-    """A figure as PNG, the same bytes whatever made it."""
+def figure_png(figure: Figure, dpi: int, record: str) -> bytes:
+    """A figure as PNG, the same bytes whatever made it, with what it says of its origin."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None, "ncsr": record})
     return buffer.getvalue()
 
 

@@ -33,6 +33,7 @@ from ncsr.evaluation.results import (
     title,
 )
 from ncsr.evaluation.tables import table_of
+from ncsr.images.origin import together
 from ncsr.metrics import LPIPS, eight_bit
 from ncsr.runtime.files import atomic_path
 from ncsr.runtime.memory import is_exhaustion
@@ -253,12 +254,14 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
     """Write the report; returns its files."""
     texts = {"images.csv": images_csv(results), "results.json": json_text(results), "table.md": markdown_text(results)}
     contents = {name: text.encode(errors="backslashreplace") for name, text in texts.items()}
+    origin = together((method.origin for method in work.methods), "plot")
+    record = origin.model_copy(update={"notice": None}).record()
     if is_sweep(results.settings.rows):
-        contents["sweep.png"] = sweep_png(results)
+        contents["sweep.png"] = sweep_png(results, record)
     if results.settings.calibration:
         states = {row: measures.state() for row, measures in records.measures.items()}
         contents["calibration.png"] = calibration_png(
-            {row: (state["calibration_spread"], state["calibration_pit"]) for row, state in states.items()}
+            {row: (state["calibration_spread"], state["calibration_pit"]) for row, state in states.items()}, record
         )
     names = [record["name"] for record in results.records]
     added, chapter = work.addition.write(results, {name: records.panels(name) for name in names})

@@ -1,9 +1,12 @@
-"""Photographs from and to PIL images."""
+"""Photographs from and to PIL images, which write what they say of their origin."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ncsr.errors import InputError
 from ncsr.images.cmyk import rgb_from_cmyk
@@ -11,10 +14,33 @@ from ncsr.images.convert import to_array
 from ncsr.images.photo import Photo
 from ncsr.images.png import unpacked_raw_profile
 from ncsr.images.raster import EXIF_MARK, Raster, gray_if_equal, upright_raster
-from ncsr.images.xmp import carried
+from ncsr.images.xmp import carried, packet_of
 
 _SIMPLER_MODE = {"1": "L", "La": "LA", "P": "RGB", "PA": "RGBA", "RGBa": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
+_XMP_TAG = 700  # of TIFF
 _PHOTO_MODES = {*_SIMPLER_MODE, "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "I;16L", "I;16B", "I;16N"}
+
+
+class RecordedImage(Image.Image):
+    """A PIL image whose PNG, JPEG, WebP, AVIF and TIFF files say where it comes from, as `info["ncsr"]` does.
+
+    What PIL makes of it, by `crop` or `resize`, is an ordinary image.
+    """
+
+    def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
+        """As of every PIL image; `pnginfo`, `xmp` and `tiffinfo` that are given count."""
+        packet, texts = self.info["xmp"], PngInfo()
+        texts.add_text("ncsr", self.info["ncsr"])
+        texts.add_itxt("XML:com.adobe.xmp", packet.decode())
+        super().save(fp, format, **{"pnginfo": texts, "xmp": packet, "tiffinfo": {_XMP_TAG: packet}, **params})
+
+
+def recorded(image: Image.Image, record: str, packet: bytes | None = None) -> RecordedImage:
+    """The image, which is not to be used any more, with a record of its origin and the XMP packet that holds it."""
+    made = RecordedImage()
+    made.__dict__.update(image.__dict__)
+    made.info |= {"ncsr": record, "xmp": packet or packet_of(record)}
+    return made
 
 
 def photo_from_pil(image: Image.Image) -> Photo:
@@ -55,7 +81,8 @@ def to_pil(photo: Photo, record: str | None = None) -> Image.Image:
     """The photo as a PIL image: L, LA, RGB or RGBA, and I;16 for 16-bit gray without alpha.
 
     PIL has no 16-bit colour: it is rounded to 8 bits. ICC profile, EXIF and resolution are in the image's `info`; so is
-    a record of its origin (see `write_pixels`), as "ncsr" and, with the photograph's own packet, "xmp".
+    a record of its origin (see `write_pixels`), as "ncsr" and, with the photograph's own packet, "xmp", and the image
+    is a `RecordedImage`.
     """
     deep = photo.bits == 16 and photo.gray and photo.alpha is None
     image = Image.fromarray(to_array(photo, np.uint16 if deep else np.uint8))
@@ -65,8 +92,9 @@ def to_pil(photo: Photo, record: str | None = None) -> Image.Image:
         image.info["exif"] = EXIF_MARK + photo.exif
     if photo.dpi is not None:
         image.info["dpi"] = photo.dpi
+    packet = carried(photo.xmp, record, *photo.size)
     if record is not None:
-        image.info["ncsr"] = record
-    if packet := carried(photo.xmp, record, *photo.size):
+        return recorded(image, record, packet)
+    if packet:
         image.info["xmp"] = packet
     return image

@@ -29,7 +29,7 @@ from ncsr.images.photo import Photo, Source, premultiplied
 from ncsr.images.pil import raster_from_pil
 from ncsr.images.raster import Raster
 from ncsr.images.tiff import page_count, read_tiff, tiff_size, tiff_source
-from ncsr.images.xmp import record_in
+from ncsr.images.xmp import record_in, record_of_comment
 from ncsr.runtime.memory import is_exhaustion
 
 MAX_PIXELS = 178_956_970
@@ -181,7 +181,7 @@ def read_record(path: str | os.PathLike[str]) -> str | None:
             return record_in(heif.read_xmp(path))
         if kind in _PIL_FILES:
             with _PIL_FILES[kind](path) as image:
-                return record_in(image.info.get("xmp", b""))
+                return record_in(image.info.get("xmp", b"")) or record_of_comment(image.info.get("comment", b""))
         xmp = {"AVIF": avif.read_xmp, "JPEG XL": jxl.read_xmp, "JPEG 2000": jp2.read_xmp, "WebP": webp.read_xmp}[kind]
         return record_in(xmp(path.read_bytes()))
 

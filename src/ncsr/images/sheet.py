@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib.metadata import version
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.images.convert import Array, picture_of
+from ncsr.images.origin import Provenance
+from ncsr.images.pil import recorded
 
 FULL_WHITE = 32  # 8-bit grey levels of standard deviation that the map shows as white
 _GAP, _LABEL, _LONGEST = 12, 28, 512
@@ -30,6 +33,10 @@ def grid(images: Tensor, columns: int = 4) -> Image.Image:
             of more axes one after the other, as `space.sample` gives them sample after sample.
         columns: most images in a row.
 
+    Returns:
+        An image whose files say that it is a grid of this package, and what whoever sees it ought to know; of models
+        nothing, which the images do not tell.
+
     Raises:
         InputError: no such images, or values that are not finite.
     """
@@ -43,7 +50,7 @@ def grid(images: Tensor, columns: int = 4) -> Image.Image:
     sheet, places = _blank(pictures[0].size, len(pictures), columns, 0)
     for place, picture in zip(places, pictures, strict=True):
         sheet.paste(picture, place)
-    return sheet
+    return recorded(sheet, Provenance(ncsr=version("ncsr"), picture="grid").record())
 
 
 def contact_sheet(panels: Sequence[tuple[str, Image.Image]], columns: int = 4) -> Image.Image:

@@ -13,11 +13,12 @@ LIMIT, KEPT = 2**24, 2**20  # bytes of a packet that is searched for a record, a
 _SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 _START = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">"""
-_DESCRIPTION = f"""
+_DESCRIPTION = """
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:ncsr="urn:ncsr:">
-<Iptc4xmpExt:DigitalSourceType>{_SOURCE}</Iptc4xmpExt:DigitalSourceType>
-<ncsr:provenance>%s</ncsr:provenance>
+%s<ncsr:provenance>%s</ncsr:provenance>
 </rdf:Description>"""
+_MARK = f"<Iptc4xmpExt:DigitalSourceType>{_SOURCE}</Iptc4xmpExt:DigitalSourceType>\n"
+_UNMARKED = '"notice":null'  # in the record of a picture that shows nothing that a model made
 _END = """</rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
 _OPENED = re.compile(rb"<rdf:RDF\b[^>]*[^/>]>")
@@ -34,7 +35,10 @@ _RECORD = re.compile(rb"ncsr:provenance(?:>([^<]*)<|=\"([^\"]*)\")")  # others m
 
 
 def packet_of(record: str) -> bytes:
-    """The packet of a record: it is in there whole, beside IPTC's word for pictures in part made by a trained model."""
+    """The packet of a record: it is in there whole, beside IPTC's word for pictures in part made by a trained model.
+
+    That word is left out of a record without a notice.
+    """
     return (_START + _described(record) + "\n" + _END).encode()
 
 
@@ -75,10 +79,15 @@ def _is_sound(packet: bytes) -> bool:
 
 
 def _described(record: str) -> str:
-    return _DESCRIPTION % html.escape(record, quote=False)
+    return _DESCRIPTION % ("" if _UNMARKED in record else _MARK, html.escape(record, quote=False))
 
 
 def record_in(packet: bytes) -> str | None:
     """The record in a packet; None where there is none."""
     found = _RECORD.search(packet) if len(packet) <= LIMIT else None
     return None if found is None else html.unescape((found[1] or found[2] or b"").decode(errors="replace"))
+
+
+def record_of_comment(comment: bytes) -> str | None:
+    """The record that a GIF file, which has no XMP, holds as its comment; None where it says something else."""
+    return comment.decode(errors="replace") if comment.startswith(b'{"ncsr":') else None

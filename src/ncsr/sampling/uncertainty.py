@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from ncsr.errors import InputError
+from ncsr.images.origin import Provenance
+from ncsr.images.pil import recorded
 from ncsr.images.sheet import deviation_map
 
 
@@ -26,11 +29,13 @@ class Uncertainty:
         std: (..., C, H, W), their standard deviation (the mean square's root, over n), in [0, 1].
         samples: (n, ..., C, H, W) uint8, on the CPU. Quantiles and agreement, which need all samples at once, are of
             these: a byte for each number takes less than a histogram does up to 256 samples.
+        origin: what a picture of it says of its origin.
     """
 
     mean: Tensor
     std: Tensor
     samples: Tensor
+    origin: Provenance
 
     def quantile(self, q: float) -> Tensor:
         """The value that a share q of the samples does not exceed, (..., C, H, W) in [0, 1], of 8-bit samples.
@@ -51,8 +56,11 @@ class Uncertainty:
         return torch.stack(counts).float().mean(0)
 
     def picture(self) -> Image.Image:
-        """The standard deviation, averaged over colours, as `ncsr upscale --std` shows it; of several images, below."""
-        return deviation_map(self.std.mean(-3).flatten(0, -2))
+        """The standard deviation, averaged over colours, as `ncsr upscale --std` shows it; of several images, below.
+
+        Its files say where it comes from.
+        """
+        return recorded(deviation_map(self.std.mean(-3).flatten(0, -2)), self.origin.record())
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""
@@ -67,10 +75,10 @@ class Uncertainty:
         return f"Uncertainty({n} samples{of} of {width} x {height}, deviation {mean:.2f} grey levels on average)"
 
 
-def measure_uncertainty(samples: Iterable[Tensor]) -> Uncertainty:
+def measure_uncertainty(samples: Iterable[Tensor], origin: Provenance | None = None) -> Uncertainty:
     """What samples (..., C, H, W) in [0, 1], one after the other, say of each pixel; by Welford's recurrences (1962).
 
-    Only their 8-bit values are kept.
+    Only their 8-bit values are kept. `origin` is theirs, if it is known.
     """
     kept: list[Tensor] = []
     for sample in samples:
@@ -81,4 +89,6 @@ def measure_uncertainty(samples: Iterable[Tensor]) -> Uncertainty:
         mean += change / len(kept)
         squares += change * (sample - mean)
     std = (squares / len(kept)).sqrt()
-    return Uncertainty(mean.cpu(), std.cpu(), torch.stack(kept))
+    told = {"picture": "standard deviation", "samples": [*range(len(kept))]}
+    origin = (origin or Provenance(ncsr=version("ncsr"), picture="standard deviation")).model_copy(update=told)
+    return Uncertainty(mean.cpu(), std.cpu(), torch.stack(kept), origin)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ncsr.data.crops import CropSource, CropSources
 from ncsr.errors import InputError, SamplingError
+from ncsr.images.origin import Provenance
 from ncsr.images.sheet import contact_sheet
 from ncsr.metrics import LPIPS, dequantised, diversity, lr_psnr, luma_psnr, ntire_lpips
 from ncsr.metrics.lpips import SMALLEST
@@ -18,7 +19,7 @@ from ncsr.model import NCSR
 from ncsr.ops.resize import imresize
 from ncsr.space import Space
 from ncsr.training.recipe import Recipe
-from ncsr.upscaling.provenance import Provenance, provenance_of
+from ncsr.upscaling.provenance import provenance_of
 from ncsr.upscaling.tiling import SampleRequest
 
 _SIDE = 256  # HR pixels: of larger photographs the middle is measured

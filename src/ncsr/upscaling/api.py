@@ -135,8 +135,8 @@ def upscale(
     Returns:
         A list of the samples, with their `seed`, of the kind that came in: arrays of the same dtype and layout, tensors
         of the same dtype on the same device, or PIL images (also for files).
-        `info["ncsr"]` of a PIL image is its `Provenance` as JSON, which `info["xmp"]` holds, too. Pillow writes neither
-        unless it is told: `save(path, xmp=image.info["xmp"])` for JPEG and WebP, the text as `pnginfo` for PNG.
+        `info["ncsr"]` of a PIL image is its `Provenance` as JSON, which `info["xmp"]` holds, too; its `save` writes it
+        into PNG, JPEG, WebP, AVIF and TIFF files.
 
     Warns:
         UserWarning: a file has more than is taken, as further pages or frames.

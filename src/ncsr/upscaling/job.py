@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 from ncsr.errors import InputError, SamplingError
 from ncsr.images import Source
+from ncsr.images.origin import Provenance
 from ncsr.model import NCSR
 from ncsr.runtime.memory import is_exhaustion, tightest
 from ncsr.runtime.remote import Remote
 from ncsr.upscaling.final_size import FinalSize
 from ncsr.upscaling.paths import Location, tagged
-from ncsr.upscaling.provenance import Provenance, provenance_of, sidecar_path
+from ncsr.upscaling.provenance import provenance_of, sidecar_path
 from ncsr.upscaling.tiling import SampleRequest
 
 

@@ -25,6 +25,7 @@ from ncsr.images import (
     write_pixels,
     write_values,
 )
+from ncsr.images.origin import Provenance
 from ncsr.images.sheet import contact_sheet, deviation_map, panel_of, thumbnail
 from ncsr.images.writing import DEEP_SUFFIXES, QUALITY_SUFFIXES
 from ncsr.ops.projection import Rows
@@ -38,7 +39,7 @@ from ncsr.upscaling.grouping import group_by_key
 from ncsr.upscaling.image import Enlargement, bicubic, deviation, enlarge
 from ncsr.upscaling.job import Job, QueuedPhoto, UpscaleResult, error_message
 from ncsr.upscaling.manifest import manifest_state, remove_manifest, write_manifest
-from ncsr.upscaling.provenance import Provenance, file_hash, sidecar_path
+from ncsr.upscaling.provenance import file_hash, sidecar_path
 from ncsr.upscaling.resume_log import scratch_folder, scratch_for
 from ncsr.upscaling.tile_size import LARGEST, choose_side, tile_bytes
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.images import MAX_PIXELS, Source, open_photo, photo_size
+from ncsr.images.origin import Provenance
 from ncsr.model import NCSR
 from ncsr.upscaling.final_size import FinalSize
 from ncsr.upscaling.job import Job, QueuedPhoto
 from ncsr.upscaling.pipeline import PhotoProgress, Warn, enlarge_all
-from ncsr.upscaling.provenance import Provenance
 from ncsr.upscaling.tile_size import SMALLEST
 from ncsr.upscaling.tiling import SampleRequest
 
@@ -63,17 +63,27 @@ def remake(
     Raises:
         InputError: an origin of no single sample; a photograph that cannot be read, a picture that cannot be written.
     """
-    single = origin.picture in ("sample", "most probable image") and len(origin.samples) == 1
-    if not single or isinstance(origin.temperature, list):
-        raise InputError(f"a {origin.picture} is made of samples, and only these can be made again")
+    temperature, name = check_single(origin)
     tile = max(SMALLEST, *photo_size(photo, origin.page)) if origin.tile is None else origin.tile
-    request = SampleRequest(1, origin.temperature, origin.seed or 0, tile, origin.consistent, *origin.samples)
+    request = SampleRequest(1, temperature, origin.seed or 0, tile, bool(origin.consistent), *origin.samples)
     size = None if origin.size is None else FinalSize(None, *origin.size)
-    job = Job(model, request, False, False, False, max_pixels, origin.model, allow_incomplete=True, size=size)
+    job = Job(model, request, False, False, False, max_pixels, name, allow_incomplete=True, size=size)
     job = replace(job, page=origin.page, quality=origin.quality)
     for result in enlarge_all([QueuedPhoto(photo, target)], job, progress, warn):
         if result.failure is not None:
             raise InputError(result.failure)
+
+
+def check_single(origin: Provenance) -> tuple[float, str | None]:
+    """Make sure that a picture is one sample, which can be made again; returns its temperature and model.
+
+    Raises:
+        InputError: it is not.
+    """
+    single = origin.picture in ("sample", "most probable image") and len(origin.samples) == 1
+    if not single or not isinstance(origin.temperature, float):
+        raise InputError(f"a {origin.picture} cannot be made again: only a single sample can")
+    return origin.temperature, origin.model if isinstance(origin.model, str) else None
 
 
 def compare(path: Path, made: Path) -> Comparison | None:

@@ -13,6 +13,7 @@ from ncsr.sampling.uncertainty import Uncertainty, measure_uncertainty
 from ncsr.space import check_sampling
 from ncsr.upscaling.image import enlarge
 from ncsr.upscaling.kinds import Picture, open_any
+from ncsr.upscaling.provenance import model_name, provenance_of
 from ncsr.upscaling.tile_size import choose_side
 from ncsr.upscaling.tiling import SampleRequest
 
@@ -38,10 +39,13 @@ def uncertainty(
     Raises:
         InputError: as `upscale`.
     """
-    source = source_of(open_any(photo)[0])
-    network = model if isinstance(model, NCSR) else load(model, device)
+    opened, photograph = open_any(photo)
+    source = source_of(opened)
+    network, name = (model, None) if isinstance(model, NCSR) else (load(model, device), model_name(model))
     temperature = network.config.temperature if temperature is None else temperature
     request = SampleRequest(samples, temperature, check_sampling(samples, temperature, seed), tile, consistent)
-    (made,) = enlarge([source], network, request, choose_side(network, *source.size, tile), [np.uint16])
+    side = choose_side(network, *source.size, tile)
+    (made,) = enlarge([source], network, request, side, [np.uint16])
     height, colours = made.canvas.shape[1], 1 if source.gray else 3
-    return measure_uncertainty(made.rows(k)(0, height)[:colours] for k in range(samples))
+    origin = provenance_of(network, name, request).of(photograph, source.size, side)
+    return measure_uncertainty((made.rows(k)(0, height)[:colours] for k in range(samples)), origin)

@@ -16,6 +16,7 @@ from ncsr.evaluation.paper.differences import MethodForRow
 from ncsr.evaluation.paper.items import Item
 from ncsr.evaluation.pictures import RowImages, picture
 from ncsr.evaluation.plots import figure_png
+from ncsr.images.origin import together
 from ncsr.images.sheet import thumbnail
 from ncsr.metrics import lr_psnr
 from ncsr.ops.resize import imresize
@@ -91,7 +92,10 @@ def draw(item: Item, panels: dict[str, Panels], records: list[dict[str, Any]], m
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
         ax.set_xlabel(cell.label, fontsize=9, labelpad=3)
-    return figure_png(figure, 160)
+    origin = together((m.method.origin for m in methods), "part of a report")
+    most = max(len(origin.samples), 1)
+    seen = {"comparison": 1, "samples": min(most, _MOST), "worst": most}[item.kind]
+    return figure_png(figure, 160, origin.model_copy(update={"samples": [*range(seen)]}).record())
 
 
 def _numbered(panels: list[tuple[str, Tensor]]) -> Panels:

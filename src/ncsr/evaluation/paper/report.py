@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from ncsr.evaluation.html import data_url, render
@@ -19,7 +20,9 @@ from ncsr.evaluation.protocol import Row
 from ncsr.evaluation.results import Results, json_text
 from ncsr.evaluation.run import Addition
 from ncsr.evaluation.tables import MEASURES, NONE, Cell, Interval, Table, csv_text, figure_cell, heading, json_of, plain
-from ncsr.runtime.files import atomic_path
+from ncsr.images import write_pixels
+from ncsr.images.origin import together
+from ncsr.upscaling.provenance import provenance
 
 Lines = list[tuple[str, list[Cell]]]
 _MEASURES = {m.name: m for m in MEASURES}
@@ -171,13 +174,14 @@ def _content(item: Item, rows: dict[str, Row], results: Results, panels: dict[st
 
 
 def stack(parts: list[Path], path: Path) -> Path:
-    """Write pictures one below the other; returns the path."""
+    """Write pictures one below the other, with what they say of their origin together; returns the path."""
     pictures = [Image.open(part).convert("RGB") for part in parts]
     sheet = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")
     top = 0
     for picture in pictures:
         sheet.paste(picture, (0, top))
         top += picture.height
-    with atomic_path(path) as temporary:
-        sheet.save(temporary)
+    origins = [origin for part in parts if (origin := provenance(part))]
+    record = together(origins, "part of a report").record()
+    write_pixels(path, np.asarray(sheet), None, None, record=record)
     return path
