@@ -87,7 +87,7 @@ def test_validation_photographs(ncsr_: Command, recipe: Path, tmp_path: Path) ->
 def test_dry_run(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
     result = ncsr_("train", recipe, "--dry-run", "--set", "batch=4", "--device", "cpu")
     assert result.code == 0
-    assert result.err == "taking steps of 2 crops, of 4 in a step of this recipe\n"
+    assert result.err == "taking steps of a few crops; 4 of 16 x 16 pixels are in a step of this recipe\n"
     text, _, figures = result.out.partition("\n\n")
     assert yaml.safe_load(text)["batch"] == 4
     for what in (
