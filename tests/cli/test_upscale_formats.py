@@ -98,7 +98,7 @@ def test_xmp_and_texts_are_kept_unless_stripped(upscale: Command, tmp_path: Path
         (["--format", "webp", "--consistent", "--quality", 90], "--quality would change what --consistent fits"),
         (["--page", "0"], "--page must be all or a number from 1, got '0'"),
         (["--page", "x"], "--page must be all or a number from 1"),
-        (["--page", 2], r"photo\.png: it has no page 2: only TIFF files have several"),
+        (["--page", 2], r"photo\.png: it has no page 2, only 1"),
         (["--std-format", "jpg"], "--std-format must be png, tiff or npy"),
         (["--std-format", "npy", "-n", 1], "--std needs samples that differ"),
     ],
@@ -141,6 +141,18 @@ def test_pages(upscale: Command, ncsr_: Command, tiny_model_folder: Path, tmp_pa
     upscale(scan, "-o", tmp_path / "two.tif", "-n", 1, "--seed", 0, "--page", 2)
     np.testing.assert_array_equal(to_array(read_photo(tmp_path / "two.tif")), second)
     upscale(scan, "-o", tmp_path / "a.tif", "--page", "all").failed("--page all makes several results")
+
+
+def test_frames_of_an_animation(upscale: Command, tmp_path: Path) -> None:
+    path, frames = tmp_path / "film.gif", [Image.fromarray(scene8(_H, _W, seed=seed)) for seed in range(2)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    made = upscale(path, "-o", tmp_path / "all", "-t", 0, "--page", "all")
+    assert ([file.name for file in made.paths], made.err) == (["film_p1.png", "film_p2.png"], "")
+    (second,) = upscale(path, "-o", tmp_path / "second", "-t", 0, "--page", 2).paths
+    pixels = [to_array(read_photo(file)) for file in (*made.paths, second)]
+    np.testing.assert_array_equal(pixels[1], pixels[2])
+    assert (pixels[0] != pixels[1]).any()
+    assert getattr(ncsr.provenance(second), "page", None) == 2
 
 
 def test_every_bad_page_is_told_of(upscale: Command, tmp_path: Path) -> None:

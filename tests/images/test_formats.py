@@ -15,7 +15,16 @@ from PIL import Image, ImageCms, features
 
 from benchmarks.campaign.files import SIZE, newer_files, picture
 from ncsr.errors import InputError
-from ncsr.images import open_photo, photo_size, read_photo, read_record, to_array, write_photo, write_pixels
+from ncsr.images import (
+    count_pages,
+    open_photo,
+    photo_size,
+    read_photo,
+    read_record,
+    to_array,
+    write_photo,
+    write_pixels,
+)
 from ncsr.images.convert import photo_from_array
 from tests.images.samples import SRGB_PROFILE, exif_block, exif_fields, levels
 
@@ -101,12 +110,44 @@ def test_the_first_frame_of_a_gif(tmp_path: Path) -> None:
     photo = read_photo(path)
     with Image.open(path) as image:
         np.testing.assert_array_equal(to_array(photo), np.asarray(image.convert("RGB")))
-    assert photo.notes == ("it is an animation, of which the first frame is taken",)
+    assert photo.notes == ("it is an animation, of which the first frame is taken (--page)",)
     path.write_bytes(_FILES["gif transparent"][1])
     photo = read_photo(path)
     assert photo.notes == ()
     assert photo.alpha is not None
     assert set(photo.alpha.unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".avif"])
+def test_every_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
+    """A frame that changes a corner alone is put together with what was there before."""
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    path, frames = tmp_path / f"photo{suffix}", [np.full((*SIZE, 3), level, np.uint8) for level in (0, 0, 250)]
+    frames[1][:8, :8] = 250
+    how = {} if suffix == ".gif" else {"quality": 100, "lossless": True} if suffix == ".webp" else {"quality": 100}
+    first, *others = map(Image.fromarray, frames)
+    first.save(path, save_all=True, append_images=others, duration=100, **how)
+    assert count_pages(path) == 3
+    for page, frame in enumerate(frames, 1):
+        photo = read_photo(path, page=page)
+        assert photo.notes == ()
+        assert np.abs(to_array(photo, flat_gray=False)[..., :3].astype(int) - frame).max() <= 2
+        assert photo.size == photo_size(path, page) == SIZE
+    assert "(--page)" in read_photo(path).notes[0]
+    for wrong in (0, 4):
+        with pytest.raises(InputError, match=rf"cannot read .*{suffix}: it has no page {wrong}, only 3"):
+            read_photo(path, page=wrong)
+    with pytest.raises(InputError, match=r"over the limit of 10:"):
+        read_photo(path, page=2, max_pixels=10)
+
+
+def test_of_other_kinds_the_first_picture_is_all(tmp_path: Path) -> None:
+    Image.fromarray(_RGB).save(tmp_path / "photo.jpg")
+    assert count_pages(tmp_path / "photo.jpg") == 1
+    assert read_photo(tmp_path / "photo.jpg", page=1).size == SIZE
+    with pytest.raises(InputError, match="of JPEG files only the first picture is read: leave --page out"):
+        read_photo(tmp_path / "photo.jpg", page=2)
 
 
 @pytest.mark.parametrize("kind", ["avif animated", "avif with exif"])

@@ -119,7 +119,7 @@ def upscale(
         str | None,
         typer.Option(
             metavar="N|all",
-            help="Of TIFF files; all makes photo_p1, photo_p2, ... of each page.",
+            help="Of TIFF files, or the frame of GIF, PNG, WebP and AVIF; all makes photo_p1, photo_p2, ... of each.",
             show_default="the first; a sentence says if there are more",
         ),
     ] = None,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import imagecodecs
 import numpy as np
 from PIL import features
+from PIL.ImageFile import ImageFile
 
 from ncsr.errors import InputError
 from ncsr.images.boxes import boxes
@@ -42,6 +44,18 @@ def avif_size(data: bytes) -> tuple[int, int]:
     return _about(data).size
 
 
+def open_frames(path: Path) -> ImageFile:
+    """A file by Pillow, which tells its pictures apart; nothing of it is decoded.
+
+    Raises:
+        InputError: it cannot be read with the libraries that are here.
+    """
+    check_avif()
+    from PIL.AvifImagePlugin import AvifImageFile  # of which older ones have none
+
+    return AvifImageFile(path)
+
+
 def read_xmp(data: bytes) -> bytes:
     """The XMP packet of a file; empty where there is none."""
     return _about(data).xmp or b""
@@ -60,7 +74,7 @@ def read_avif(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
     width, height = about.size
     bits, icc, notes = _properties(data)
     if about.frames > 1:  # imagecodecs writes beyond its memory if it is asked for one of several
-        notes += ("it has several pictures, of which the first is taken",)
+        notes += ("it has several pictures, of which the first is taken (--page)",)
         pixels, bits = np.frombuffer(decoder.get_frame(0)[0], np.uint8).reshape(height, width, -1), 8
     else:
         pixels = imagecodecs.avif_decode(data)

@@ -47,7 +47,7 @@ class Provenance(BaseModel):
         device: the kind of device, as torch calls it.
         photograph: SHA-256 of the photograph's file; None for one that came without a file.
         size: (W, H) that the model's image was reduced to by bicubic; None for all of it.
-        page: of the photograph's TIFF file, where one was asked for.
+        page: or frame of the photograph's file, where one was asked for.
         quality: that it was written with, where one was asked for.
     """
 

@@ -55,7 +55,7 @@ def decode_png(data: bytes) -> Raster:
     texts = dict(filter(None, map(_text, chunks)))
     block = metadata.get(b"eXIf") or unpacked_raw_profile(texts.get(_RAW_EXIF) or texts.get(_RAW_APP1) or b"")
     (frames,) = struct.unpack_from(">I", metadata.get(b"acTL", b"").ljust(4, b"\0"))
-    notes = ("it is an animation, of which the first frame is taken",) if frames > 1 else ()
+    notes = ("it is an animation, of which the first frame is taken (--page)",) if frames > 1 else ()
     kept = tuple(chunk[4:-4] for chunk in chunks if chunk[4:8] in _TEXTS and _keyword(chunk) not in _NOT_KEPT)
     kept = kept if sum(map(len, kept)) <= _METADATA_LIMIT else ()
     raster = Raster(pixels, icc, dpi=_dpi(metadata.get(b"pHYs", b"")), notes=notes, texts=kept)

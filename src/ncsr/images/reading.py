@@ -18,6 +18,8 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.Image import DecompressionBombError
 from PIL.ImageFile import ImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 from torch import Tensor
 
 from ncsr.errors import InputError, UnreadableError
@@ -38,6 +40,13 @@ MAX_PIXELS = 178_956_970
 _ROWS = 256  # of a photograph that are floating point at a time
 _PIL_FILES: dict[str, Callable[[Path], ImageFile]] = {"BMP": BmpImageFile, "GIF": GifImageFile, "JPEG": JpegFile}
 """What opens a file without decoding it, and without Pillow's own limit of pixels."""
+_FRAMED: dict[str, Callable[[Path], ImageFile]] = {
+    "AVIF": avif.open_frames,
+    "GIF": GifImageFile,
+    "PNG": PngImageFile,
+    "WebP": WebPImageFile,
+}
+"""What opens the files whose frames `page` may name, without Pillow's own limit of pixels."""
 # What Pillow, tifffile and imagecodecs (whose errors are RuntimeErrors) raise when a file is damaged. TypeError,
 # AttributeError, AssertionError and the like are not among them: they would be bugs of this package.
 _DECODER_ERRORS = (
@@ -66,7 +75,8 @@ def read_photo(
         path: the file. Its suffix must be in `SUFFIXES`, or it has none; its kind is told by its content.
         max_pixels: a larger photograph is refused before it is decoded, as it may be made to fill the memory.
         allow_incomplete: take a JPEG file whose data end early, too; what is missing is gray.
-        page: of a TIFF file, 1 the first; None is the first, too, with a note if there are more.
+        page: of a TIFF file, or the frame of a GIF, PNG, WebP or AVIF file, 1 the first; None is the first, too, with a
+            note if there are more. One of several frames is read by Pillow, in 8 bits.
 
     Raises:
         InputError: if there is no such file, or it is empty, damaged, truncated, too large, or no photograph. Its
@@ -127,14 +137,18 @@ def read_eight_bit(path: str | os.PathLike[str]) -> Tensor:
 
 
 def count_pages(path: str | os.PathLike[str]) -> int:
-    """How many pages a photograph's file has that `page` may name: those of a TIFF file, of all others one.
+    """How many pages or frames a photograph's file has that `page` may name: of kinds without any, one.
 
     Raises:
         InputError: as `read_photo`.
     """
     path = Path(path)
     with _explained(path):
-        return page_count(path) if _kind(path)[0] == "TIFF" else 1
+        kind, _ = _kind(path)
+        if kind not in _FRAMED:
+            return page_count(path) if kind == "TIFF" else 1
+        with _frames(path, kind) as image:
+            return _frame_count(image)
 
 
 def photo_size(path: str | os.PathLike[str], page: int | None = None) -> tuple[int, int]:
@@ -192,8 +206,10 @@ def _read(path: Path, max_pixels: int, allow_incomplete: bool, page: int | None 
     kind, head = _kind(path)
     if kind == "TIFF":
         return read_tiff(path, check_size, page)
-    if page not in (None, 1):
-        raise InputError(f"it has no page {page}: only TIFF files have several")
+    if page is not None and (kind in _FRAMED or page != 1):
+        with _frames(path, kind) as image:
+            if (count := _frame_count(image)) > 1 or page > count:
+                return _read_frame(image, page, count, check_size)
     if kind == "PNG":
         check_size(*png.png_size(head))
         return png.decode_png(path.read_bytes())
@@ -207,6 +223,28 @@ def _read(path: Path, max_pixels: int, allow_incomplete: bool, page: int | None 
     return read(path.read_bytes(), check_size)
 
 
+@contextmanager
+def _frames(path: Path, kind: Kind) -> Iterator[ImageFile]:
+    """A file of several frames, nothing of it decoded."""
+    if kind not in _FRAMED:
+        raise InputError(f"of {kind} files only the first picture is read: leave --page out")
+    with _FRAMED[kind](path) as image:
+        yield image
+
+
+def _frame_count(image: ImageFile) -> int:
+    return int(getattr(image, "n_frames", 1))
+
+
+def _read_frame(image: ImageFile, page: int, count: int, check_size: Callable[[int, int], None]) -> Raster:
+    """A whole frame, 1 the first, put together from all before it that it changes."""
+    check_size(*image.size)
+    if not 0 < page <= count:
+        raise InputError(f"it has no page {page}, only {count}")
+    image.seek(page - 1)
+    return raster_from_pil(image)
+
+
 def _read_by_pillow(path: Path, opener: Callable[[Path], ImageFile], check_size: Callable[[int, int], None]) -> Raster:
     """A BMP file, or the first frame of a GIF file."""
     with opener(path) as image:
@@ -214,7 +252,7 @@ def _read_by_pillow(path: Path, opener: Callable[[Path], ImageFile], check_size:
         image.load()
         raster = raster_from_pil(image)
         if getattr(image, "is_animated", False):
-            raster = replace(raster, notes=("it is an animation, of which the first frame is taken",))
+            raster = replace(raster, notes=("it is an animation, of which the first frame is taken (--page)",))
         return raster
 
 

@@ -45,7 +45,7 @@ def read_webp(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
     raster = Raster(
         imagecodecs.webp_decode(data),
         metadata.get(b"ICCP"),
-        notes=("it is an animation, of which the first frame is taken",) if len(frames) > 1 else (),
+        notes=("it is an animation, of which the first frame is taken (--page)",) if len(frames) > 1 else (),
     )
     return upright_raster(raster, metadata.get(b"EXIF"), xmp=metadata.get(b"XMP "))
 

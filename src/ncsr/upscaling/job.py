@@ -40,7 +40,7 @@ class Job:
         measure: whether LR-PSNR is measured of every sample.
         quality: of results in formats that have one; None is the format's own.
         std_suffix: of the map, `.png`, or `.tif` or `.npy` for its numbers.
-        page: of TIFF files, 1 the first; None is the first, with a note where there are more.
+        page: or frame of the photograph's file, 1 the first; None is the first, with a note where there are more.
         pages: the page by the path of the result, where it differs from photograph to photograph.
     """
 
