@@ -17,6 +17,7 @@ from benchmarks.campaign.files import SIZE, newer_files, picture
 from ncsr.errors import InputError
 from ncsr.images import (
     count_pages,
+    jxl,
     open_photo,
     photo_size,
     read_photo,
@@ -238,6 +239,16 @@ def test_jxl_is_written_in_srgb(tmp_path: Path) -> None:
         assert (photo.icc, photo.notes) == (None, ())
     (tmp_path / "linear.jxl").write_bytes(imagecodecs.jpegxl_encode(_DEEP, lossless=True))
     assert read_photo(tmp_path / "linear.jxl").icc is not None
+
+
+def test_an_embedded_profile_of_jxl_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As imagecodecs does not hand it on, nor write any, the header of 8 x 8 pixels is made bit by bit."""
+    size, depth, further, xyb, colours = "1 00000 100", "0 00 1", "00", "0", "0 1"
+    fields = f"{size} 0 0 {depth} {further} {xyb} {colours}".replace(" ", "")
+    stream = b"\xff\x0a" + int(fields[::-1], 2).to_bytes(8, "little")
+    monkeypatch.setattr(imagecodecs, "jpegxl_decode", lambda data, index: np.zeros((8, 8, 3), np.uint8))
+    raster = jxl.read_jxl(stream, lambda width, height: None)
+    assert (raster.icc, raster.notes) == (None, ("its colour profile is not read: its colours are taken for sRGB",))
 
 
 @pytest.mark.parametrize("suffix", [".avif", ".jxl"])

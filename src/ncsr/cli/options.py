@@ -104,6 +104,89 @@ SizeOption: TypeAlias = Annotated[
     ),
 ]
 
+Inputs: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT", help="Photographs, or folders of them; - for one from standard input.", show_default=False
+    ),
+]
+Output: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Folder for the results; for a single photograph also a file name, or - for one image to standard output.",
+    ),
+]
+Temperature: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "-t",
+        "--temperature",
+        help="Variety: 0 gives one smooth image, higher more detail and more invention.",
+        show_default="the model's",
+    ),
+]
+Seed: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--seed", help="Makes the samples repeatable.", show_default="a fresh one, printed"),
+]
+Sheet: TypeAlias = Annotated[bool, typer.Option("--sheet", help="Also write a contact sheet of all of them.")]
+Deviation: TypeAlias = Annotated[
+    bool, typer.Option("--std", help="Also write where the samples differ, the standard-deviation map.")
+]
+DeviationFormat: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--std-format",
+        metavar="png|tiff|npy",
+        help="Of that map, which it asks for, too: png is gray, white 32 levels of 255 or more; tiff and npy hold "
+        "the deviation itself in float32, 1 being the whole range from black to white.",
+        show_default="png",
+        autocompletion=names("png", "tiff", "npy"),
+    ),
+]
+Format: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="png|jpg|webp|tiff|avif|jxl",
+        help="Of the results.",
+        show_default="the photograph's, or png where that is not written",
+        autocompletion=names("png", "jpg", "webp", "tiff", "avif", "jxl"),
+    ),
+]
+Quality: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--quality",
+        min=1,
+        max=100,
+        help="Of jpg and avif (95 unless it is given), of webp and jxl (lossless unless it is given; jxl at 100, "
+        "too). png, tiff and bmp have none.",
+        show_default=False,
+    ),
+]
+Page: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--page",
+        metavar="N|all",
+        help="Of TIFF files, or the frame of GIF, PNG, WebP and AVIF; all makes photo_p1, photo_p2, ... of each.",
+        show_default="the first; a sentence says if there are more",
+    ),
+]
+Strip: TypeAlias = Annotated[
+    bool, typer.Option("--strip", help="Leave out EXIF, XMP, texts, resolution, colour profile and provenance.")
+]
+Sidecar: TypeAlias = Annotated[
+    bool, typer.Option("--sidecar", help="Also write each image's provenance beside it, as IMAGE.json.")
+]
+Quiet: TypeAlias = Annotated[bool, typer.Option("-q", "--quiet", help="Nothing but errors on standard error.")]
+Json: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="A line of JSON for every image and every failure on standard output.")
+]
+
 MAX_PIXELS = 178_956_970  # `ncsr.images.MAX_PIXELS`, which the commands would import PyTorch to read
 
 

@@ -8,26 +8,39 @@ from dataclasses import replace
 from functools import partial
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from ncsr.cli.completion import names
 from ncsr.cli.options import (
     MAX_PIXELS,
     AllowIncomplete,
     Consistent,
+    Deviation,
+    DeviationFormat,
     Device,
     FactorOption,
+    Format,
+    Inputs,
+    Json,
     MaxPixels,
     ModelName,
+    Output,
+    Page,
     PrecisionName,
+    Quality,
+    Quiet,
     RayAddress,
     Recursive,
     Samples,
     Scale,
+    Seed,
+    Sheet,
+    Sidecar,
     SizeOption,
     SkipExisting,
+    Strip,
+    Temperature,
     Tile,
     load_model,
     parse_final_size,
@@ -38,106 +51,42 @@ from ncsr.runtime.progress import ProgressBar
 
 if TYPE_CHECKING:
     from ncsr.cli.piping import Piped
+    from ncsr.runtime.ray_pool import Workers
     from ncsr.runtime.remote import Remote
     from ncsr.upscaling.job import Job, UpscaleResult
+    from ncsr.upscaling.paths import Plan
 
 
 def upscale(
     context: typer.Context,
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="INPUT", help="Photographs, or folders of them; - for one from standard input.", show_default=False
-        ),
-    ],
-    output: Annotated[
-        str,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Folder for the results; for a single photograph also a file name, or - for one image to standard "
-            "output.",
-        ),
-    ],
+    inputs: Inputs,
+    output: Output,
     model: ModelName = None,
     scale: Scale = None,
     factor: FactorOption = None,
     size: SizeOption = None,
     samples: Samples = 4,
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            "-t",
-            "--temperature",
-            help="Variety: 0 gives one smooth image, higher more detail and more invention.",
-            show_default="the model's",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Makes the samples repeatable.", show_default="a fresh one, printed"),
-    ] = None,
+    temperature: Temperature = None,
+    seed: Seed = None,
     tile: Tile = "auto",
     consistent: Consistent = False,
     device: Device = "auto",
     precision: PrecisionName = "auto",
-    sheet: Annotated[bool, typer.Option("--sheet", help="Also write a contact sheet of all of them.")] = False,
-    std: Annotated[
-        bool, typer.Option("--std", help="Also write where the samples differ, the standard-deviation map.")
-    ] = False,
-    std_format: Annotated[
-        str | None,
-        typer.Option(
-            metavar="png|tiff|npy",
-            help="Of that map, which it asks for, too: png is gray, white 32 levels of 255 or more; tiff and npy hold "
-            "the deviation itself in float32, 1 being the whole range from black to white.",
-            show_default="png",
-            autocompletion=names("png", "tiff", "npy"),
-        ),
-    ] = None,
-    form: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="png|jpg|webp|tiff|avif|jxl",
-            help="Of the results.",
-            show_default="the photograph's, or png where that is not written",
-            autocompletion=names("png", "jpg", "webp", "tiff", "avif", "jxl"),
-        ),
-    ] = None,
-    quality: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=100,
-            help="Of jpg and avif (95 unless it is given), of webp and jxl (lossless unless it is given; jxl at 100, "
-            "too). png, tiff and bmp have none.",
-            show_default=False,
-        ),
-    ] = None,
-    page: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|all",
-            help="Of TIFF files, or the frame of GIF, PNG, WebP and AVIF; all makes photo_p1, photo_p2, ... of each.",
-            show_default="the first; a sentence says if there are more",
-        ),
-    ] = None,
-    strip: Annotated[
-        bool, typer.Option("--strip", help="Leave out EXIF, XMP, texts, resolution, colour profile and provenance.")
-    ] = False,
-    sidecar: Annotated[
-        bool, typer.Option("--sidecar", help="Also write each image's provenance beside it, as IMAGE.json.")
-    ] = False,
+    sheet: Sheet = False,
+    std: Deviation = False,
+    std_format: DeviationFormat = None,
+    form: Format = None,
+    quality: Quality = None,
+    page: Page = None,
+    strip: Strip = False,
+    sidecar: Sidecar = False,
     recursive: Recursive = False,
     skip_existing: SkipExisting = False,
     max_pixels: MaxPixels = MAX_PIXELS,
     allow_incomplete: AllowIncomplete = False,
     ray: RayAddress = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Nothing but errors on standard error.")] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="A line of JSON for every image and every failure on standard output.")
-    ] = False,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Enlarge photographs: several plausible, sharp, different images of each.
 
@@ -149,15 +98,11 @@ def upscale(
     from ncsr.cli.forms import check_pipes, check_quality_used, parse_format, parse_page, parse_std_format
     from ncsr.cli.piping import receive
     from ncsr.pretrained.load import default_model, scale_for
-    from ncsr.runtime.files import make_folder
-    from ncsr.runtime.locks import remove_abandoned
     from ncsr.runtime.ray_pool import workers_at
     from ncsr.space import check_sampling
     from ncsr.upscaling.job import Job
-    from ncsr.upscaling.manifest import manifest_path, manifest_settings
-    from ncsr.upscaling.on_ray import enlarge_by
-    from ncsr.upscaling.paths import check_results, plan_results, with_pages
-    from ncsr.upscaling.pipeline import enlarge_all, queue_photo
+    from ncsr.upscaling.manifest import manifest_settings
+    from ncsr.upscaling.paths import check_results
     from ncsr.upscaling.provenance import model_name
     from ncsr.upscaling.tile_size import check_tile
     from ncsr.upscaling.tiling import SampleRequest
@@ -167,19 +112,14 @@ def upscale(
     std |= std_format is not None
     piped = receive(context, inputs, output, suffix or ".png")
     if piped.names:
-        samples = check_pipes(
-            context, piped, samples, (json and piped.sends) or skip_existing or ray is not None or page == "all"
-        )
-    *sources, results = _locations([*piped.inputs, piped.output], urls=ray is not None)
-    plan, failures, notes = plan_results(sources, results, consistent=consistent, recursive=recursive, form=suffix)
-    check_quality_used(quality, [target for _, target in plan], consistent)
-    to_folder = not plan or plan[0][1] != results
-    plan, pages = with_pages(plan) if page == "all" else (plan, {})
-    if pages and not (to_folder and ray is None):
-        raise InputError("--page all makes several results, on this machine: give a folder with -o, and no --ray")
+        cannot = (json and piped.sends) or skip_existing or ray is not None or page == "all"
+        samples = check_pipes(context, piped, samples, cannot)
+    work = _work(piped, suffix, consistent, recursive, all_pages=page == "all", by_ray=ray is not None)
+    targets = [target for _, target in work.plan]
+    check_quality_used(quality, targets, consistent)
     fresh = seed is None
     if fresh:
-        seed = _resumed_seed([target for _, target in plan], skip_existing)
+        seed = _resumed_seed(targets, skip_existing)
     seed = check_sampling(samples, 0.0 if temperature is None else temperature, seed)
     side = parse_tile(tile)
     with workers_at(ray, device) as workers:
@@ -198,31 +138,84 @@ def upscale(
         settings = manifest_settings(network, request, strip, kind, final) if skip_existing else None
         name = model_name(default_model(network.config.scale) if model is None else model)
         job = Job(network, request, sheet, std, strip, max_pixels, name, sidecar, settings, allow_incomplete)
-        job = replace(job, size=final, measure=json, quality=quality, std_suffix=std_suffix, page=number, pages=pages)
-        check_results(plan, job.names)
-        if plan and isinstance(results, Path):
-            make_folder(results if to_folder else results.parent)
-            for folder in {target.parent for _, target in plan if isinstance(target, Path)}:
-                remove_abandoned(folder)
-                remove_abandoned(manifest_path(folder / "_").parent)
+        job = replace(job, size=final, measure=json, quality=quality, std_suffix=std_suffix, page=number)
+        job = replace(job, pages=work.pages)
+        check_results(work.plan, job.names)
+        _make_folders(work)
         if json:
-            print(*(dumps({"error": failure}) + "\n" for failure in failures), sep="", end="", flush=True)
-        with ProgressBar(len(plan), quiet=quiet) as bar:
-            if workers is None:
-                made = enlarge_all(
-                    map(partial(queue_photo, job), plan),
-                    job,
-                    bar.update_part,
-                    lambda note: bar.warn(piped.named(note)),
-                )
-            else:
-                made = enlarge_by(workers, plan, job, bar.update_part)
+            print(*(dumps({"error": failure}) + "\n" for failure in work.failures), sep="", end="", flush=True)
+        with ProgressBar(len(work.plan), quiet=quiet) as bar:
+            made = _enlarged(work, job, workers, bar, piped)
             failed, skipped = _tell(made, job, piped, bar, seed if fresh and temperature > 0 else None, json)
-    done = len(plan) - sum(map(len, failed.values()))
-    failures += [each for path in dict.fromkeys(path for path, _ in plan) for each in failed.get(path, ())]
+    _conclude(work, failed, skipped, piped, quiet)
+
+
+class _Work(NamedTuple):
+    """What is to be done: photographs with their results, and what is to be said of the arguments.
+
+    Attributes:
+        plan: photographs, each with the path of its result before `_s0` and the like.
+        pages: the page by the result, where all are taken.
+        folder: the folder of the results.
+        failures: sentences about arguments that hold no photograph.
+        notes: sentences about what is left out.
+    """
+
+    plan: Plan
+    pages: dict[Path | Remote, int]
+    folder: Path | Remote
+    failures: list[str]
+    notes: list[str]
+
+
+def _work(
+    piped: Piped, suffix: str | None, consistent: bool, recursive: bool, *, all_pages: bool, by_ray: bool
+) -> _Work:
+    from ncsr.upscaling.paths import plan_results, with_pages
+
+    *sources, results = _locations([*piped.inputs, piped.output], urls=by_ray)
+    plan, failures, notes = plan_results(sources, results, consistent=consistent, recursive=recursive, form=suffix)
+    to_folder = not plan or plan[0][1] != results
+    plan, pages = with_pages(plan) if all_pages else (plan, {})
+    if pages and (by_ray or not to_folder):
+        raise InputError("--page all makes several results, on this machine: give a folder with -o, and no --ray")
+    return _Work(plan, pages, results if to_folder else results.parent, failures, notes)
+
+
+def _make_folders(work: _Work) -> None:
+    """Make the folder of the results, and remove what runs that were killed left in it and in those inside."""
+    from ncsr.runtime.files import make_folder
+    from ncsr.runtime.locks import remove_abandoned
+    from ncsr.upscaling.manifest import manifest_path
+
+    if work.plan and isinstance(work.folder, Path):
+        make_folder(work.folder)
+        for folder in {target.parent for _, target in work.plan if isinstance(target, Path)}:
+            remove_abandoned(folder)
+            remove_abandoned(manifest_path(folder / "_").parent)
+
+
+def _enlarged(
+    work: _Work, job: Job, workers: Workers | None, bar: ProgressBar, piped: Piped
+) -> Iterable[UpscaleResult]:
+    """Enlarge the photographs here, or by the workers of a cluster."""
+    from ncsr.upscaling.on_ray import enlarge_by
+    from ncsr.upscaling.pipeline import enlarge_all, queue_photo
+
+    if workers is not None:
+        return enlarge_by(workers, work.plan, job, bar.update_part)
+    queue = map(partial(queue_photo, job), work.plan)
+    return enlarge_all(queue, job, bar.update_part, lambda note: bar.warn(piped.named(note)))
+
+
+def _conclude(work: _Work, failed: dict[Path | Remote, list[str]], skipped: int, piped: Piped, quiet: bool) -> None:
+    """Say what became of the run as a whole, and end the command with its code."""
+    done = len(work.plan) - sum(map(len, failed.values()))
+    photographs = dict.fromkeys(path for path, _ in work.plan)
+    failures = [*work.failures, *(each for path in photographs for each in failed.get(path, ()))]
     if skipped and not quiet:
-        print(f"left out {skipped} of {len(plan)}: made before with the same settings", file=sys.stderr)
-    for failure in failures if quiet else notes + failures:
+        print(f"left out {skipped} of {len(work.plan)}: made before with the same settings", file=sys.stderr)
+    for failure in failures if quiet else work.notes + failures:
         print(f"ncsr: {printable(piped.named(failure))}", file=sys.stderr)
     if failures:
         raise typer.Exit(1 if done else 2)

@@ -45,7 +45,12 @@ class Estimate(NamedTuple):
 
 
 def estimate(
-    source: Source, model: NCSR, request: SampleRequest, suffix: str, final: tuple[int, int] | None = None
+    source: Source,
+    model: NCSR,
+    request: SampleRequest,
+    suffix: str,
+    final: tuple[int, int] | None = None,
+    quality: int | None = None,
 ) -> Estimate:
     """Estimate what `ncsr upscale` takes for a photograph, by doing it to a part of at most 128 x 128 pixels.
 
@@ -55,6 +60,7 @@ def estimate(
         request: which samples.
         suffix: of the files to be written.
         final: (H, W) that the samples are reduced to; None for all that the model gives.
+        quality: that files are written with, as `write_pixels` has it.
 
     Raises:
         InputError: a photograph that is too small; a tile below 16 LR pixels asked for; no memory even for that.
@@ -76,7 +82,7 @@ def estimate(
     finishing += STRIP_BYTES + 28 * height * width * source.channels if request.consistent else 0
     host = resident() + photograph + (0 if in_scratch else canvas)
     host += max(finishing, tile if model.device.type == "cpu" else 0)
-    space, draw, finish = _trial(source, model, request, dtype, suffix, final)
+    space, draw, finish = _trial(source, model, request, dtype, suffix, final, quality)
     computed = sum(part.pixels for part in parts)
     return Estimate(
         tiles=len(parts),
@@ -95,6 +101,7 @@ def _trial(
     dtype: DTypeLike,
     suffix: str,
     final: tuple[int, int] | None,
+    quality: int | None,
 ) -> tuple[float, float, float]:
     """Seconds for each LR pixel: of the space, of drawing a sample, of finishing it and writing its file."""
     (height, width), scale = source.size, model.config.scale
@@ -115,7 +122,7 @@ def _trial(
     made = Enlargement(part, canvas, projection, size)
     pixels, _ = made.pixels(0, made.rows(0))
     with TemporaryDirectory() as folder:
-        write_pixels(Path(folder) / f"trial{suffix}", pixels, None, None)
+        write_pixels(Path(folder) / f"trial{suffix}", pixels, None, None, quality=quality)
     clock.append(now(model.device))
     of_space, of_drawing, of_finishing = ((b - a) / (rows * columns) for a, b in pairwise(clock))
     return of_space, of_drawing, of_finishing
