@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from importlib import import_module
+from inspect import isfunction, unwrap
 from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
 import ncsr
+from ncsr import images, metrics
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "numpy", "pydantic", "huggingface_hub", "PIL")
@@ -66,6 +70,48 @@ def test_readme_names_all_modules_with_public_names() -> None:
     for name in public - {"ncsr.metrics.streaming"}:  # that needs an extra
         module = import_module(name)
         assert all(hasattr(module, name) for name in module.__all__)
+
+
+INTERNAL = {"Space.__init__", "Space.draw", "NCSR.folded"}
+"""What the package itself calls alone."""
+
+
+def functions_of(name: str, value: object) -> Iterator[tuple[str, Callable[..., object]]]:
+    """A function, or the methods and properties of a class that come from this package."""
+    if not isinstance(value, type):
+        yield from [(name, unwrap(value))] if callable(value) else []
+        return
+    for each in value.__mro__:
+        for key, member in vars(each).items() if each.__module__.startswith("ncsr") else ():
+            function = getattr(member, "__func__", getattr(member, "fget", member))
+            if isfunction(function) and (key == "__init__" or not key.startswith("_")):
+                yield f"{name}.{key}", unwrap(function)
+
+
+def types_in(hint: object) -> Iterator[type]:
+    """The classes of this package in an annotation."""
+    for part in (hint, *get_args(hint)):
+        if part is not hint:
+            yield from types_in(part)
+        elif isinstance(part := get_origin(part) or part, type) and part.__module__.startswith("ncsr"):
+            yield part
+
+
+def test_types_of_public_signatures_are_public() -> None:
+    modules = [ncsr, images, metrics]
+    for_types = {name: getattr(ncsr, name) for name in ncsr.__all__} | {"Self": Any}  # imported for type checkers alone
+    public = {getattr(module, name) for module in modules for name in module.__all__}
+    hidden = {
+        f"{name}: {found.__qualname__}"
+        for module in modules
+        for attribute in module.__all__
+        for name, function in functions_of(attribute, getattr(module, attribute))
+        if name not in INTERNAL
+        for hint in get_type_hints(function, for_types | vars(sys.modules[function.__module__])).values()
+        for found in types_in(hint)
+        if found not in public
+    }
+    assert hidden == set()
 
 
 def test_other_names_are_missing() -> None:

@@ -17,6 +17,8 @@ __all__ = [
     "InputError",
     "Latents",
     "ModelConfig",
+    "Pictures",
+    "Provenance",
     "SamplingError",
     "Space",
     "Uncertainty",
@@ -30,13 +32,14 @@ __all__ = [
 if TYPE_CHECKING:
     from ncsr.config import EncoderConfig, FlowConfig, ModelConfig
     from ncsr.errors import InputError, SamplingError
+    from ncsr.images.origin import Provenance
     from ncsr.images.sheet import grid
     from ncsr.latents import Latents
     from ncsr.model import NCSR
     from ncsr.pretrained.load import load
     from ncsr.sampling.uncertainty import Uncertainty
     from ncsr.space import Space
-    from ncsr.upscaling.api import upscale
+    from ncsr.upscaling.api import Pictures, upscale
     from ncsr.upscaling.provenance import provenance
     from ncsr.upscaling.uncertainty import uncertainty
 
@@ -49,6 +52,8 @@ else:  # hidden from type checkers, to which a module with `__getattr__` has eve
         "InputError": "ncsr.errors",
         "Latents": "ncsr.latents",
         "ModelConfig": "ncsr.config",
+        "Pictures": "ncsr.upscaling.api",
+        "Provenance": "ncsr.images.origin",
         "SamplingError": "ncsr.errors",
         "Space": "ncsr.space",
         "Uncertainty": "ncsr.sampling.uncertainty",
