@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,13 @@ def wait_until(process: subprocess.Popen[str], condition: Callable[[], bool]) ->
         time.sleep(0.02)
 
 
-def file_limit(size: int) -> Callable[[], None]:
-    """For a process to start with: no file larger than this, as on a disk that is full."""
+@contextmanager
+def no_larger_files(size: int) -> Iterator[None]:
+    """No file that this process writes grows larger than this, as on a disk that is full."""
     resource = pytest.importorskip("resource")
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

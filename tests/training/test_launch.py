@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 import ncsr
+from ncsr.training.checkpoints import read_newest
 from tests.conftest import Command, scene8
 from tests.training.conftest import (
     read_log,
@@ -16,33 +18,43 @@ from tests.training.conftest import (
     start_ncsr,
     start_python,
     train_command,
+    wait_until,
 )
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        pytest.param((), marks=pytest.mark.slow),
-        ("--set", "encoder_frozen=0.5", "--set", "average=0.9", "--set", "accumulate=2"),
-    ],
-)
-def test_two_processes_train_as_one(ncsr_: Command, recipe: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
-    common = ("--set", "steps=20", "--set", "warmup=20", "--set", "batch=4", "--set", "precision=float32", *more)
-    runs = tmp_path / "one", tmp_path / "two"
-    process = start_ncsr(train_command(recipe, runs[1], *common), 2)
+@pytest.fixture
+def _one_thread() -> Iterator[None]:
+    """As other processes have: Adam's first steps go by the sign of what is zero but for rounding."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the others have: Adam's first steps go by the sign of what is zero but for rounding
-    try:
-        assert ncsr_(*train_command(recipe, runs[0], *common)).code == 0
-    finally:
-        torch.set_num_threads(threads)
-    _, err = process.communicate(timeout=200)
-    assert process.returncode == 0, err
-    one, two = ([step["loss"] for step in read_steps(run)] for run in runs)
-    assert len(one) == len(two) == 20
-    assert one[0] != one[-1]
-    assert two == pytest.approx(one, abs=1e-5)
-    single, double = (ncsr.load(run / "model").state_dict() for run in runs)
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("_one_thread")
+@pytest.mark.parametrize("more", [pytest.param((), marks=pytest.mark.slow), ("average=0.9", "accumulate=2")])
+def test_two_processes_train_as_one(ncsr_: Command, recipe: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+    """They agree on when to stop, too."""
+    one, two = tmp_path / "one", tmp_path / "two"
+
+    def command(run: Path, steps: int) -> list[str]:
+        frozen = (10 + 0.5) / steps if more else 0  # the encoder for 10 steps
+        values = ("warmup=20", "batch=4", "precision=float32", f"steps={steps}", f"encoder_frozen={frozen}", *more)
+        return train_command(recipe, run, *(part for value in values for part in ("--set", value)))
+
+    process = start_ncsr(command(two, 10**6), 2)
+    wait_until(process, lambda: len(read_steps(two)) >= 14)
+    process.terminate()  # torchrun passes it on to both
+    _, err = process.communicate(timeout=100)
+    assert "saved; go on with" in err
+    taken = len(read_steps(two))
+    assert read_newest(two)[0]["step"] == taken
+    assert ncsr_(*command(one, taken)).code == 0
+    losses, shared = ([step["loss"] for step in read_steps(run)] for run in (one, two))
+    assert len(losses) == taken
+    assert losses[0] != losses[-1]
+    assert shared[:20] == pytest.approx(losses[:20], abs=1e-5)  # rounding grows from step to step
+    single, double = (ncsr.load(run / "model").state_dict() for run in (one, two))
     for key, value in single.items():
         # As a whole: where a gradient is all but zero, Adam's steps go by the sign of its rounding.
         assert (double[key].double() - value.double()).norm() <= 1e-3 * value.double().norm() + 1e-3, key

@@ -30,10 +30,10 @@ from tests.training.conftest import (
     L1,
     advance,
     assert_same,
-    file_limit,
     make_photos,
     make_recipe,
     make_run,
+    no_larger_files,
     read_log,
     read_steps,
     start_ncsr,
@@ -329,34 +329,33 @@ def test_killed_at_any_moment(recipe: Path, tmp_path: Path) -> None:
 def test_full_disk_loses_nothing_that_was_saved(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     short = ("--set", "steps=6")
-    process = start_ncsr(train_command(recipe, run, *short), preexec_fn=file_limit(10_000))
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 2, err
-    assert "cannot write the checkpoint" in err
-    assert "make room there, then resume" in err
-    assert "Traceback" not in err
+    with no_larger_files(10_000):
+        result = ncsr_(*train_command(recipe, run, *short))
+    assert result.code == 2, result.err
+    assert "cannot write the checkpoint" in result.err
+    assert "make room there, then resume" in result.err
+    assert "Traceback" not in result.err
     assert not checkpoints(run)
     assert ncsr_(*train_command(recipe, run, *short)).code == 0
     checkpoints(run)[0].unlink()  # as if it had not come to the end
     before, model = read_newest(run)[0], ncsr.load(run / "model").state_dict()
-    process = start_ncsr(train_command(recipe, run, *short, "--resume"), preexec_fn=file_limit(10_000))
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 2, err
-    assert "cannot write to the run folder" in err  # the model as of the checkpoint comes first
-    assert "make room there, then resume" in err
+    with no_larger_files(10_000):
+        result = ncsr_(*train_command(recipe, run, *short, "--resume"))
+    assert result.code == 2, result.err
+    assert "cannot write to the run folder" in result.err  # the model as of the checkpoint comes first
+    assert "make room there, then resume" in result.err
     after = read_newest(run)[0]
     assert 0 < after["step"] == before["step"] < 6
     assert ncsr.load(run / "model").state_dict().keys() == model.keys()
     assert not set(run.rglob(".*"))
 
 
-def test_divergence_ends_with_a_report(recipe: Path, tmp_path: Path) -> None:
+def test_divergence_ends_with_a_report(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
     wild = [part for value in ("learning_rate=1.0e+30", "patience=2", "max_rollbacks=1") for part in ("--set", value)]
-    process = start_ncsr(train_command(recipe, tmp_path / "run", *wild))
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1, err
-    assert "ncsr: the run was stopped at step" in err
-    assert "first layer whose output is not finite: flow.levels.0." in err
-    assert "returned to the last checkpoint" in err
-    assert "Traceback" not in err
+    result = ncsr_(*train_command(recipe, tmp_path / "run", *wild))
+    assert result.code == 1, result.err
+    assert "ncsr: the run was stopped at step" in result.err
+    assert "first layer whose output is not finite: flow.levels.0." in result.err
+    assert "returned to the last checkpoint" in result.err
+    assert "Traceback" not in result.err
     assert all(value.isfinite().all() for value in read_newest(tmp_path / "run")[0]["model"].values())

@@ -42,16 +42,6 @@ def test_signals_save_and_say_how_to_go_on(recipe: Path, tmp_path: Path) -> None
     assert read_newest(run)[0]["step"] == len(read_steps(run))
 
 
-def test_interrupted_processes_agree(recipe: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    process = start_ncsr(train_command(recipe, run), 2)
-    wait_until(process, lambda: len(read_steps(run)) >= 2)
-    process.terminate()  # torchrun passes it on to both
-    _, err = process.communicate(timeout=100)
-    assert "saved; go on with" in err
-    assert read_newest(run)[0]["step"] == len(read_steps(run))
-
-
 @pytest.fixture
 def _ctrl_c_is_heard() -> Iterator[None]:
     """What runs in a shell's background ignores Ctrl-C, and hands that on to the tests."""

@@ -94,6 +94,7 @@ def test_same_bytes_same_names_same_failures(upscale: Command, tree: Path, tmp_p
     assert _contents(tmp_path / "out") == _contents(tmp_path / "alone")
 
 
+@pytest.mark.slow  # the tests of buckets and of a worker killed read what workers recorded
 @pytest.mark.usefixtures("two_workers")
 def test_records_are_those_of_one_machine(upscale: Command, tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
