@@ -6,6 +6,7 @@ The modules of the commands import PyTorch, and what imports it, inside the comm
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from typing import Annotated
@@ -96,6 +97,7 @@ def _run() -> int:
                 code = app(with_address(arguments) or ["--help"], prog_name="ncsr", standalone_mode=False)
             code = code if arguments else 2  # nothing was done
             if code == 130:  # what typer makes of Ctrl-C; a training tells of its own
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
                 print("ncsr: stopped by Ctrl-C", file=sys.stderr)
         except SystemExit as end:
             code = end.code

@@ -26,8 +26,11 @@ def stoppable() -> Iterator[Stop]:
     stop, previous_handlers = Stop(), ExitStack()
 
     def record(number: int, frame: object) -> None:
-        stop.signal = number
-        previous_handlers.close()
+        if stop.signal is None:
+            stop.signal = number
+        else:  # not before, as Python complains of a signal that has come already and has no handler any more
+            previous_handlers.close()
+            signal.raise_signal(number)
 
     with previous_handlers:
         for number in (signal.SIGTERM, signal.SIGINT):
