@@ -98,3 +98,12 @@ def test_shapes_that_do_not_belong_together_are_refused() -> None:
     ):
         with pytest.raises(InputError):
             wrong()
+
+
+def test_measuring_does_not_wait_for_sympy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch.broadcast_shapes` imports it at its first call, for most of a second."""
+    monkeypatch.delattr(torch, "broadcast_shapes")
+    hr = random_images(1, 3, 16, 16)
+    samples = torch.stack([hr, hr * 0.5])
+    assert metrics.psnr(samples, hr).shape == (2, 1)
+    assert metrics.ssim(samples, hr).shape == (2, 1)

@@ -79,7 +79,8 @@ class Studio:
             if name not in self._loaded:
                 model = load(name, self._device)
                 self._origins[name] = provenance_of(model, model_name(name), SampleRequest(1, 1.0, 0))
-                model.space(torch.zeros(1, 3, 16, 16)).sample(seed=0)  # what depends on the weights alone is computed
+                # What depends on the weights alone is computed, and the memory that a photograph takes is at hand.
+                model.space(torch.zeros(1, 3, 64, 64)).sample(seed=0)
                 self._loaded[name] = model
         return self._loaded[name]
 

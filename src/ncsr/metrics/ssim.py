@@ -46,7 +46,7 @@ def ssim(a: Tensor, b: Tensor, shave: int = 0) -> Tensor:
         )
     inner = (..., slice(shave, height - shave), slice(shave, width - shave))
     border = (..., slice(WINDOW // 2, -(WINDOW // 2)), slice(WINDOW // 2, -(WINDOW // 2)))
-    leading = torch.broadcast_shapes(a.shape[:-3], b.shape[:-3])
+    leading = np.broadcast_shapes(a.shape[:-3], b.shape[:-3])
     a, b = (at_least_float32(x).expand(*leading, *x.shape[-3:])[inner] for x in (a, b))
     means = []
     for i in np.ndindex(*leading):  # one image at a time: a window needs five times its memory
