@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 
 from tests.hub.stand_in import Repo, StandIn
 
@@ -29,7 +29,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
         "HF_HUB_DISABLE_XET": True,
         "HF_HUB_DISABLE_TELEMETRY": True,
     }.items():
-        monkeypatch.setattr(constants, name, value)
+        for module in (constants, file_download):  # which has copies in versions before 1.0
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, value)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr("time.sleep", lambda _: None)  # between the tries of huggingface_hub
     yield server

@@ -133,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.refuse(404, "EntryNotFound", "Entry not found")
         content = files[path]
         if self.large(path, content):  # as on a CDN
-            digest = sha(content)
+            self.server.storage[digest := sha(content)] = content
             headers |= {"X-Linked-ETag": f'"{digest}"', "X-Linked-Size": str(len(content))}
             return self.say(302, b"", headers | {"Location": self.server.stored_at(digest)})
         self.say(200, content, headers | {"ETag": f'"{hashlib.sha1(content).hexdigest()}"'})
@@ -156,7 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.refuse(403 if self.token else 401, "", "You don't have the rights to create a model there.")
         exists = name in self.server.repos
         if not exists:
-            self.server.repos[name] = Repo(private=wanted.get("visibility") == "private")
+            private = wanted.get("visibility") == "private" or wanted.get("private", False)  # of older versions
+            self.server.repos[name] = Repo(private=private)
             self.server.repos[name].commit({})
         self.say(409 if exists else 200, {"url": f"{self.server.endpoint}/{name}"})
 

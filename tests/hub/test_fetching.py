@@ -140,7 +140,8 @@ def test_what_is_not_for_everyone(repo: Repo, hub: StandIn, refused: object, mon
 def test_a_download_that_breaks_off(repo: Repo, hub: StandIn, refused: object, tiny_model: ncsr.NCSR) -> None:
     """It is no model, and goes on where it stopped."""
     hub.cut = True
-    refused(f"what goes between here and the hub for {NAME} broke off: peer closed connection .*; try again")
+    how = r"(peer closed connection|.*Connection broken).*"  # by the version of huggingface_hub
+    refused(f"what goes between here and the hub for {NAME} broke off: {how}; try again")
     hub.cut = False
     assert same(ncsr.load(NAME, "cpu"), tiny_model)
 

@@ -86,6 +86,11 @@ def _sentence(error: Exception, repo: str, revision: str | None) -> str:
     hub, wanted = HfApi().endpoint, f"{repo}@{revision}" if revision else repo
     if isinstance(error.__cause__, HfHubHTTPError):
         error = error.__cause__
+    if isinstance(error, LocalEntryNotFoundError):  # of older versions an HfHubHTTPError without a response
+        if constants.HF_HUB_OFFLINE:
+            return f"{wanted} is not, or not whole, in the cache, and HF_HUB_OFFLINE is set: fetch it once without that"
+        reason = _reason(error.__cause__ or error)
+        return f"{wanted} is not in the cache, and {hub} cannot be reached ({reason}): connect, and try again"
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if isinstance(error, GatedRepoError):
         return f"{repo} is gated: ask for access on {hub}/{repo}, and {_SIGN_IN}"
@@ -101,16 +106,16 @@ def _sentence(error: Exception, repo: str, revision: str | None) -> str:
         return f"your token may not do this with {repo}: take one that may, of {hub}/settings/tokens, and {_SIGN_IN}"
     if isinstance(error, HfHubHTTPError):
         return f"the hub answered {status} about {wanted}: {_reason(error)}; try again later"
-    if isinstance(error, LocalEntryNotFoundError):
-        if constants.HF_HUB_OFFLINE:
-            return f"{wanted} is not, or not whole, in the cache, and HF_HUB_OFFLINE is set: fetch it once without that"
-        reason = _reason(error.__cause__ or error)
-        return f"{wanted} is not in the cache, and {hub} cannot be reached ({reason}): connect, and try again"
     if isinstance(error, HFValidationError):
         return f"{repo} is no name that the hub has: {_reason(error)}"
     return f"what goes between here and the hub for {wanted} broke off: {_reason(error)}; try again"
 
 
 def _reason(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return " ".join(str(getattr(error, "server_message", None) or error).split())[:200] or type(error).__name__
+    """What an error says, in one line: of the network's, in which libraries wrap it, what the system says."""
+    within: list[BaseException] = [error]
+    while (deeper := within[-1].__cause__ or within[-1].__context__) is not None and deeper not in within:
+        within.append(deeper)
+    of_system = next((each.strerror for each in within if isinstance(each, OSError) and each.strerror), None)
+    text = getattr(error, "server_message", None) or of_system or error
+    return " ".join(str(text).split())[:200] or type(error).__name__
