@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ncsr.app.jobs import Studio
 from ncsr.app.photographs import choose_photograph
 from ncsr.app.visits import Visit, Visits
 from ncsr.errors import InputError
+from ncsr.images import SUFFIXES
 from tests.conftest import scene8
 
 
@@ -63,3 +65,13 @@ def test_nothing_of_a_photograph_is_kept_of_who_left(studio, visits, tmp_path):
     gc.collect()
     assert photograph() is None
     assert not folder.exists()
+
+
+def test_a_visitor_may_choose_every_kind_that_is_read():
+    """By the dialog of the browser, and by what is dropped."""
+    static = Path(jobs.__file__).parent / "static"
+    offered = re.findall(r'type="file" id="\w+" accept="([^"]+)"', (static / "page.html").read_text())
+    assert [set(kinds.split(",")) for kinds in offered] == [SUFFIXES] * 2
+    (pattern,) = re.findall(r"if \(!/(.+)/i\.test\(file\.name\)\)", (static / "page.js").read_text())
+    assert [suffix for suffix in [*SUFFIXES, ".PNG"] if not re.search(pattern, f"a{suffix}", re.IGNORECASE)] == []
+    assert not re.search(pattern, "a.pdf")

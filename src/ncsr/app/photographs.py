@@ -58,7 +58,8 @@ def _read(path: Path, title: str, max_pixels: int) -> Photo:
 def check_title(title: str) -> None:
     """Raise InputError unless the name of a file is that of a photograph."""
     if Path(title).suffix.lower() not in SUFFIXES:
-        raise InputError(f"{title[:80]} is no photograph that is read here: choose PNG, JPEG, WebP, TIFF or BMP")
+        kinds = "PNG, JPEG, WebP, AVIF, JPEG XL, TIFF, GIF or BMP"
+        raise InputError(f"{title[:80]} is no photograph that is read here: choose {kinds}")
 
 
 def _laid_on_white(photo: Photo) -> Tensor:

@@ -38,7 +38,8 @@ def info(
         origin = provenance(model)
         print(f"{model}: {'it does not say where it comes from' if origin is None else origin.picture}")
         for key, value in origin or ():
-            print(f"{key}: {value}")
+            if value not in (None, []):
+                print(f"{key}: {value}")
         return
 
     source = find_model(model)

@@ -31,7 +31,7 @@ function complain(text) {
 const seconds = (left) => (left === null ? "" : left < 1.5 ? ", about a second left" : left < 90 ? `, about ${Math.round(left)} s left` : `, about ${Math.round(left / 60)} min left`);
 const megapixels = (pixels) => `${+(pixels / 1e6).toFixed(2)} megapixels`;
 
-$("limits").textContent = `PNG, JPEG, WebP, TIFF or BMP, up to ${megapixels(settings.maxPixels)} (${Math.floor(Math.sqrt(settings.maxPixels))} × ${Math.floor(Math.sqrt(settings.maxPixels))}) and ${settings.maxBytes / 1e6} MB. It is forgotten when you leave.`;
+$("limits").textContent = `PNG, JPEG, WebP, AVIF, JPEG XL, TIFF, GIF or BMP, up to ${megapixels(settings.maxPixels)} (${Math.floor(Math.sqrt(settings.maxPixels))} × ${Math.floor(Math.sqrt(settings.maxPixels))}) and ${settings.maxBytes / 1e6} MB. It is forgotten when you leave.`;
 
 // -- jobs
 
@@ -255,7 +255,7 @@ async function take(file, scale = 0) {
 }
 
 function check(file) {
-  if (!/\.(png|jpe?g|webp|tiff?|bmp)$/i.test(file.name)) return `${file.name} is no photograph that is read here: choose PNG, JPEG, WebP, TIFF or BMP.`;
+  if (!/\.(png|jpe?g|jpe|jfif|webp|avif|jxl|hei[cf]|jp2|j2k|tiff?|gif|bmp)$/i.test(file.name)) return `${file.name} is no photograph that is read here: choose PNG, JPEG, WebP, AVIF, JPEG XL, TIFF, GIF or BMP.`;
   if (file.size > settings.maxBytes) return `${file.name} has ${(file.size / 1e6).toFixed(1)} MB: up to ${settings.maxBytes / 1e6} MB are taken; reduce it or save it as JPEG.`;
   return "";
 }
