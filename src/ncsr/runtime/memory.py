@@ -43,7 +43,7 @@ _ULIMITS = (  # as /proc/self/limits and /proc/self/status name them, and the sh
 )
 _IMPORTS = 2**28  # bytes that Python, NumPy, PyTorch and this package take beside PyTorch's libraries
 _THREAD = 2**27  # bytes for each thread; most is its stack and what it computes with
-_M_ARENA_MAX = -8  # of malloc.h
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
 
 
 class Limit(NamedTuple):
@@ -140,6 +140,7 @@ def prepare_for_limits() -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_ARENA_MAX, 1)  # glibc would take 64 MiB of addresses for every thread
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**20)  # and keep those of larger tiles, in pieces, from smaller ones
 
 
 def _library_bytes() -> int:
