@@ -51,6 +51,7 @@ class StandIn(ThreadingHTTPServer):
         cut: whether large files end half-way, as when the network goes.
         down: whether it answers 503 to everything.
         asked: the requests, "GET /path".
+        messages: of the commits that were pushed.
         faults: of the stand-in itself.
     """
 
@@ -62,6 +63,7 @@ class StandIn(ThreadingHTTPServer):
         self.storage: dict[str, bytes] = {}
         self.cut = self.down = False
         self.asked: list[str] = []
+        self.messages: list[str] = []
         self.faults: list[BaseException | None] = []
 
     @property
@@ -192,6 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
             value = line["value"]
             lfs = line["key"] == "lfsFile"
             added[value["path"]] = self.server.storage[value["oid"]] if lfs else base64.b64decode(value["content"])
+        self.server.messages.append(lines[0]["value"]["summary"])
         commit = repo.commit(files | added, revision)
         url = f"{self.server.endpoint}/{name}"
         answer = {"commitUrl": f"{url}/commit/{commit}", "pullRequestUrl": f"{url}/discussions/1"}

@@ -10,7 +10,7 @@ from huggingface_hub import constants
 from PIL import Image
 
 import ncsr
-from ncsr.hub.fetching import parse_id
+from ncsr.hub.fetching import calling_the_hub, parse_id
 from ncsr.pretrained.load import find_model
 from tests.conftest import Command, scene8
 from tests.hub.conftest import NAME
@@ -37,6 +37,7 @@ def refused(hub: StandIn) -> object:
 
 def test_ids() -> None:
     assert parse_id("kim/tiny") == ("kim/tiny", None)
+    assert parse_id("an-owner/a.name-x4_b") == ("an-owner/a.name-x4_b", None)
     assert parse_id("kim/tiny@refs/pr/1") == ("kim/tiny", "refs/pr/1")
     assert [parse_id(name) for name in ("tiny", "a/b/c", "kim/tiny@", "@v1", "https://kim/tiny")] == [None] * 5
 
@@ -159,3 +160,8 @@ def test_commands_take_models_of_the_hub(
     assert "\nlicence: CC0-1.0\n" in ncsr_("info", f"{NAME}@v1").out
     assert "licence" not in ncsr_("info", NAME).out
     ncsr_("info", "kim/none").failed("the hub shows no kim/none to a stranger")
+
+
+def test_want_of_memory_is_not_the_hub_s_fault() -> None:
+    with pytest.raises(MemoryError), calling_the_hub(NAME, None):
+        raise MemoryError

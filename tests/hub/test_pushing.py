@@ -41,6 +41,7 @@ def test_a_model_there_and_back(hub: StandIn, tiny_model: ncsr.NCSR) -> None:
     )
     assert address == f"{hub.endpoint}/{NAME}/commit/{hub.repos[NAME].refs['main']}"
     assert hub.repos[NAME].private
+    assert hub.messages == ["First"]
     files = pushed(hub)
     assert {*files} == {"README.md", "card.json", "config.json", "model.safetensors"}
     metadata, text = page(files["README.md"])
@@ -56,6 +57,11 @@ def test_a_model_there_and_back(hub: StandIn, tiny_model: ncsr.NCSR) -> None:
     assert f'ncsr.load("{NAME}")' in text
     assert "not for identification" in text
     assert same(ncsr.load(NAME, "cpu"), tiny_model)
+
+
+def test_a_token_that_is_given_is_taken(hub: StandIn, tiny_model: ncsr.NCSR) -> None:
+    tiny_model.push_to_hub(NAME, token=WRITER)
+    assert hub.messages == ["Push a model of ncsr"]
 
 
 @pytest.mark.usefixtures("signed_in")
