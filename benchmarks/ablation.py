@@ -118,7 +118,7 @@ def print_table(results: dict[str, Any], runs: dict[tuple[str, int], Path]) -> N
     print("| | " + " | ".join(["PSNR at temperature 0", *(label for _, label, _ in MEASURES)]) + " |")
     print("|---|" + "---|" * (1 + len(MEASURES)))
     for name in VARIANTS:
-        models = [str(run / "model") for (variant, _), run in runs.items() if variant == name]
+        models = [f"{run.name}/model" for (variant, _), run in runs.items() if variant == name]
         cells = [_cell([rows[model, 0.0]["luma_psnr"]["mean"] for model in models], ".2f")]
         cells += [_cell([rows[model, TEMPERATURE][m]["mean"] for model in models], form) for m, _, form in MEASURES]
         print(f"| {name} | " + " | ".join(cells) + " |")
