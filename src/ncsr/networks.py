@@ -105,7 +105,7 @@ class Networks(nn.Module):
         if not self.fixed:  # an optimiser may change the weights at any time
             return FoldedModel(self.encoder, self.flow, dtype)
         if dtype not in self._folded:
-            self._folded[dtype] = FoldedModel(self.encoder, self.flow, dtype)
+            self._folded.setdefault(dtype, FoldedModel(self.encoder, self.flow, dtype))  # threads keep the same one
         return self._folded[dtype]
 
     def train(self, mode: bool = True) -> Self:

@@ -112,7 +112,7 @@ def test_threads_share_it(models: list[NCSR], recorders: list[Recorder]) -> None
         found = list(pool.map(lambda lr: sample(model, lr), several * 4))
     for index, image in enumerate(found):
         assert torch.equal(image, expected[index % 3])
-    assert recorders[0].captures == 2
+    assert sum(recorder.captures for recorder in recorders) == 2  # threads may fold at once, and keep one
 
 
 @pytest.mark.filterwarnings("error")

@@ -6,12 +6,15 @@ import copy
 import functools
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from ncsr import NCSR, InputError
+from ncsr import NCSR, InputError, networks
+from ncsr.sampling.folded_model import FoldedModel
 from tests.models import lively_encoder, lively_model
 
 LR = torch.rand(1, 3, 6, 7, generator=torch.Generator().manual_seed(0))
@@ -164,3 +167,17 @@ def test_what_is_seen_without_gradients_has_none() -> None:
     with torch.no_grad():
         quiet = space.log_prob(hr)
     torch.testing.assert_close(quiet, space.log_prob(hr).detach(), rtol=1e-12, atol=0)
+
+
+def test_threads_that_fold_at_once_keep_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, both = lively_model().requires_grad_(False).eval(), threading.Barrier(2)
+
+    class Waiting(FoldedModel):
+        def __init__(self, *args: Any) -> None:
+            both.wait(30)  # for the other thread to have found none, too
+            super().__init__(*args)
+
+    monkeypatch.setattr(networks, "FoldedModel", Waiting)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: model.folded(low=False), range(2))
+    assert first is second
