@@ -11,6 +11,8 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,13 +61,20 @@ def serve(studio: Studio, host: str, port: int, max_pixels: int, max_bytes: int,
         server.launch(
             server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, max_file_size=1, _frontend=False
         )
-        threading.Thread(target=studio.model, args=[next(iter(studio.models))], daemon=True).start()
+        threading.Thread(target=_make_ready, args=[studio], daemon=True).start()
         try:
             ready(f"http://{'localhost' if host == '0.0.0.0' else host}:{port}")
             while not stop.wait(30):
                 visits.leave_idle()
         finally:
             server.get_blocks().close(verbose=False)
+
+
+def _make_ready(studio: Studio) -> None:
+    """Do what the first visitor would wait for."""
+    studio.model(next(iter(studio.models)))
+    with suppress(ImportError):
+        import_module("matplotlib.pyplot")  # Gradio imports it at the first job, where it is installed
 
 
 def make_server(studio: Studio, visits: Visits, host: str, max_pixels: int, max_bytes: int) -> gradio.Server:
