@@ -1,12 +1,12 @@
 """Training steps and samples on a GPU: eager, captured as a graph, fused, and the yardstick's, in one run.
 
-    python -m benchmarks.gpu [--only NAME]      one line of JSON per figure; not run on a GPU yet
+    python -m benchmarks.gpu [--only NAME]      one line of JSON per figure
 
 `eager` launches kernel by kernel, `captured` replays a CUDA graph, `fused` is a graph with the flow's elementwise
-operations compiled. `marks` are the times to reach. `losses` takes the same two hundred steps, from the same weights
-and crops, in all three ways and eagerly in float32: the losses of the ways may differ by no more than bfloat16's do
-from float32's. --tiny runs all of it on tiny networks, on any device: on a CPU without graphs, and with PyTorch's
-"aot_eager" for a compiler.
+operations as one kernel each. `marks` are the times to reach. `losses` takes the same two hundred steps, from the same
+weights and crops, in all three ways and eagerly in float32: the losses of the ways may differ by no more than
+bfloat16's do from float32's. --tiny runs all of it on tiny networks, on any device: on a CPU without graphs, and with
+the functions that the kernels are.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import ncsr
 from benchmarks.yardstick import full_x4, training_step
 from ncsr.config import EncoderConfig, FlowConfig, ModelConfig
 from ncsr.data.loader import Batch, make_batch
+from ncsr.flow.elementwise import UNFUSED
 from ncsr.runtime.device import Precision
 from ncsr.runtime.timing import machine, now, seconds_of
 from ncsr.training.launch import launch
@@ -65,8 +66,7 @@ def started(recipe: Recipe, fabric: Fabric, precision: Precision, way: Way) -> T
     """A trainer that takes its steps in that way, its actnorms started."""
     trainer = Trainer(recipe.model_copy(update={"precision": precision}), fabric)
     trainer.static = way != "eager"
-    compiler = "inductor" if fabric.device.type == "cuda" else "aot_eager"
-    trainer.compiler = compiler if way == "fused" else None
+    trainer.fused = (trainer.fused or UNFUSED) if way == "fused" else None
     trainer.start(next(crops(trainer, 1)))
     return trainer
 
@@ -93,7 +93,7 @@ def peak_gib(device: torch.device, job: Callable[[], object]) -> float | None:
 
 
 def step_time(recipe: Recipe, fabric: Fabric, precision: Precision, way: Way, name: str) -> None:
-    """Time a step, crops included, after those in which operations are compiled and a graph is captured."""
+    """Time a step, crops included, after those in which kernels are compiled and a graph is captured."""
     trainer = started(recipe, fabric, precision, way)
 
     def steps(count: int) -> None:

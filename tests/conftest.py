@@ -22,6 +22,9 @@ import ncsr
 from ncsr.cli import main
 from ncsr.metrics import texture
 
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it when it is imported: its kernels then run on CPUs, too
+
 NEEDED = {
     "lightning_fabric": [
         *("training", "benchmarks/test_campaign.py", "benchmarks/test_gpu.py", "cli/test_train.py"),
@@ -41,6 +44,7 @@ NEEDED = {
         ),
         *("metrics/test_ssim.py", "metrics/test_streaming.py"),
     ],
+    "triton": ["flow/test_triton_kernels.py"],
 }
 collect_ignore = [path for package, paths in NEEDED.items() if find_spec(package) is None for path in paths]
 """Tests of extras, where these are not installed (`make core`)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from lightning_fabric import Fabric
 
 from ncsr.data.loader import Batch
 from ncsr.flow.conv1x1 import Conv1x1, LogAbsDets
-from ncsr.flow.elementwise import Pieces, couple
+from ncsr.flow.elementwise import UNFUSED
 from ncsr.training import static_step
 from ncsr.training.trainer import Trainer
 from tests.models import lively_model
@@ -76,16 +75,16 @@ def advance_both(plain: Trainer, static: Trainer, steps: int) -> None:
         static.enqueue(batch)
 
 
-def test_compiled_pieces_in_a_graph_give_the_same_steps(fabric: Fabric, recorders: list[StepRecorder]) -> None:
+def test_fused_operations_in_a_graph_give_the_same_steps(fabric: Fabric, recorders: list[StepRecorder]) -> None:
     """Captured again when the encoder starts to train."""
     plain, static = trainers(fabric, encoder_frozen=0.25)
-    static.compiler = "aot_eager"
+    static.fused = UNFUSED
     advance_both(plain, static, 10)
     assert_near(plain, static)
     assert [(r.runs, r.captures, r.replays) for r in recorders] == [(3, 1, 1), (3, 1, 2)]
 
 
-@pytest.mark.parametrize(("fails", "replays"), [("compiling", 2), ("capturing", 0)])
+@pytest.mark.parametrize(("fails", "replays"), [("fusing", 2), ("capturing", 0)])
 def test_what_fails_is_done_without(
     fabric: Fabric,
     recorders: list[StepRecorder],
@@ -95,20 +94,17 @@ def test_what_fails_is_done_without(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     plain, static = trainers(fabric)
-    static.compiler = "any"
 
     def broken(*_: object) -> Any:
         raise RuntimeError("no compiler here\nand a long report")
 
-    monkeypatch.setattr(
-        Pieces, "compiled", lambda _: Pieces(couple=broken if fails == "compiling" else partial(couple))
-    )
+    static.fused = UNFUSED._replace(shift_and_scale=broken) if fails == "fusing" else UNFUSED
     if fails == "capturing":
         monkeypatch.setattr(StepRecorder, "capture", broken)
     advance_both(plain, static, 9 if fails == "capturing" else 6)
     assert_near(plain, static)
     sentences = [
-        "the elementwise operations of the flow cannot be compiled",
+        "the elementwise operations of the flow cannot be fused",
         "a step cannot be captured as a CUDA graph",
     ]
     assert capsys.readouterr().err.splitlines() == [

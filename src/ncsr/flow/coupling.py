@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ncsr.flow.bijection import Bijection
-from ncsr.flow.elementwise import affine
+from ncsr.flow.elementwise import affine, couple
 from ncsr.flow.subnet import Subnet
 
 
@@ -30,7 +30,8 @@ class AffineCoupling(Bijection):
 
     def encode(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         x1, _ = x.chunk(2, 1)
-        return self.subnet.pieces.couple(x, self.subnet(x1, condition), self.subnet.bound)
+        raw = self.subnet(x1, condition)
+        return couple(x, raw, self.subnet.bound) if self.subnet.fused is None else self.subnet.shift_and_scale(x, raw)
 
     def encode_by_pixel(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         x1, _ = x.chunk(2, 1)

@@ -1,25 +1,22 @@
-"""What injectors and couplings compute between their convolutions, as functions of tensors alone.
+"""What a step of the flow computes between its convolutions, as functions of tensors alone.
 
-On a GPU each is a dozen small kernels, forward and backward, that read and write the same numbers again and again;
-compiled (`Pieces.compiled`), each is one or two. Elsewhere they run as they stand.
+They run as they stand. On a GPU each is a dozen small kernels, forward and backward, that read and write the same
+numbers again and again; `flow/triton_kernels.py` has them as one kernel each, which training uses through `Fused`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from ncsr.config import ScaleBound
 from ncsr.flow.bijection import sum_pixels
 from ncsr.ops.conv import by_image
 
-_SHAPES = 256  # that a function is compiled for in one process
 ATAN_BOUND = 0.318  # the scale stays within exp(+- ATAN_BOUND pi / 2)
 
 
@@ -69,91 +66,66 @@ def inject(x: Tensor, raw: Tensor, bound: ScaleBound) -> tuple[Tensor, Tensor]:
     return z, by.log_det().repeat(len(x) // len(raw))
 
 
-def activate(y: Tensor, bias: Tensor, addend: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """ReLU(y + bias + addend) in `dtype`: (N, C, H, W), (C,), (N, C, H, W) or None."""
-    y = y + bias.view(-1, 1, 1)
-    return torch.relu(y if addend is None else y + addend).to(dtype)
+def normalise(
+    x: Tensor, addend: Tensor | None, bias: Tensor, log_scale: Tensor, relu: bool, dtype: torch.dtype
+) -> Tensor:
+    """(x + addend + bias) exp(log_scale), and maybe ReLU of it, in `dtype`: an actnorm, and what may be around it.
+
+    Args:
+        x: (N, C, H, W).
+        addend: likewise, or None.
+        bias: (C,).
+        log_scale: (C,).
+        relu: whether negative results become zero.
+        dtype: of the result.
+    """
+    y = (x if addend is None else x + addend) + bias.view(-1, 1, 1)
+    y = y * log_scale.exp().view(-1, 1, 1)
+    return (torch.relu(y) if relu else y).to(dtype)
 
 
-def activate_backward(grad: Tensor, result: Tensor, dtypes: tuple[torch.dtype, ...]) -> tuple[Tensor, ...]:
-    """The gradients of `activate`'s y, bias and addend in these dtypes, from those of its result."""
-    grad = torch.where(result > 0, grad, 0)
-    of_y, of_bias, of_addend = dtypes
-    return grad.to(of_y), grad.sum((0, 2, 3), dtype=of_bias), grad.to(of_addend)
+def shift_and_scale(x: Tensor, raw: Tensor, bias: Tensor, log_gain: Tensor, bound: ScaleBound) -> tuple[Tensor, Tensor]:
+    """The last of x's channels shifted and scaled by (raw + bias) exp(3 log_gain), and the log-determinant (N,).
+
+    Args:
+        x: (N, C, H, W).
+        raw: (N, 2 c, H, W), with c at most C: c is half of C in a coupling, and C in an injector.
+        bias: (2 c,).
+        log_gain: (2 c,).
+        bound: of the scale.
+    """
+    first = x.shape[1] - raw.shape[1] // 2
+    raw = (raw + bias.view(-1, 1, 1)) * (3 * log_gain).exp().view(-1, 1, 1)
+    by = affine(raw, x.dtype, bound)
+    return torch.cat((x[:, :first], (x[:, first:] + by.shift) * by.scale), 1), by.log_det()
 
 
-Activate = Callable[[Tensor, Tensor, Tensor | None, torch.dtype], Tensor]
-"""As `activate`."""
+class Fused(NamedTuple):
+    """Two functions that say all of this file, of one sample of each image.
 
-
-class Pieces(NamedTuple):
-    """The functions of this file as injectors and couplings use them.
+    With them, actnorms and gains are not folded into the weights before them: in training, folding is some thousand
+    small kernels.
 
     Attributes:
-        couple: as above.
-        inject: as above.
-        activate: as above; None for a bias that goes with the convolution, and a ReLU in place.
+        normalise: as above.
+        shift_and_scale: as above.
     """
 
-    couple: Callable[[Tensor, Tensor, ScaleBound], tuple[Tensor, Tensor]] = couple
-    inject: Callable[[Tensor, Tensor, ScaleBound], tuple[Tensor, Tensor]] = inject
-    activate: Activate | None = None
-
-    @classmethod
-    def compiled(cls, backend: str) -> Pieces:
-        """Compiled for every shape that comes, forward and backward, when it first comes.
-
-        Args:
-            backend: of `torch.compile`.
-        """
-        forward, backward = _compiled(activate, backend), _compiled(activate_backward, backend)
-
-        def activated(*arguments: Any) -> Tensor:
-            result: Tensor = _Activate.apply(forward, backward, *arguments)  # type: ignore[no-untyped-call]
-            return result
-
-        return cls(_compiled(couple, backend), _compiled(inject, backend), activated)
+    normalise: Callable[[Tensor, Tensor | None, Tensor, Tensor, bool, torch.dtype], Tensor]
+    shift_and_scale: Callable[[Tensor, Tensor, Tensor, Tensor, ScaleBound], tuple[Tensor, Tensor]]
 
     @contextmanager
     def used_by(self, users: Iterable[nn.Module]) -> Iterator[None]:
-        """In this context, these modules' attribute `pieces` is this."""
+        """In this context, these modules' attribute `fused` is this."""
         users = list(users)
         for user in users:
-            user.pieces = self  # type: ignore[assignment]
+            user.fused = self  # type: ignore[assignment]
         try:
             yield
         finally:
             for user in users:
-                del user.pieces  # the class has its own
+                del user.fused  # the class has its own
 
 
-def _compiled(function: Callable[..., Any], backend: str) -> Callable[..., Any]:
-    """`function` compiled for each shape, layout and dtype; PyTorch's limit, 8, is less than a flow has."""
-
-    @cache
-    def made() -> Callable[..., Any]:  # at the first call, which is where it may fail
-        compiled = torch.compile(function, backend=backend, fullgraph=True, dynamic=False)
-        limits: Any = torch._dynamo.config.patch(recompile_limit=_SHAPES, accumulated_recompile_limit=4 * _SHAPES)
-        return limits(compiled)  # type: ignore[no-any-return]
-
-    return lambda *arguments: made()(*arguments)
-
-
-class _Activate(torch.autograd.Function):
-    """`activate`; of autograd's own, compiled, a mask would be kept beside the result, which the next layer keeps."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, forward: Any, backward: Any, y: Tensor, bias: Tensor, addend: Tensor | None, dtype: Any
-    ) -> Any:
-        result = forward(y, bias, addend, dtype)
-        ctx.save_for_backward(result)
-        ctx.backward, ctx.adds = backward, addend is not None
-        ctx.dtypes = y.dtype, bias.dtype, y.dtype if addend is None else addend.dtype
-        return result
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        of_y, of_bias, of_addend = ctx.backward(grad, *ctx.saved_tensors, ctx.dtypes)
-        return None, None, of_y, of_bias, of_addend if ctx.adds else None, None
+UNFUSED = Fused(normalise, shift_and_scale)
+"""The functions as they stand."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ncsr.flow.bijection import Bijection
-from ncsr.flow.elementwise import affine
+from ncsr.flow.elementwise import affine, inject
 from ncsr.flow.subnet import Subnet
 from ncsr.ops.conv import by_image
 
@@ -26,7 +26,8 @@ class AffineInjector(Bijection):
         self.subnet = subnet
 
     def encode(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        return self.subnet.pieces.inject(x, self._raw(condition), self.subnet.bound)
+        raw = self._raw(condition)
+        return inject(x, raw, self.subnet.bound) if self.subnet.fused is None else self.subnet.shift_and_scale(x, raw)
 
     def encode_by_pixel(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         by = affine(self._raw(condition), x.dtype, self.subnet.bound)

@@ -72,7 +72,7 @@ class Level(Composite):
             noise: (B, 3, H, W) noise image, or (B, 1, H, W) standard deviation, at this level's size.
         """
         layers = [step.noise_layer for step in self.steps]
-        weights = [layer.subnet.first.context_weight() for layer in layers if layer is not None]
+        weights = [layer.subnet.context_weight() for layer in layers if layer is not None]
         if not weights:
             return condition
         parts = iter(F.conv2d(noise, torch.cat(weights), padding=1).chunk(len(weights), 1))

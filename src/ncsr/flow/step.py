@@ -93,7 +93,7 @@ class ConditionalStep(Composite):
 def step_conditions(steps: Sequence[ConditionalStep], features: LevelFeatures) -> list[StepCondition]:
     """The conditions of several steps of one level, without noise, by one wide convolution of the level's features."""
     subnets = [layer.subnet for step in steps for layer in (step.injector, step.coupling)]
-    weight = torch.cat([subnet.first.context_weight() for subnet in subnets])
+    weight = torch.cat([subnet.context_weight() for subnet in subnets])
     # A part of its own is read faster than a slice of wide rows.
     parts = iter([channels_last(part) for part in features.conv3x3(weight).chunk(len(subnets), 1)])
     return [StepCondition(injector, coupling) for injector, coupling in zip(parts, parts, strict=True)]

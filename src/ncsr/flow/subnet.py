@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ncsr.config import ScaleBound
 from ncsr.flow.actnorm import ActNorm
-from ncsr.flow.elementwise import Activate, Pieces
+from ncsr.flow.elementwise import Fused
 from ncsr.ops.conv import by_image, conv2d
 
 
@@ -60,14 +60,14 @@ class NormedConv(nn.Module):
             return y + context
         return (by_image(y, context) + context).flatten(0, 1)
 
-    def activated(self, x: Tensor | None, context: Tensor | None, activate: Activate) -> Tensor:
-        """ReLU of the result, of one sample of each image, by `elementwise.activate`."""
-        weight, bias = self.folded()
+    def activated(self, x: Tensor | None, context: Tensor | None, fused: Fused) -> Tensor:
+        """ReLU of the result, of one sample of each image; the context's convolution is not folded."""
+        bias, log_scale = self.actnorm.bias, self.actnorm.log_scale
         if x is None:
             assert context is not None
-            return activate(context, bias, None, bias.dtype)
-        y = conv2d(x, weight)
-        return activate(y, bias, context, y.dtype)
+            return fused.normalise(context, None, bias, log_scale, True, bias.dtype)
+        y = conv2d(x, self.weight[:, : self.inputs])
+        return fused.normalise(y, context, bias, log_scale, True, y.dtype)
 
 
 class ZeroConv(nn.Module):
@@ -106,10 +106,11 @@ class Subnet(nn.Module):
             `exp(0.318 atan(2 raw))`. The paper writes exp(raw).
 
     Attributes:
-        pieces: what is computed between the convolutions, and after them.
+        fused: what computes between the convolutions and after them, in one kernel each, while nothing is folded into
+            them; None for nothing.
     """
 
-    pieces = Pieces()
+    fused: Fused | None = None
 
     def __init__(self, inputs: int, context: int, outputs: int, hidden: int, bound: ScaleBound) -> None:
         super().__init__()
@@ -119,10 +120,27 @@ class Subnet(nn.Module):
         self.last = ZeroConv(hidden, 2 * outputs)
 
     def forward(self, x: Tensor | None, context: Tensor | None) -> Tensor:
-        """(N, 2 outputs, H, W), of which `elementwise.affine` makes shift and scale; maybe in less than x's dtype."""
-        if (activate := self.pieces.activate) is None:
-            y = torch.relu_(self.second(torch.relu_(self.first(x, context))))
-        else:
-            y = self.second.activated(self.first.activated(x, context, activate), None, activate)
+        """(N, 2 outputs, H, W), of which `elementwise.affine` makes shift and scale; maybe in less than x's dtype.
+
+        With `fused`, `shift_and_scale` does.
+        """
+        if self.fused is not None:
+            y = self.second.activated(self.first.activated(x, context, self.fused), None, self.fused)
+            return conv2d(y, self.last.weight)
+        y = torch.relu_(self.second(torch.relu_(self.first(x, context))))
         raw: Tensor = self.last(y)
         return raw
+
+    def shift_and_scale(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """The last of x's channels shifted and scaled, and the log-determinant, with `fused`.
+
+        Args:
+            x: (N, C, H, W), with C at least the shift's channels.
+            raw: what `forward` gives.
+        """
+        assert self.fused is not None
+        return self.fused.shift_and_scale(x, raw, self.last.bias, self.last.log_gain, self.bound)
+
+    def context_weight(self) -> Tensor:
+        """(hidden, context, 3, 3): the weights of the convolution that `forward` takes as context."""
+        return self.first.context_weight() if self.fused is None else self.first.weight[:, self.first.inputs :]

@@ -17,7 +17,7 @@ import torch
 
 _backends: Any = torch.backends  # without types
 _FLAGS = (_backends.cudnn.conv, _backends.cuda.matmul, _backends.mkldnn.conv, _backends.mkldnn.matmul)
-_EXACT, _TF32 = ("ieee",) * 4, ("tf32", "tf32", "ieee", "ieee")
+_EXACT, _TF32 = ("ieee",) * 4, ("tf32", "ieee", "ieee", "ieee")
 
 _lock = Lock()
 _entered = {False: 0, True: 0}  # by all threads: contexts that do not, and that do permit TF32
@@ -39,7 +39,7 @@ def float32_products(*, tf32: bool = False) -> AbstractContextManager[None]:
     goes by the context that it runs in. In a graph that is compiled or exported, contexts do nothing.
 
     Args:
-        tf32: whether GPUs may round the factors to TF32.
+        tf32: whether GPUs may round the factors of convolutions to TF32.
     """
     return nullcontext() if torch.compiler.is_compiling() else _Float32Products(tf32)
 

@@ -3,7 +3,7 @@
 A step of this network is some twenty thousand kernels, and launching them one by one takes several times as long as a
 GPU computes. So everything from the forward pass to the average of the weights is one graph, and nothing in it is
 decided on the host: a step whose loss or gradient is not finite leaves weights, moments and average as they are, by a
-flag on the device. The flow's elementwise operations may be compiled into fewer kernels, which the graph then holds.
+flag on the device. The flow's elementwise operations may be fused into fewer kernels, which the graph then holds.
 Where there are no graphs (CPUs), or capturing fails, the same operations run one by one.
 """
 
@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from ncsr.flow.actnorm import ActNorm
 from ncsr.flow.conv1x1 import Conv1x1, LogAbsDets
-from ncsr.flow.elementwise import Pieces
+from ncsr.flow.elementwise import Fused
 from ncsr.flow.subnet import Subnet
 from ncsr.runtime.cuda_graphs import GraphRecorder, new_recorder
 
@@ -38,7 +40,7 @@ class StaticStep:
         clip: the largest norm of the gradient.
         average: of the model's weights, which has been updated before; None for none.
         decay: of the average.
-        pieces: how injectors and couplings compute; the functions as they stand, where these fail.
+        fused: the flow's elementwise operations in one kernel each; without them where they fail. None for nothing.
     """
 
     def __init__(
@@ -50,15 +52,17 @@ class StaticStep:
         clip: float,
         average: AveragedModel | None,
         decay: float,
-        pieces: Pieces,
+        fused: Fused | None,
     ) -> None:
         self._objective, self._parts = objective, parts
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._averages = None if average is None else (list(average.module.parameters()), list(model.parameters()))
         self._optimiser, self._clip, self._decay = optimiser, clip, decay
         self._log_dets = LogAbsDets([module for module in model.modules() if isinstance(module, Conv1x1)])
-        self._pieces, self._subnets = pieces, [module for module in model.modules() if isinstance(module, Subnet)]
+        self._fused, self._users = fused, [module for module in model.modules() if isinstance(module, ActNorm | Subnet)]
         device = self._parameters[0].device
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # what other streams have kept for themselves would not serve this one's
         self._rates = [torch.zeros((), device=device) for _ in optimiser.param_groups]
         self._figures = torch.zeros(5, device=device)
         self._example: Example | None = None
@@ -101,7 +105,7 @@ class StaticStep:
         try:
             self._compute() if self._recorder is None else self._recorder.run(self._compute)
         except Exception as error:
-            if not self._goes_without_pieces(error):
+            if not self._goes_unfused(error):
                 raise
             self._run()
 
@@ -109,18 +113,18 @@ class StaticStep:
         try:
             _, self._replay = recorder.capture(self._compute)
         except RuntimeError as error:
-            if self._goes_without_pieces(error):
+            if self._goes_unfused(error):
                 self._calls = 0
             else:
                 self._recorder = None
                 _say("a step cannot be captured as a CUDA graph", error)
 
-    def _goes_without_pieces(self, error: Exception) -> bool:
-        """Whether there is something compiled that may be the reason, and from now on is not used."""
-        if self._pieces == Pieces():
+    def _goes_unfused(self, error: Exception) -> bool:
+        """Whether there are fused operations that may be the reason, and from now on are not used."""
+        if self._fused is None:
             return False
-        self._pieces = Pieces()
-        _say("the elementwise operations of the flow cannot be compiled", error)
+        self._fused = None
+        _say("the elementwise operations of the flow cannot be fused", error)
         return True
 
     def _compute(self) -> None:
@@ -130,7 +134,7 @@ class StaticStep:
         assert self._example is not None
         columns = [(None,) * self._parts if c is None else c.chunk(self._parts) for c in self._example]
         figures = []
-        with self._log_dets, self._pieces.used_by(self._subnets):
+        with self._log_dets, nullcontext() if self._fused is None else self._fused.used_by(self._users):
             for part in zip(*columns, strict=True):
                 means = self._objective(*part)
                 (means[0] / self._parts).backward()

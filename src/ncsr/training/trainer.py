@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -16,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ncsr.data.loader import Batch
 from ncsr.errors import InputError
-from ncsr.flow.elementwise import Pieces
+from ncsr.flow.elementwise import Fused
 from ncsr.model import NCSR
 from ncsr.ops.precision import float32_products
 from ncsr.runtime.device import bfloat16_pays
@@ -64,7 +63,7 @@ class Trainer:
 
     Attributes:
         static: whether steps are taken on tensors at fixed places, on a GPU as a CUDA graph.
-        compiler: what then compiles the flow's elementwise operations, a backend of `torch.compile`; None for nothing.
+        fused: the flow's elementwise operations in one kernel each, which static steps take; None for nothing.
         spent: seconds spent on the run before it was resumed.
         reserve: seconds of the recipe's minutes that are kept for what comes after the last step.
         notes: what of `init` did not fit, a sentence each.
@@ -112,7 +111,7 @@ class Trainer:
         self.average = None if not recipe.average else self._new_average()
         # Several processes exchange gradients during backward, and recomputing asks for random states: both eager.
         self.static = on_cuda and fabric.world_size == 1 and not (recipe.compile or recipe.recompute)
-        self.compiler = "inductor" if self.static else None
+        self.fused = _fused() if self.static else None
         self._static_step: StaticStep | None = None
         self._pending: list[tuple[int, float, Tensor]] = []
 
@@ -247,13 +246,9 @@ class Trainer:
                 self.recipe.clip,
                 self.average,
                 self.recipe.average,
-                self._pieces,
+                None if self.model.flow is None else self.fused,
             )
         return self._static_step(noisy(batch, self.recipe), rates)
-
-    @cached_property
-    def _pieces(self) -> Pieces:
-        return Pieces.compiled(self.compiler) if self.compiler and self.model.flow is not None else Pieces()
 
     def _backward(self, batch: Batch) -> Tensor:
         """Add up the gradients of the batch's parts; returns the means of the objective's figures."""
@@ -301,6 +296,14 @@ def _parts_outside(keys: Iterable[str], common: Iterable[str]) -> str:
     parts = list(dict.fromkeys(found))
     more = [f"and {len(parts) - _NAMED} more"] if len(parts) > _NAMED else []
     return ", ".join([*parts[:_NAMED], *more])
+
+
+def _fused() -> Fused | None:
+    try:  # PyTorch brings Triton along for the GPUs that have it
+        from ncsr.flow.triton_kernels import TRITON
+    except ImportError:
+        return None
+    return TRITON
 
 
 def _split(batch: Batch, parts: int) -> list[Batch]:
