@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import runpy
 import shutil
@@ -9,9 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
 from PIL import Image
 
-from tests.conftest import process_environment
+import ncsr
+from ncsr.ops.resize import imresize
+from tests.conftest import TINY, process_environment, scene8
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -48,3 +53,27 @@ def test_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     printed = capsys.readouterr().out
     assert "step 2: " in printed
     assert "lpips: 0." in printed
+
+
+@torch.no_grad()
+def test_a_flow_is_fitted_to_another_encoder(
+    tiny_model: ncsr.NCSR, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of whose features are the doubles of the first one's."""
+    other = copy.deepcopy(tiny_model)
+    other.encoder.first.weight *= 2
+    for name, value in other.encoder.named_parameters():
+        if name.endswith("bias"):
+            value *= 2
+    other.save(tmp_path / "other")
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"inherit": "x4", "model": TINY.model_dump(mode="json")}))
+    Image.fromarray(scene8(96, 80)).save(tmp_path / "photo.png")
+    models = [str(tiny_model_folder), str(tmp_path / "other"), str(tmp_path), str(tmp_path / "fitted")]
+    settings = ["--recipe", str(tmp_path / "recipe.yaml"), "--steps", "6", "--batch", "4", "--crop", "64"]
+    monkeypatch.setattr(sys, "argv", ["refit_flow.py", *models, *settings])
+    runpy.run_path(str(EXAMPLES / "refit_flow.py"), run_name="__main__")
+    hr = torch.from_numpy(scene8(64, 64)).permute(2, 0, 1)[None]
+    images = hr / 255, imresize(hr, 1 / 4) / 255
+    expected, unfitted, fitted = (m(*images).item() for m in (tiny_model, other, ncsr.load(tmp_path / "fitted")))
+    assert abs(unfitted - expected) > 0.1
+    assert fitted == pytest.approx(expected, abs=0.01)
