@@ -83,3 +83,15 @@ def test_few_programs_share_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = randn(1, 4, 30, 40, dtype=torch.float32).detach().requires_grad_()
     of_raw = randn(4, dtype=torch.float32), randn(4, dtype=torch.float32, scale=0.1)
     assert_same(TRITON.shift_and_scale, UNFUSED.shift_and_scale, 1e-5, x, raw, *of_raw, "atan")
+
+
+def test_images_may_share_a_gradient_of_log_determinants() -> None:
+    """As in training: it is one number in memory, expanded."""
+    arguments = randn(3, 4, 6, 6, dtype=torch.float32), randn(3, 4, 6, 6, dtype=torch.float32)
+    of_raw = randn(4, dtype=torch.float32), randn(4, dtype=torch.float32, scale=0.1)
+    found, expected = (
+        torch.autograd.grad(f.shift_and_scale(*arguments, *of_raw, "atan")[1].sum(), (arguments[1], *of_raw))
+        for f in (TRITON, UNFUSED)
+    )
+    for a, b in zip(found, expected, strict=True):
+        assert (a - b).abs().max() <= 1e-5 * b.abs().max()
