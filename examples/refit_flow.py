@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import ncsr
+from ncsr.data.loader import make_batch
 from ncsr.flow.level import Level
 from ncsr.flow.subnet import NormedConv
 from ncsr.images import find_photos, read_eight_bit
-from ncsr.ops.resize import imresize
+from ncsr.training.objective import noisy
 from ncsr.training.recipe import load_recipe
 
 _RIDGE = 1e-3  # of every feature's own energy, added to it: what the crops do not tell stays small
@@ -69,7 +70,7 @@ def main() -> None:
     options = parser.parse_args()
 
     torch.manual_seed(0)
-    recipe = load_recipe(options.recipe)
+    recipe = load_recipe(options.recipe, {"batch": options.batch, "crop": options.crop})
     before, after = ncsr.load(options.flow, "cpu", "float32"), ncsr.NCSR(recipe.model, "float32").eval()
     assert before.flow is not None
     assert after.flow is not None
@@ -78,9 +79,8 @@ def main() -> None:
     photos = [read_eight_bit(path) for path in find_photos(options.photos)]
     grams, crosses = ([torch.zeros(())] * len(before.flow.levels) for _ in range(2))
     for step in range(options.steps):
-        hr = torch.stack([random_crop(photos, options.crop) for _ in range(options.batch)])
-        noise = torch.rand(len(hr), 1, 1, 1) * recipe.noise * torch.randn(hr.shape)  # as in training (section 3.3)
-        lr = imresize(hr, 1 / recipe.model.scale) / 255 + imresize(noise, 1 / recipe.model.scale)
+        batch = make_batch(photos, recipe, recipe.model.scale, step, range(recipe.batch))
+        _, lr, _ = noisy(batch, recipe)  # as in training (paper, section 3.3)
         seen = zip(features_of_levels(before, lr), features_of_levels(after, lr), strict=True)
         for i, (level, (old, new)) in enumerate(zip(before.flow.levels, seen, strict=True)):
             x, y = equations(level, old, new)
@@ -92,13 +92,6 @@ def main() -> None:
         ridge = (_RIDGE * energy + 1e-6 * energy.mean()).diag()
         write(level, torch.linalg.solve(gram + ridge, cross).T)
     after.save(options.output)
-
-
-def random_crop(photos: list[Tensor], side: int) -> Tensor:
-    """A random square of a random photograph: (3, side, side) uint8."""
-    photo = photos[int(torch.randint(len(photos), ()))]
-    top, left = (int(torch.randint(extent - side + 1, ())) for extent in photo.shape[1:])
-    return photo[:, top : top + side, left : left + side]
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from lightning_fabric import Fabric
 from ncsr.data.loader import Batch
 from ncsr.flow.conv1x1 import Conv1x1, LogAbsDets
 from ncsr.flow.elementwise import UNFUSED
-from ncsr.training import static_step
+from ncsr.training import static_step, trainer
 from ncsr.training.trainer import Trainer
 from tests.models import lively_model
 from tests.recorder import StepRecorder
@@ -112,6 +113,12 @@ def test_what_fails_is_done_without(
         for sentence in sentences[: 2 if fails == "capturing" else 1]
     ]
     assert [recorder.replays for recorder in recorders] == [replays]
+
+
+def test_there_may_be_no_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows, say: steps are taken without its kernels."""
+    monkeypatch.setitem(sys.modules, "ncsr.flow.triton_kernels", None)
+    assert trainer._fused() is None
 
 
 def test_on_a_device(device: torch.device) -> None:

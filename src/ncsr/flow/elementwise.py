@@ -89,26 +89,24 @@ def shift_and_scale(x: Tensor, raw: Tensor, bias: Tensor, log_gain: Tensor, boun
 
     Args:
         x: (N, C, H, W).
-        raw: (N, 2 c, H, W), with c at most C: c is half of C in a coupling, and C in an injector.
+        raw: (N, 2 c, H, W): c is half of C in a coupling, and C in an injector.
         bias: (2 c,).
         log_gain: (2 c,).
         bound: of the scale.
     """
-    first = x.shape[1] - raw.shape[1] // 2
     raw = (raw + bias.view(-1, 1, 1)) * (3 * log_gain).exp().view(-1, 1, 1)
-    by = affine(raw, x.dtype, bound)
-    return torch.cat((x[:, :first], (x[:, first:] + by.shift) * by.scale), 1), by.log_det()
+    return couple(x, raw, bound) if raw.shape[1] == x.shape[1] else inject(x, raw, bound)
 
 
 class Fused(NamedTuple):
-    """Two functions that say all of this file, of one sample of each image.
+    """Implementations of `normalise` and `shift_and_scale`, which together are all that a step computes elementwise.
 
-    With them, actnorms and gains are not folded into the weights before them: in training, folding is some thousand
-    small kernels.
+    They are for one sample of each image. With them, actnorms and gains are not folded into the weights before them:
+    in training, folding is some thousand small kernels.
 
     Attributes:
-        normalise: as above.
-        shift_and_scale: as above.
+        normalise: computes what the function of this name does.
+        shift_and_scale: likewise.
     """
 
     normalise: Callable[[Tensor, Tensor | None, Tensor, Tensor, bool, torch.dtype], Tensor]
@@ -128,4 +126,4 @@ class Fused(NamedTuple):
 
 
 UNFUSED = Fused(normalise, shift_and_scale)
-"""The functions as they stand."""
+"""The functions of this file themselves."""
