@@ -23,7 +23,11 @@ _PRODUCTS = {
     *(_aten.conv2d, _aten.linear, _aten.matmul),  # of inference mode
     *(_aten.linalg_inv_ex, _aten.linalg_solve_triangular, _aten._linalg_solve_ex, _aten._linalg_slogdet),
 }
-_BITS = {torch.bfloat16: (torch.int16, 0x3), torch.float32: (torch.int32, 0xFFF), torch.float64: (torch.int64, 0x3FFFFFF)}
+_BITS = {
+    torch.bfloat16: (torch.int16, 0x3),
+    torch.float32: (torch.int32, 0xFFF),
+    torch.float64: (torch.int64, 0x3FFFFFF),
+}
 
 
 def moved(values: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 import ncsr
 from ncsr.errors import InputError
 from ncsr.flow.actnorm import ActNorm
-from ncsr.training.trainer import Trainer, load_matching
+from ncsr.training.trainer import Trainer
 from tests.conftest import TINY
 from tests.training.conftest import (
     L1,
@@ -176,11 +176,3 @@ def test_init_from_a_flow_keeps_its_actnorms(fabric: Fabric, tiny_model: ncsr.NC
     for model in (trainer.model, trainer.result()):
         for key, value in tiny_model.state_dict().items():
             assert torch.equal(model.state_dict()[key], value), key
-
-
-def test_load_matching_refuses_other_architectures(tiny_model: ncsr.NCSR) -> None:
-    wide = ncsr.NCSR(TINY.model_copy(update={"encoder": ncsr.EncoderConfig(features=9, growth=4, blocks=2)}))
-    with pytest.raises(InputError, match=r"wide cannot start this model: encoder\.\S+ has another shape"):
-        load_matching(tiny_model, wide.state_dict(), "wide")
-    with pytest.raises(InputError, match=r"other cannot start this model: they share no parameter"):
-        load_matching(tiny_model, {"weight": torch.zeros(3)}, "other")

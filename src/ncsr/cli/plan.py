@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +33,9 @@ from ncsr.cli.options import (
     parse_tile,
 )
 from ncsr.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from ncsr.upscaling.estimate import Estimate
 
 
 def plan(
@@ -93,20 +96,13 @@ def plan(
             failures.append(error_message(path, path, error))
             continue
         seconds.append(expected.seconds)
+        of_page = "" if shown is None else f", page {shown}"
         (height, width), times = source.size, network.config.scale
         images = "1 image" if samples == 1 else f"{samples} images"
         new_height, new_width = reduced or (times * height, times * width)
         how = "" if reduced is None else f" (enlarged by {times}, then reduced)"
-        of_page = "" if shown is None else f", page {shown}"
         print(f"{printable(str(path))}{of_page}: {width} x {height} -> {new_width} x {new_height}{how}, {images}")
-        tiles = f"{expected.tiles} of {expected.side} x {expected.side} input pixels"
-        print(f"  tiles   {'in one piece' if expected.tiles == 1 else tiles}")
-        print(f"  memory  {_size(expected.memory)}")
-        if expected.scratch:
-            print(f"  scratch {_size(expected.scratch)}")
-        print(f"  time    {duration(expected.seconds)}")
-        if expected.memory > (free := available(network.device)):
-            print(f"  that is more than the {_size(free)} that are free")
+        _print_estimate(expected, available(network.device))
     if len(seconds) > 1:
         print(f"all {len(seconds)}: {duration(sum(seconds))}")
     for failure in failures:
@@ -132,6 +128,19 @@ def _planned(
     found, pages = with_pages(found) if all_pages else (found, {})
     planned = [(path, target) for path, target in found if isinstance(path, Path) and isinstance(target, Path)]
     return planned, pages, failures
+
+
+def _print_estimate(expected: Estimate, free: int) -> None:
+    from ncsr.runtime.timing import duration
+
+    tiles = f"{expected.tiles} of {expected.side} x {expected.side} input pixels"
+    print(f"  tiles   {'in one piece' if expected.tiles == 1 else tiles}")
+    print(f"  memory  {_size(expected.memory)}")
+    if expected.scratch:
+        print(f"  scratch {_size(expected.scratch)}")
+    print(f"  time    {duration(expected.seconds)}")
+    if expected.memory > free:
+        print(f"  that is more than the {_size(free)} that are free")
 
 
 def _size(size: int) -> str:

@@ -17,6 +17,7 @@ from ncsr.runtime.progress import ProgressBar
 if TYPE_CHECKING:
     from ncsr.images.origin import Provenance
     from ncsr.model import NCSR
+    from ncsr.upscaling.remake import Comparison
 
 _ROUNDING, _LOW_ROUNDING = 1, 8  # levels of 255 that samples differ by on other processors; JPEG and low precision
 
@@ -47,8 +48,7 @@ def remake(
     """
     from importlib.metadata import version
 
-    from ncsr.images.writing import LOSSY_SUFFIXES
-    from ncsr.upscaling.provenance import file_hash, provenance
+    from ncsr.upscaling.provenance import provenance
     from ncsr.upscaling.remake import check_single, compare
     from ncsr.upscaling.remake import remake as make_again
 
@@ -64,11 +64,8 @@ def remake(
         raise InputError(f"-o {output}: to be compared, it needs the suffix of {picture.name}")
     if output is not None and os.path.realpath(output) in {os.path.realpath(each) for each in (picture, photo)}:
         raise InputError(f"-o {output} would replace an image that is read: choose another")
-    if origin.photograph not in (None, found := file_hash(photo)) and not other_photo:
-        raise InputError(
-            f"{photo} is not the photograph that {file} was made from: its SHA-256 is {found}, expected "
-            f"{brief(origin.photograph)}; give that file, or go on with --other-photo"
-        )
+    if not other_photo:
+        _check_photo(origin, file, photo)
     network = _model(origin, file, name, model, device)
     with TemporaryDirectory(prefix="ncsr-") as folder, ProgressBar(1) as bar:
         if origin.ncsr != version("ncsr"):
@@ -79,19 +76,36 @@ def remake(
         warn = (lambda _: None) if output is None else bar.warn  # of scratch folders, which go with the temporary one
         make_again(origin, photo, network, made, max_pixels=max_pixels, progress=bar.update_part, warn=warn)
         difference = compare(picture, made)
-    if difference is None:
-        print(f"{picture}: another picture, of another size or kind")
+    same, verdict = _judge(origin, picture, difference)
+    print(f"{picture}: {verdict}")
+    if not same:
         raise typer.Exit(1)
+
+
+def _check_photo(origin: Provenance, file: Path, photo: Path) -> None:
+    from ncsr.upscaling.provenance import file_hash
+
+    if origin.photograph not in (None, found := file_hash(photo)):
+        raise InputError(
+            f"{photo} is not the photograph that {file} was made from: its SHA-256 is {found}, expected "
+            f"{brief(origin.photograph)}; give that file, or go on with --other-photo"
+        )
+
+
+def _judge(origin: Provenance, picture: Path, difference: Comparison | None) -> tuple[bool, str]:
+    """Whether the picture is the one that was made again, but for rounding, and what is said of it."""
+    from ncsr.images.writing import LOSSY_SUFFIXES
+
+    if difference is None:
+        return False, "another picture, of another size or kind"
     values, differing, largest, top = difference
+    if not differing:
+        return True, "equal to the bit"
     told = f"{differing} of {values} values differ, by at most {largest} of {top}"
     exact = origin.precision == "float32" and picture.suffix.lower() not in LOSSY_SUFFIXES and not origin.quality
-    if not differing:
-        print(f"{picture}: equal to the bit")
-    elif largest * 255 <= (_ROUNDING if exact else _LOW_ROUNDING) * top:
-        print(f"{picture}: equal but for rounding, as on another processor: {told}")
-    else:
-        print(f"{picture}: another picture: {told}")
-        raise typer.Exit(1)
+    if largest * 255 <= (_ROUNDING if exact else _LOW_ROUNDING) * top:
+        return True, f"equal but for rounding, as on another processor: {told}"
+    return False, f"another picture: {told}"
 
 
 def _model(origin: Provenance, file: Path, name: str | None, model: str | None, device: str | None) -> NCSR:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -19,13 +18,12 @@ from ncsr.flow.elementwise import Fused
 from ncsr.model import NCSR
 from ncsr.ops.precision import float32_products
 from ncsr.runtime.device import bfloat16_pays
-from ncsr.serialization import read_model
+from ncsr.training.initialisation import start_from
 from ncsr.training.objective import Objective, noisy
-from ncsr.training.recipe import Recipe, changed_values
+from ncsr.training.recipe import Recipe
 from ncsr.training.schedule import encoder_trains, learning_rate
 from ncsr.training.static_step import StaticStep
 
-_NAMED = 4  # parts of a model that a note names
 _WATCHED = 1000  # steps over which skipped ones are counted
 
 
@@ -88,22 +86,9 @@ class Trainer:
         self.model.recompute, self.model.precision = recipe.recompute, recipe.precision
         if recipe.precision == "auto":  # a model's own `auto` concerns sampling alone
             self.model.precision = "bfloat16" if bfloat16_pays(fabric.device) else "float32"
-        self.notes: list[str] = []
-        if init is not None:
-            config, weights = read_model(init)
-            if config.scale != recipe.model.scale:  # a flow is of one scale
-                weights = {key: value for key, value in weights.items() if key.startswith("encoder.")}
-            before, here = (each.model_dump(include={"scale", "encoder"}) for each in (config, recipe.model))
-            changed = [f"{key} was {old}, it is {new} here" for key, old, new in changed_values(before, here)]
-            facts = [*load_matching(self.model, weights, str(init)), *changed]
-            self.notes = [f"started from {init}: {fact}" for fact in facts]
-        encoder = list(self.model.encoder.parameters())
-        flow = [] if self.model.flow is None else list(self.model.flow.parameters())
-        groups = [{"params": encoder, "rate": recipe.encoder_rate}, {"params": flow, "rate": 1.0}]
+        self.notes = [] if init is None else start_from(init, self.model)
         on_cuda = fabric.device.type == "cuda"
-        self.optimiser = torch.optim.Adam(
-            [g for g in groups if g["params"]], betas=recipe.betas, fused=True, capturable=on_cuda
-        )
+        self.optimiser = _optimiser(self.model, recipe, capturable=on_cuda)
         objective = Objective(self.model, recipe)
         self._objective, self._optimiser = fabric.setup(
             cast(nn.Module, torch.compile(objective)) if recipe.compile else objective, self.optimiser
@@ -265,37 +250,11 @@ class Trainer:
         return AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.recipe.average))
 
 
-def load_matching(model: nn.Module, weights: dict[str, Tensor], source: str) -> list[str]:
-    """Copy into `model` every tensor of `weights` that it has too.
-
-    Returns:
-        Which parts of the model start anew, and which of `weights` are not used, a clause for each of the two.
-
-    Raises:
-        InputError: a shape differs, or there is nothing in common.
-    """
-    own = model.state_dict()
-    common = {key: value for key, value in weights.items() if key in own}
-    misshapen = [key for key, value in common.items() if value.shape != own[key].shape]
-    if misshapen or not common:
-        what = f"{misshapen[0]} has another shape" if misshapen else "they share no parameter"
-        raise InputError(f"{source} cannot start this model: {what}; use a model of the recipe's architecture")
-    model.load_state_dict(common, strict=False)
-    anew, unused = _parts_outside(own, common), _parts_outside(weights, common)
-    return [f"new are {anew}"] * bool(anew) + [f"not used are {unused}"] * bool(unused)
-
-
-def _parts_outside(keys: Iterable[str], common: Iterable[str]) -> str:
-    """The names of the largest parts among `keys` that have no key in `common`, the first few."""
-    known = {prefix for key in common for prefix in accumulate(key.split("."), "{}.{}".format)}
-    found = (
-        next(prefix for prefix in accumulate(key.split("."), "{}.{}".format) if prefix not in known)
-        for key in keys
-        if key not in known
-    )
-    parts = list(dict.fromkeys(found))
-    more = [f"and {len(parts) - _NAMED} more"] if len(parts) > _NAMED else []
-    return ", ".join([*parts[:_NAMED], *more])
+def _optimiser(model: NCSR, recipe: Recipe, *, capturable: bool) -> torch.optim.Adam:
+    """Of the parts that there are, each with its share of the learning rate as `rate`."""
+    rates = ((model.encoder, recipe.encoder_rate), (model.flow, 1.0))
+    groups = [{"params": list(part.parameters()), "rate": rate} for part, rate in rates if part is not None]
+    return torch.optim.Adam(groups, betas=recipe.betas, fused=True, capturable=capturable)
 
 
 def _fused() -> Fused | None:

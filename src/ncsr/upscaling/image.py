@@ -102,21 +102,12 @@ def enlarge(
     """
     (height, width), scale = sources[0].size, model.config.scale
     check_size(height, width)
-    enlargements: list[Enlargement] = []
-    log = ResumeLog()
-    for source, dtype in zip(sources, dtypes, strict=True):
-        bits = {1: 8, 2: 16}.get(np.dtype(dtype).itemsize, source.bits)
-        # what is rounded to 8 bits before it is projected changes more
-        drawn = np.dtype(np.uint16 if request.consistent and dtype == np.uint8 else dtype)
-        shape = (request.samples, scale * height, scale * width, source.channels)
-        if scratch is None:
-            canvas = Canvas(shape, drawn)
-        else:
-            canvas, log = scratch.open(shape, drawn, sample_settings(model, request))
-            if log.resumed:
-                warn(f"going on with what {scratch.folder} holds")
-        projection = Projection(source, scale, bits) if request.consistent else None
-        enlargements.append(Enlargement(source, canvas, projection, size))
+    begun = [
+        _begin(source, dtype, model, request, size, scratch) for source, dtype in zip(sources, dtypes, strict=True)
+    ]
+    enlargements, log = [enlargement for enlargement, _ in begun], begun[0][1]
+    if scratch is not None and log.resumed:
+        warn(f"going on with what {scratch.folder} holds")
     alphas: list[Tensor | None] = []
 
     def read(tile: Tile) -> Tensor:
@@ -141,6 +132,28 @@ def enlarge(
             torch.accelerator.empty_cache()
         side = max(SMALLEST, side // 4 * 2)
         warn(f"memory ran out: going on with tiles of {side} LR pixels")
+
+
+def _begin(
+    source: Source,
+    dtype: DTypeLike,
+    model: NCSR,
+    request: SampleRequest,
+    size: tuple[int, int] | None,
+    scratch: Scratch | None,
+) -> tuple[Enlargement, ResumeLog]:
+    """An enlargement of which nothing is drawn, or what the scratch folder holds, and the log of what is done."""
+    scale, (height, width) = model.config.scale, source.size
+    # what is rounded to 8 bits before it is projected changes more
+    drawn = np.dtype(np.uint16 if request.consistent and dtype == np.uint8 else dtype)
+    shape = (request.samples, scale * height, scale * width, source.channels)
+    if scratch is None:
+        canvas, log = Canvas(shape, drawn), ResumeLog()
+    else:
+        canvas, log = scratch.open(shape, drawn, sample_settings(model, request))
+    bits = {1: 8, 2: 16}.get(np.dtype(dtype).itemsize, source.bits)
+    projection = Projection(source, scale, bits) if request.consistent else None
+    return Enlargement(source, canvas, projection, size), log
 
 
 def sample_settings(model: NCSR, request: SampleRequest) -> dict[str, Any]:
