@@ -146,5 +146,5 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "ncsr.integrations.deepinv", raising=False)
     for name in ("deepinv", "deepinv.models"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ncsr.InputError, match=r"needs deepinv.*: pip install deepinv, which brings torchvision"):
+    with pytest.raises(ncsr.InputError, match=r"needs deepinv.*: pip install 'ncsr\[deepinv\]', or in a checkout"):
         importlib.import_module("ncsr.integrations.deepinv")

@@ -12,21 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncsr.errors import InputError
+from ncsr.errors import InputError, needs_extra
 from ncsr.model import NCSR
 from ncsr.pretrained.load import load
 
-try:
+with needs_extra("deepinv", "ncsr.integrations.deepinv needs deepinv and torchvision", "deepinv", "torchvision"):
     from deepinv.models import Reconstructor
     from deepinv.physics import DownsamplingMatlab
-except ModuleNotFoundError as missing:
-    package = (missing.name or "").partition(".")[0]
-    if package not in ("deepinv", "torchvision"):
-        raise
-    raise InputError(
-        f"ncsr.integrations.deepinv needs {package}: pip install deepinv, which brings torchvision; that must be of "
-        "the same build as torch"
-    ) from None
 
 
 class Sampler(Reconstructor):  # type: ignore[misc]  # of a package without types
