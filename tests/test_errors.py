@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from ncsr.errors import InputError, needs_extra, printable
+from ncsr.errors import InputError, brief, needs_extra, printable
 from tests.conftest import Command, scene8
 
 
@@ -69,6 +70,11 @@ def test_every_extra_says_how_it_is_installed(
         Image.fromarray(scene8(64, 64)).save(f"{folder}/b.png")
     commands = r"pip install 'ncsr\[(\w+)\]', or in a checkout: pip install -c constraints.txt '.\[\1\]'$"
     ncsr_(*command.split()).failed(f"{sentence}.*: {commands}")
+
+
+def test_brief_is_one_line() -> None:
+    assert brief(np.zeros((2, 2))) == "array([[0., 0.], [0., 0.]])"
+    assert len(brief("x" * 1000)) <= 100
 
 
 def test_printable() -> None:

@@ -155,6 +155,10 @@ def test_one_sample_serves_for_many() -> None:
     for k in range(3):
         close(mixed.pick(k), blend(many.pick(k), one, 0.5), 1e-12)
     assert interpolate(one, many, 0.3).samples == 3
+    masks = torch.stack([torch.zeros(6, 5), torch.ones(6, 5)])  # for each of two images
+    mixed = blend(one, many, masks)
+    for k in range(3):
+        close(mixed.pick(k), blend(one, many.pick(k), masks), 0)
 
 
 def test_temper_scales_by_means_of_the_map() -> None:

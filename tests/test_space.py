@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -893,6 +894,8 @@ def test_wrong_origin(origin: tuple[int, int]) -> None:
         ({"temperature": math.inf}, "temperature"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"seed": 0.5}, r"seed must be a whole number, got 0\.5"),
+        ({"temperature": {}}, "must be numbers, got"),
+        ({"temperature": [0.8]}, "must be numbers, got"),
     ],
 )
 @pytest.mark.parametrize("make", [lively_model, lively_encoder])
@@ -900,6 +903,50 @@ def test_wrong_sampling(make: Callable[[], NCSR], arguments: dict[str, Any], rea
     space = make().space(images(1, 4, 4))
     with pytest.raises(InputError, match=reason):
         space.sample(**arguments)
+
+
+@pytest.mark.parametrize("seed", [3.0, np.int64(3), np.float64(3)])
+def test_whole_numbers_of_any_type_are_seeds(seed: Any) -> None:
+    space = flow_space(images(1, 4, 4))
+    assert torch.equal(space.sample(1, seed=seed), space.sample(1, seed=3))
+    assert type(space.seed) is int
+    assert space.uncertainty(2, seed=seed).origin.seed == 3
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.tensor])
+def test_uncertainty_takes_maps_and_numbers_of_any_kind(make: Any) -> None:
+    """Only one temperature for all pixels is told of."""
+    space = flow_space(images(1, 4, 4))
+    mapped, one = (space.uncertainty(2, seed=3, temperature=make(t)) for t in ([[0.5] * 4] * 4, 0.5))
+    assert torch.equal(mapped.samples, one.samples)
+    assert (mapped.origin.temperature, one.origin.temperature) == (None, 0.5)
+
+
+@torch.no_grad()
+def test_a_space_is_of_the_images_that_it_was_made_of() -> None:
+    """Also when the caller goes on to write to them."""
+    lr = images(1, 4, 4)
+    space = flow_space(lr)
+    sample, projected = space.sample(1, seed=0), space.project(space.sample(1, seed=0))
+    lr.zero_()
+    assert torch.equal(space.sample(1, seed=0), sample)
+    assert torch.equal(space.project(sample), projected)
+
+
+def test_what_is_no_tensor_is_told() -> None:
+    lr, hr = images(1, 4, 4), images(1, 16, 16)
+    model = lively_model()
+    space = model.space(lr)
+    for call in (
+        lambda: model.space(lr.numpy()),  # type: ignore[arg-type]
+        lambda: space.project(hr.numpy()),  # type: ignore[arg-type]
+        lambda: space.log_prob(hr.numpy()),  # type: ignore[arg-type]
+        lambda: space.log_prob(hr, noise=0.1),  # type: ignore[arg-type]
+        lambda: space.render([z.numpy() for z in space.latents()]),  # type: ignore[misc]
+        lambda: space.decode(["a"]),  # type: ignore[list-item]
+    ):
+        with pytest.raises(InputError, match=r"tensors?.*torch\.as_tensor makes one"):
+            call()
 
 
 @pytest.mark.parametrize("call", ["log_prob", "log_prob_map", "bits_per_dim", "encode"])

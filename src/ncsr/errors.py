@@ -26,7 +26,7 @@ class SamplingError(RuntimeError):
 
 def brief(value: object) -> str:
     """`repr` for messages: of anything that came from outside, at most 100 characters, all printable."""
-    text = _SHORT.repr(value)
+    text = " ".join(_SHORT.repr(value).split())  # arrays break their lines
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 

@@ -181,14 +181,14 @@ def blend(a: Latents, b: Latents, mask: Map) -> Latents:
 
     Args:
         a: what is inside.
-        b: what is outside, of LR images of the same size; as many samples as a, or one for all.
+        b: what is outside, of LR images of the same size. Either may have one sample for all of the other's.
         mask: from 0 to 1 for LR or HR pixels; a coarser latent sees means of it.
 
     Raises:
         InputError: latents or a mask that do not fit.
     """
     _check(a, b)
-    return _along_arc(b, a, _level_maps(mask, a, "a mask", 1))
+    return _along_arc(b, a, _level_maps(mask, max(a, b, key=lambda each: each.samples), "a mask", 1))
 
 
 def temper(latents: Latents, temperature: Map) -> Latents:

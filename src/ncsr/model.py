@@ -60,7 +60,7 @@ class NCSR(Networks):
         return self._space(lr, (0, 0), training=True)
 
     def _space(self, lr: Tensor, origin: tuple[int, int], *, training: bool) -> Space:
-        lr = lr.to(self.device, self.dtype)
+        lr = lr.to(self.device, self.dtype, copy=not training)  # whose caller may go on to write to it
         if self.flow is None:
             return EncoderSpace(self, lr, origin)
         return FlowSpace(self, self.flow, lr, origin, training=training)
@@ -75,6 +75,9 @@ class NCSR(Networks):
             hr: (B, 3, s h, s w), x+ of the paper in training.
             lr: (B, 3, h, w), y+ of the paper in training.
             noise: v, (B, 3, s h, s w), or its standard deviations (B,) for the std variant; None is zero.
+
+        Raises:
+            InputError: shapes that do not belong together; a model without a flow.
         """
         if self.training and not self._reminded and not torch.compiler.is_compiling():
             self._reminded = True
@@ -108,6 +111,9 @@ class NCSR(Networks):
         Args:
             folder: made when missing; a model that it held before is replaced.
             half: store in float16, but for 1x1 convolutions and actnorms.
+
+        Raises:
+            InputError: it cannot be written there.
         """
         write_model(Path(folder), self.config, self.state_dict(), half=half)
 
@@ -196,6 +202,8 @@ class NCSR(Networks):
 
 def _check_lr(lr: Tensor, bounds: tuple[float, float] | None = None) -> None:
     """Raise InputError unless lr is a batch of images, and maybe within bounds."""
+    if not isinstance(lr, Tensor):
+        raise InputError(f"lr must be a tensor (B, 3, h, w), got {type(lr).__name__}: torch.as_tensor makes one")
     if lr.dim() != 4 or lr.shape[1] != 3 or min(lr.shape[-2:]) < 4 or not lr.shape[0] or not lr.is_floating_point():
         raise InputError(f"lr must be (B, 3, h, w) floating point with sides from 4, got {tuple(lr.shape)} {lr.dtype}")
     if bounds is None:

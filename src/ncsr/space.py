@@ -112,7 +112,7 @@ class Space:
             SamplingError: a sample was not finite in every draw.
         """
         temperature = self.model.config.temperature if temperature is None else temperature
-        self.seed = check_sampling(n, temperature, seed)
+        self.seed = check_sampling(n, temperature, seed, maps=True)
         images = self._draw_finite(range(n), temperature, self.seed, self._redraw(n, where, given))
         return images.clamp_(0, 1) if clamp else images
 
@@ -148,10 +148,10 @@ class Space:
             InputError, SamplingError: as `sample`.
         """
         temperature = self.model.config.temperature if temperature is None else temperature
-        self.seed = seed = check_sampling(n, temperature, seed)
+        self.seed = seed = check_sampling(n, temperature, seed, maps=True)
         groups = (range(first, min(first + _TOGETHER, n)) for first in range(0, n, _TOGETHER))
         drawn = (self._draw_finite(group, temperature, seed).clamp_(0, 1) for group in groups)
-        known = None if isinstance(temperature, Tensor) else float(temperature)
+        known = None if np.ndim(temperature) else float(temperature)
         origin = Provenance(
             ncsr=version("ncsr"), picture="standard deviation", scale=self.scale, seed=seed, temperature=known
         )
@@ -188,6 +188,7 @@ class Space:
             InputError: images that do not fit these LR images, or that leave [0, 1]; other bits.
         """
         shape = (*self.lr.shape[:2], *(self.scale * side for side in self.lr.shape[-2:]))
+        _check_tensors(sr)
         if tuple(sr.shape[-4:]) != shape or not sr.is_floating_point():
             raise InputError(
                 f"images to project must be (..., {shape}) floating point, got {tuple(sr.shape)} {sr.dtype}"
@@ -215,7 +216,18 @@ class Space:
         return density + log_det
 
     def log_prob_parts(self, hr: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The two terms of `log_prob`: the standard normal log-density of the latents, and log|det df/dhr|."""
+        """The two terms of `log_prob`: the standard normal log-density of the latents, and log|det df/dhr|.
+
+        Args:
+            hr: as of `log_prob`.
+            noise: as of `log_prob`.
+
+        Returns:
+            Both in nats, (n B,) or (n, B), as `hr` is.
+
+        Raises:
+            InputError: as `log_prob`.
+        """
         latents, log_det = self._encode(hr, noise)
         normal = [sum_pixels(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)) for z in latents]
         return torch.stack(normal).sum(0).view(hr.shape[:-3]), log_det.view(hr.shape[:-3])
@@ -400,7 +412,7 @@ class FlowSpace(Space):
     @torch.no_grad()
     def latents(self, n: int = 1, seed: int | None = None, temperature: Map | None = None) -> Latents:
         temperature = self.model.config.temperature if temperature is None else temperature
-        self.seed = check_sampling(n, temperature, seed)
+        self.seed = check_sampling(n, temperature, seed, maps=True)
         return self._draw_latents(range(n), temperature, self.seed, 0)
 
     @torch.no_grad()
@@ -447,6 +459,7 @@ class FlowSpace(Space):
 
     def _checked_hr(self, hr: Tensor) -> Tensor:
         """HR images (n B, 3, H, W) as the flow takes them; InputError for others than those of these LR images."""
+        _check_tensors(hr)
         batch, _, h, w = self.lr.shape
         shape = (3, self.scale * h, self.scale * w)
         leading = hr.shape[:-3]
@@ -459,6 +472,7 @@ class FlowSpace(Space):
         return pad_even(hr.reshape(-1, *shape).to(self.lr), self.scale)
 
     def _check_latents(self, latents: Sequence[Tensor]) -> None:
+        _check_tensors(*latents)
         shapes = self.flow.latent_shapes(*(self.scale * side for side in self._padded.shape[-2:]))
         given = [tuple(z.shape) for z in latents]
         n = given[0][0] if given and given[0] else 0
@@ -489,6 +503,7 @@ class FlowSpace(Space):
             self._kept = conditions if kept else None  # what is differentiated has one backward pass
         if noise is None:
             return conditions
+        _check_tensors(noise)
         batch, _, h, w = self.lr.shape
         std = self.model.config.flow is not None and self.model.config.flow.condition == "std"
         shape = (batch,) if std else (batch, 3, self.scale * h, self.scale * w)
@@ -516,11 +531,27 @@ class FlowSpace(Space):
         return windows
 
 
-def check_sampling(n: int, temperature: Map, seed: int | None) -> int:
-    """The seed to use, a fresh one for None; InputError for what cannot be sampled."""
-    if not isinstance(n, Integral) or not isinstance(seed, Real | None) or isinstance(temperature, str | None):
+def check_sampling(n: int, temperature: Map, seed: int | None, *, maps: bool = False) -> int:
+    """The seed to use, a fresh one for None; InputError for what cannot be sampled.
+
+    Args:
+        n: number of samples.
+        temperature: one number; with `maps` perhaps one for each pixel, whose shape is not looked at.
+        seed: None draws one.
+        maps: whether temperatures may be maps.
+    """
+    if (
+        not isinstance(n, Integral)
+        or not isinstance(seed, Real | None)
+        or not isinstance(temperature, Real | Tensor | np.ndarray)
+    ):
         given = brief((n, temperature, seed))
         raise InputError(f"the number of samples, the temperature and the seed must be numbers, got {given}")
+    if np.ndim(temperature) and not maps:
+        raise InputError(
+            f"one temperature is taken here, got a map {tuple(np.shape(temperature))}: "
+            "model.space(lr).sample(temperature=map) takes one for each pixel"
+        )
     if n < 1:
         raise InputError(f"the number of samples must be at least 1, got {n}")
     if np.ndim(temperature) == 0 and not 0 <= temperature < math.inf:
@@ -529,7 +560,7 @@ def check_sampling(n: int, temperature: Map, seed: int | None) -> int:
         raise InputError(f"the seed must be at least 0, got {seed}")
     if seed is not None and seed % 1:
         raise InputError(f"the seed must be a whole number, got {seed}")
-    return secrets.randbelow(2**31) if seed is None else seed
+    return secrets.randbelow(2**31) if seed is None else int(seed)
 
 
 def never_finite(sample: int, temperature: Map) -> SamplingError:
@@ -538,6 +569,13 @@ def never_finite(sample: int, temperature: Map) -> SamplingError:
     remedy = "lower the temperature" if mapped or temperature else "this model cannot enlarge this image; use another"
     told = "these temperatures" if mapped else f"temperature {temperature}"
     return SamplingError(f"sample {sample} was not finite in {ATTEMPTS} draws at {told}: {remedy}")
+
+
+def _check_tensors(*values: object) -> None:
+    """Raise InputError unless these are tensors."""
+    wrong = [type(value).__name__ for value in values if not isinstance(value, Tensor)]
+    if wrong:
+        raise InputError(f"images, latents and noise must be tensors, got {wrong[0]}: torch.as_tensor makes one")
 
 
 def _no_likelihood() -> InputError:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import gc
+import io
+import json
 import re
 import weakref
+import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+from fastapi.testclient import TestClient
 from PIL import Image
 
-from ncsr.app import jobs
+from ncsr.app import downloads, jobs
 from ncsr.app.jobs import Studio
+from ncsr.app.maps import disagreement
 from ncsr.app.photographs import choose_photograph
+from ncsr.app.server import make_server
 from ncsr.app.visits import Visit, Visits
 from ncsr.errors import InputError
 from ncsr.images import SUFFIXES
@@ -75,3 +82,61 @@ def test_a_visitor_may_choose_every_kind_that_is_read():
     (pattern,) = re.findall(r"if \(!/(.+)/i\.test\(file\.name\)\)", (static / "page.js").read_text())
     assert [suffix for suffix in [*SUFFIXES, ".PNG"] if not re.search(pattern, f"a{suffix}", re.IGNORECASE)] == []
     assert not re.search(pattern, "a.pdf")
+
+
+@pytest.mark.parametrize("download", [downloads.archive, downloads.sheet])
+def test_downloads_while_a_job_adds_pictures(studio, visits, tmp_path, monkeypatch, download):
+    visit = arrive(visits, tmp_path)
+    list(samples(studio, visit))
+
+    def meanwhile(*how):
+        name = visit.new_name("p")
+        visit.pictures[name] = visit.pictures["p2"]
+        return decibels(*how)
+
+    decibels = downloads.decibels
+    monkeypatch.setattr(downloads, "decibels", meanwhile)
+    assert download(visit)
+    assert len(visit.pictures) == 8  # four of the job, and one more with each of these
+
+
+def test_what_is_exact_is_json(studio, visits, tmp_path):
+    """White is enlarged to white: no number of decibels."""
+    visit, path = visits.open(), tmp_path / "white.png"
+    Image.new("RGB", (8, 8), "white").save(path)
+    choose_photograph(visit, path, path.name, 1000)
+    events = list(samples(studio, visit))
+    assert events[1]["picture"]["lrPsnr"] is None
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    with zipfile.ZipFile(io.BytesIO(downloads.archive(visit))) as archive:
+        told = json.loads(archive.read("pictures.json"), parse_constant=refuse)
+    assert next(iter(told.values()))["lr_psnr"] is None
+
+
+def test_only_scales_of_the_models_make_a_reference(studio, visits, tmp_path):
+    """The limit of pixels grows with the scale: a visitor does not choose it."""
+    client = TestClient(make_server(studio, visits, "127.0.0.1", 256, 10**6), base_url="http://127.0.0.1")
+    image = io.BytesIO()
+    Image.fromarray(scene8(64, 64)).save(image, "PNG")
+    for scale, code, words in (
+        (4, 200, '"width":16'),
+        (5, 400, "no model here enlarges by 5"),
+        (16, 400, "no model here enlarges by 16"),
+        (0, 400, "too many pixels"),
+    ):
+        path = f"/visits/{client.post('/visits').json()['id']}/photograph?title=a.png&scale={scale}"
+        answer = client.post(path, content=image.getvalue())
+        assert (answer.status_code, words in answer.text) == (code, True), answer.text
+
+
+def test_disagreement_is_the_share_of_samples_away_from_the_median_in_any_colour():
+    values = torch.tensor([100, 101, 102, 110, 111])
+    samples = values[:, None, None, None].expand(-1, 3, 2, 2).to(torch.uint8)
+    assert disagreement(samples).flatten().tolist() == pytest.approx([0.2] * 4)  # 111 is 9 from 102
+    assert not disagreement(samples[:3]).any()
+    samples = samples.clone()
+    samples[0, 2] = 90
+    assert disagreement(samples).flatten().tolist() == pytest.approx([0.4] * 4)

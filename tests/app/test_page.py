@@ -116,7 +116,7 @@ def test_samples_appear_with_wipe_linked_zoom_overlays_and_downloads(page, photo
     )
     assert set(places) == {"matrix(1.5"}  # all of them alike
 
-    for kind, legend in (("deviation", "grey levels"), ("invented", "adds to it"), ("agreement", "all agree")):
+    for kind, legend in (("deviation", "grey levels"), ("invented", "adds to it"), ("disagreement", "all agree")):
         with page.expect_response(lambda answer, kind=kind: f"overlays/{kind}" in answer.url and answer.status == 200):
             page.locator("#overlay").select_option(kind)
         expect(page.locator("#layer-b .over")).to_be_visible()  # of the sample

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import ncsr
 from tests.cli.reports import save
-from tests.conftest import Command
+from tests.conftest import Command, scene8
 
 
 def test_version(ncsr_: Command) -> None:
@@ -148,3 +149,25 @@ def test_names_move_no_cursor(ncsr_: Command, tiny_model_folder: Path, tmp_path:
     assert result.code == 1
     assert "\x1b" not in result.out + result.err
     assert "a\\x1b[2J\\r.png" in result.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "upscale {} -o out",
+        "upscale photo.png -o {}",
+        "info {}",
+        "measure --hr {} --sr . -s 4 -o out",
+        "measure --hr . --sr . -s 4 -o {}",
+        "prepare {} -o out.lmdb --smallest 16",
+        "train x4-small --data {} -o out",
+        "evaluate x4-small --hr {} -o out",
+        "convert {} -o out",
+    ],
+)
+def test_names_too_long_for_the_system_are_one_sentence(
+    ncsr_: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(scene8(8, 8)).save("photo.png")
+    ncsr_(*command.format(f"{'long' * 70}.png").split()).failed("long.png.*(too long|no such file|no such folder)")

@@ -79,3 +79,15 @@ def test_names_of_other_tools(ncsr_: Command, hr: Path, tmp_path: Path) -> None:
     result = ncsr_(*command, "--pattern", "{stem}x{scale}_out")
     assert (result.code, result.err) == (0, "")
     ncsr_(*command, "--pattern", "{stem}_{k}").failed("^ncsr: a pattern of file names needs {stem} once")
+
+
+@pytest.mark.parametrize("name", ["table.md", "index.html"])
+def test_a_report_that_cannot_be_written_is_one_sentence(ncsr_: Command, hr: Path, tmp_path: Path, name: str) -> None:
+    """What was measured is taken from there when the way is free."""
+    save(tmp_path / "sr/0801.png", 64, 72)
+    save(tmp_path / "sr/0802.png", 64, 64)
+    (tmp_path / "out" / name).mkdir(parents=True)
+    command = ("measure", "--hr", hr, "--sr", tmp_path / "sr", "-s", 4, "-o", tmp_path / "out")
+    ncsr_(*command).failed(f"cannot write .*{name}: Is a directory; what was measured stays")
+    (tmp_path / "out" / name).rmdir()
+    assert ncsr_(*command).code == 0

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import ncsr
@@ -64,7 +64,7 @@ def test_a_sample_is_made_again_to_the_bit(
     if name == "clear.webp":
         Image.fromarray(scene8(_H, _W, 4)).save(source, lossless=True)
     elif name == "deep.tif":
-        imagecodecs.imwrite(source, (scene(_H, _W) * 65535).astype(np.uint16))
+        tifffile.imwrite(source, (scene(_H, _W) * 65535).astype(np.uint16), photometric="rgb")
     else:
         Image.open(photo).save(source)
     made = upscale(source, "--seed", 3, *how).paths[-1]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ncsr.config import ScaleBound
 from ncsr.flow.actnorm import ActNorm
-from ncsr.flow.elementwise import UNFUSED, Fused, couple, inject
+from ncsr.flow.elementwise import UNFUSED, Fused, shift_and_scale
 from ncsr.flow.subnet import Subnet
 from tests.models import lively_model
 
@@ -23,18 +23,25 @@ def randn(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=generator).to(dtype).requires_grad_()
 
 
-@pytest.mark.parametrize("bound", BOUNDS)
-def test_gradients_of_coupling_and_injector(bound: ScaleBound) -> None:
-    assert torch.autograd.gradcheck(partial(couple, bound=bound), (randn(2, 4, 3, 2), randn(2, 4, 3, 2)))
-    assert torch.autograd.gradcheck(partial(inject, bound=bound), (randn(4, 3, 3, 2), randn(2, 6, 3, 2)))
+OF_COUPLING, OF_INJECTOR = (randn(1, 4, 2, 3), 4), (randn(1, 4, 2, 3), 8)  # x, and the channels of a subnet
 
 
 @pytest.mark.parametrize("bound", BOUNDS)
-def test_log_determinant_is_that_of_the_jacobian(bound: ScaleBound) -> None:
-    x, raw = randn(1, 4, 2, 3), randn(1, 4, 2, 3)
-    for function, given in ((couple, raw), (inject, torch.cat((raw, raw.flip(1)), 1))):
-        jacobian = torch.autograd.functional.jacobian(lambda x, f=function, r=given: f(x, r, bound)[0], x)
-        torch.testing.assert_close(function(x, given, bound)[1], jacobian.view(24, 24).slogdet().logabsdet[None])
+@pytest.mark.parametrize(("x", "channels"), [OF_COUPLING, OF_INJECTOR, (randn(4, 3, 3, 2), 6)])
+def test_gradients_of_coupling_and_injector(x: Tensor, channels: int, bound: ScaleBound) -> None:
+    """Of one sample and of two."""
+    raw, bias, log_gain = randn(min(len(x), 2), channels, *x.shape[-2:]), randn(channels), 0.1 * randn(channels)
+    assert torch.autograd.gradcheck(partial(shift_and_scale, bound=bound), (x, raw, bias, log_gain))
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+@pytest.mark.parametrize(("x", "channels"), [OF_COUPLING, OF_INJECTOR])
+def test_log_determinant_is_that_of_the_jacobian(x: Tensor, channels: int, bound: ScaleBound) -> None:
+    function = partial(
+        shift_and_scale, raw=randn(1, channels, 2, 3), bias=randn(channels), log_gain=0.1 * randn(channels), bound=bound
+    )
+    jacobian = torch.autograd.functional.jacobian(lambda x: function(x)[0], x)
+    torch.testing.assert_close(function(x)[1], jacobian.view(24, 24).slogdet().logabsdet[None])
 
 
 @pytest.mark.parametrize("condition", ["noise", "std", "none"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -122,3 +123,10 @@ def test_what_is_gathered_merges_and_single_images_are_left_out() -> None:
         assert parts[0].compute()[name].item() == pytest.approx(value.item(), rel=1e-12)
     with pytest.raises(InputError):
         whole.update(samples[..., :-1], hr)
+
+
+@pytest.mark.parametrize("measure", [pit_histogram, spread_and_error])
+def test_one_sample_has_no_spread(measure: Callable[[Tensor, Tensor], Tensor]) -> None:
+    samples, hr = _ensemble(1)
+    with pytest.raises(InputError, match="at least two samples"):
+        measure(samples, hr)

@@ -49,6 +49,8 @@ def test_lr_psnr_rounds_or_truncates() -> None:
     [
         (lambda x: metrics.lr_psnr(x, x[:, :3, :3]), "whole multiple"),
         (lambda x: metrics.lr_psnr(x, x[:, :2, :4]), "whole multiple"),
+        (lambda x: metrics.ntire_lr_psnr(x[None], x, 0), "scale must be 4 or 8, got 0"),
+        (lambda x: metrics.ntire_lr_psnr(x[None, :, :7], x[:, :7], 4), "need 8 x 8 pixels, got 8 x 7"),
     ],
 )
 def test_wrong_input_is_one_sentence(measure: Measure, words: str) -> None:

@@ -48,6 +48,8 @@ def test_diversity_squared_error_crops_to_eight() -> None:
     [
         (lambda x: metrics.pixel_deviation(x[None]), "two samples"),
         (lambda x: metrics.diversity_squared_error(x, x), "photograph"),
+        (lambda x: metrics.diversity_squared_error(x[None, :, :7, :7], x[:, :7, :7]), "need 8 x 8 pixels, got 7 x 7"),
+        (lambda x: metrics.diversity(x[:0]), "score maps"),
     ],
 )
 def test_wrong_input_is_one_sentence(measure: Measure, words: str) -> None:

@@ -192,6 +192,7 @@ def test_smallest_photograph(tiny_model: ncsr.NCSR) -> None:
         ({"seed": "x"}, "must be numbers"),
         ({"temperature": "x"}, "must be numbers"),
         ({"tile": "16"}, "whole number of LR pixels"),
+        ({"temperature": np.full((8, 8), 0.8)}, r"one temperature is taken here, got a map \(8, 8\)"),
         ({"progress": 3}, "progress is a function"),
     ],
 )
@@ -260,6 +261,30 @@ def test_the_scale_picks_or_checks_the_model(tiny_model: ncsr.NCSR, monkeypatch:
     assert ncsr.upscale(array, samples=1, seed=0, factor=5)[0].shape[0] == 5 * _H
     assert opened == [("x4", "auto"), ("x8-small", "float32"), ("x8-small", "auto")]
     assert ncsr.upscale(array, tiny_model, 1, scale=4, precision=tiny_model.precision)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_whole_numbers_come_out_as_whole_numbers(tiny_model: ncsr.NCSR, dtype: torch.dtype) -> None:
+    array = _array(str(dtype).removeprefix("torch."), 3)
+    given = torch.from_numpy(np.moveaxis(array, -1, 0).copy())
+    (made,), (expected,) = (ncsr.upscale(photo, tiny_model, 1, seed=0) for photo in (given, array))
+    assert made.dtype == dtype
+    assert np.array_equal(np.moveaxis(made.numpy(), 0, -1), expected)
+
+
+def test_the_tile_that_is_told_is_the_one_that_was_used(tiny_model: ncsr.NCSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where memory ran out, and of any type."""
+    photo, space = Image.fromarray(scene8(40, 64)), ncsr.NCSR.space
+
+    def hungry(self: ncsr.NCSR, lr: torch.Tensor, **how: object) -> object:
+        if lr[0, 0].numel() > 50 * 50:
+            raise MemoryError
+        return space(self, lr, **how)  # type: ignore[arg-type]
+
+    (whole,) = ncsr.upscale(photo, tiny_model, 1, seed=0, tile=np.int64(64))  # type: ignore[call-overload]
+    monkeypatch.setattr(ncsr.NCSR, "space", hungry)
+    (tiled,) = ncsr.upscale(photo, tiny_model, 1, seed=0)
+    assert [json.loads(image.info["ncsr"])["tile"] for image in (whole, tiled)] == [None, 32]
 
 
 def test_progress_is_told(tiny_model: ncsr.NCSR) -> None:

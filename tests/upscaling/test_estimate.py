@@ -75,6 +75,7 @@ def test_parts_of_a_plan(tiny_model: ncsr.NCSR) -> None:
     assert consistent.scratch == 3 * 160 * 800 * 3 * 2
     deep = source_of(photo_from_array(scene8(40, 200, 4).astype(np.uint16) * 257))
     assert estimate(deep, tiny_model, SampleRequest(1, 0.8, 0, 16), ".tif").scratch == 160 * 800 * 4 * 2
+    assert estimate(deep, tiny_model, SampleRequest(1, 0.8, 0, 16), ".webp").scratch == 160 * 800 * 4  # of 8 bits
 
 
 def test_encoders_take_memory(tiny_model: ncsr.NCSR, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,3 +88,12 @@ def test_without_a_file_and_where_none_can_be(tmp_path: Path) -> None:
     assert not log.resumed
     with pytest.raises(InputError, match="cannot write"):
         ResumeLog(tmp_path / "missing", _SETTINGS)
+
+
+def test_a_line_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    """As on a disk that is full by now; here a folder is in the way."""
+    log = ResumeLog(tmp_path, _SETTINGS)
+    (tmp_path / "journal.jsonl").unlink()
+    (tmp_path / "journal.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"cannot write .*journal\.jsonl: .*; make room there, then start again"):
+        log.add_tile(0, (0, 0, 4, 4), [])

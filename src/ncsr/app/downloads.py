@@ -10,7 +10,7 @@ import zipfile
 from PIL import Image
 
 from ncsr.app.rendering import Canvas
-from ncsr.app.visits import Picture, Visit
+from ncsr.app.visits import Picture, Visit, decibels
 from ncsr.errors import InputError
 from ncsr.images.origin import together
 from ncsr.images.pil import recorded
@@ -27,27 +27,27 @@ def file_name(visit: Visit, picture: Picture, suffix: str) -> str:
 
 def archive(visit: Visit) -> bytes:
     """All pictures as a ZIP file, with a list of how each was made."""
-    _some(visit)
     told = {}
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
-        for picture in visit.pictures.values():
+        for picture in _pictures(visit):
             name = file_name(visit, picture, ".png")
             archive.write(visit.folder / f"{picture.name}.png", name)
-            told[name] = {"made": picture.made, "model": visit.model, "lr_psnr": round(picture.lr_psnr, 2)}
-        archive.writestr("pictures.json", json.dumps(told, indent=2))
+            told[name] = {"made": picture.made, "model": visit.model, "lr_psnr": decibels(picture.lr_psnr, 2)}
+        archive.writestr("pictures.json", json.dumps(told, indent=2, allow_nan=False))
     return content.getvalue()
 
 
 def sheet(visit: Visit) -> bytes:
     """All pictures on one contact sheet, as PNG that says where they come from."""
-    _some(visit)
     panels, origins = [], []
-    for picture in visit.pictures.values():
+    for picture in _pictures(visit):
         path = visit.folder / f"{picture.name}.png"
         origins += [origin for origin in [provenance(path)] if origin]
         with Image.open(path) as file:
-            panels.append((f"{picture.label}, LR-PSNR {picture.lr_psnr:.1f} dB", file.convert("RGB")))
+            agreeing = decibels(picture.lr_psnr, 1)
+            told = "exact" if agreeing is None else f"{agreeing:.1f} dB"
+            panels.append((f"{picture.label}, LR-PSNR {told}", file.convert("RGB")))
     content = io.BytesIO()
     recorded(contact_sheet(panels), together(origins, "contact sheet").record()).save(content, "PNG")
     return content.getvalue()
@@ -62,6 +62,9 @@ def latents(visit: Visit, name: str, canvas: Canvas) -> bytes:
     return content
 
 
-def _some(visit: Visit) -> None:
-    if not visit.pictures:
+def _pictures(visit: Visit) -> list[Picture]:
+    """Those that there are now: a job may add others meanwhile."""
+    pictures = [*visit.pictures.values()]
+    if not pictures:
         raise InputError("there are no pictures yet: make samples first")
+    return pictures

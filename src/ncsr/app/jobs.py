@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ncsr.app.maps import heat, unlikely
 from ncsr.app.rendering import Canvas, Event, Pace
-from ncsr.app.visits import MOST_PICTURES, Drawn, Picture, Visit
+from ncsr.app.visits import MOST_PICTURES, Drawn, Picture, Visit, decibels
 from ncsr.errors import InputError
 from ncsr.images import write_pixels
 from ncsr.images.origin import Kind, Provenance, plain
@@ -245,7 +245,7 @@ class Studio:
                 "name": name,
                 "label": label,
                 "made": made,
-                "lrPsnr": round(agreeing, 1) if agreeing < 1e3 else None,
+                "lrPsnr": decibels(agreeing, 1),
                 "editable": latents is not None and self.models[visit.model].flow is not None,
             },
         }

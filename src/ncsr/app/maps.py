@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ncsr.sampling.uncertainty import agreement
+
 FULL, AGREE_WITHIN = 32, 8  # grey levels of 255: where a map ends, and how near samples must be to agree
 _STOPS = np.array([[20, 8, 45], [110, 25, 110], [215, 60, 75], [250, 150, 40], [252, 250, 165]], np.float32)
 
@@ -16,10 +18,9 @@ def deviation(samples: Tensor) -> Tensor:
     return samples.float().std(0, correction=0).mean(0) / FULL
 
 
-def agreement(samples: Tensor) -> Tensor:
+def disagreement(samples: Tensor) -> Tensor:
     """The share of samples (n, 3, H, W) uint8 that are further than 8 grey levels from their median, (H, W)."""
-    values = samples.float().mean(1)
-    return ((values - values.median(0).values).abs() > AGREE_WITHIN).float().mean(0)
+    return 1 - agreement(samples, AGREE_WITHIN)
 
 
 def invented(pixels: NDArray[np.uint8], smooth: NDArray[np.uint8]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ncsr.app.maps import agreement, deviation, heat, invented
+from ncsr.app.maps import deviation, disagreement, heat, invented
 from ncsr.app.visits import Drawn, Picture, Visit
 from ncsr.images.png import encode_png
 
@@ -16,7 +16,7 @@ def overlay(visit: Visit, kind: str, name: str) -> bytes | None:
 
     Args:
         visit: whose pictures.
-        kind: `deviation` and `agreement` are of all samples, `invented` and `likelihood` of one picture.
+        kind: `deviation` and `disagreement` are of all samples, `invented` and `likelihood` of one picture.
         name: of that picture.
 
     Raises:
@@ -37,9 +37,9 @@ def overlay(visit: Visit, kind: str, name: str) -> bytes | None:
         if smooth in (None, picture):
             return None
         values = invented(visit.pixels(picture), visit.pixels(smooth))
-    elif kind in ("deviation", "agreement") and len(samples) > 1:
+    elif kind in ("deviation", "disagreement") and len(samples) > 1:
         stack = torch.stack([torch.from_numpy(visit.pixels(sample)) for sample in samples]).permute(0, 3, 1, 2)
-        measure = deviation if kind == "deviation" else agreement
+        measure = deviation if kind == "deviation" else disagreement
         values = torch.cat([measure(rows) for rows in stack.split(_ROWS, 2)])
     else:
         return None

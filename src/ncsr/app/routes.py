@@ -100,6 +100,8 @@ def _leave(id: str, page: Shared) -> dict[str, bool]:
 
 async def _photograph(visit: Visitor, page: Shared, title: str, request: Request, scale: int = 0) -> dict[str, Any]:
     photographs.check_title(title)
+    if scale not in (0, *(config.scale for config in page.studio.models.values())):
+        raise InputError(f"no model here enlarges by {scale}: choose another for this reference")
     path = visit.folder / f"{visit.new_name('upload')}{Path(title).suffix.lower()}"
     try:
         with path.open("wb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import shutil
 import threading
@@ -49,6 +50,11 @@ class Picture:
     made: str
     latents: Drawn | Path | None
     lr_psnr: float
+
+
+def decibels(psnr: float, digits: int) -> float | None:
+    """A PSNR as JSON has it; None where nothing differs."""
+    return round(psnr, digits) if math.isfinite(psnr) else None
 
 
 class Photograph(NamedTuple):

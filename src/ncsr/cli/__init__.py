@@ -109,6 +109,10 @@ def _run() -> int:
         return 2
     except BrokenPipeError:  # nobody reads any more
         return 1
+    except OSError as error:  # of a path that nothing else looked at before: too long a name, a folder not to be read
+        what = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        print(f"ncsr: {printable(what)}{error.strerror or error}", file=sys.stderr)
+        return 2
     return code if isinstance(code, int) else 0
 
 

@@ -114,7 +114,7 @@ def picture(image: Tensor) -> Image.Image:
 
 def _deviation(samples: Tensor) -> Image.Image:
     """A picture of where samples differ; white is `FULL_WHITE` grey levels or more."""
-    return deviation_map(samples.float().std(0).mean(0) / 255).convert("RGB")
+    return deviation_map(samples.float().std(0, correction=0).mean(0) / 255).convert("RGB")
 
 
 def _exact(image: Image.Image, label: str, record: str) -> _Picture:

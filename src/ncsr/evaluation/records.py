@@ -8,6 +8,7 @@ the photographs it knows and is written last: it alone says what is done. Its si
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -56,8 +57,17 @@ class Records:
                 self._seen = seen
                 self._merge(states)
 
-    def add(self, name: str, fingerprint: str, record: Record, section: str, panels: dict[str, Tensor]) -> None:
-        """Write all that is known of a photograph, after `measures` took it in.
+    def add(
+        self,
+        name: str,
+        fingerprint: str,
+        record: Record,
+        section: str,
+        panels: dict[str, Tensor],
+        samples: dict[str, Tensor],
+        hr: Tensor,
+    ) -> None:
+        """Write all that is known of a photograph, and take its samples (n, 3, H, W), by row, into `measures`.
 
         Raises:
             InputError: it cannot be written, as on a full disk; what was measured before stays.
@@ -68,23 +78,27 @@ class Records:
         }
         if panels:
             contents[f"{name}.panels"] = save(panels)
+        gathered = deepcopy(self.measures)  # which stay as they are if anything fails
+        for row, images in samples.items():
+            gathered[row].add(images, hr)
         tensors = {
             f"{i} {key}": value
             for i, row in enumerate(self._rows)
-            for key, value in self.measures[row].state().items()
+            for key, value in gathered[row].state().items()
             if i == 0 or not key.endswith(_SHARED)
         }
         try:
             for file, content in contents.items():
                 with atomic_path(self.folder / file) as path:
                     path.write_bytes(content)
-            self._seen[name] = fingerprint  # not before: the next record would list it as done
+            seen = self._seen | {name: fingerprint}
             with atomic_path(self._own) as path:
-                path.write_bytes(save(tensors, metadata={"seen": json.dumps(self._seen)}))
+                path.write_bytes(save(tensors, metadata={"seen": json.dumps(seen)}))
         except OSError as error:
             raise InputError(
                 f"cannot write to {self.folder}: {error.strerror}; make room there, then start again: it goes on"
             ) from None
+        self._seen, self.measures = seen, gathered
 
     def merged(self) -> dict[str, SetMeasures]:
         """The measures of the set that all processes have gathered, by row; to be asked when they are done."""

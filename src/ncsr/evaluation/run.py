@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -35,7 +36,7 @@ from ncsr.evaluation.results import (
 from ncsr.evaluation.tables import table_of
 from ncsr.images.origin import together
 from ncsr.metrics import LPIPS, eight_bit
-from ncsr.runtime.files import atomic_path
+from ncsr.runtime.files import atomic_path, explain_write_errors
 from ncsr.runtime.memory import is_exhaustion
 from ncsr.runtime.torchrun import Processes
 
@@ -216,8 +217,6 @@ def _measure(
         figures, shown = _measure_methods(work, pair, progress)
     except (InputError, SamplingError) as error:
         raise InputError(f"{files.name}: {error}") from error
-    for row, samples, *_ in shown:  # once nothing can fail any more
-        records.measures[row.name].add(samples, pair.hr)
     record = {
         "name": files.name,
         "agreement": pair.agreement,
@@ -226,7 +225,8 @@ def _measure(
     }
     seen = files.index < work.pictures
     pictures = photograph_section(pair, shown, figures) if seen else ""
-    records.add(files.name, fingerprint, record, pictures, work.addition.panels(pair, shown))
+    samples = {row.name: images for row, images, *_ in shown}
+    records.add(files.name, fingerprint, record, pictures, work.addition.panels(pair, shown), samples, pair.hr)
 
 
 def _measure_methods(
@@ -267,10 +267,10 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
     added, chapter = work.addition.write(results, {name: records.panels(name) for name in names})
     written = added | contents
     for name, content in written.items():
-        with atomic_path(work.output / name) as path:
+        with _writing(work.output / name) as path:
             path.write_bytes(content)
     with (
-        atomic_path(work.output / "index.html") as path,
+        _writing(work.output / "index.html") as path,
         path.open("w", encoding="utf-8", errors="backslashreplace") as file,
     ):
         page = render_in_pieces(
@@ -288,6 +288,16 @@ def _write(work: Evaluation, results: Results, records: Records) -> list[Path]:
         )
         file.writelines(page)
     return [work.output / name for name in ("index.html", *written)]
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """A file of the report, whole or absent."""
+    with (
+        explain_write_errors(path, "what was measured stays; make it writable, then start again"),
+        atomic_path(path) as temporary,
+    ):
+        yield temporary
 
 
 def _kernel_warnings(records: list[Record]) -> list[str]:

@@ -31,12 +31,15 @@ class AffineCoupling(Bijection):
     def encode(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         x1, _ = x.chunk(2, 1)
         raw = self.subnet(x1, condition)
-        return couple(x, raw, self.subnet.bound) if self.subnet.fused is None else self.subnet.shift_and_scale(x, raw)
+        if self.subnet.fused is not None:
+            return self.subnet.shift_and_scale(x, raw)
+        by = affine(raw, x.dtype, self.subnet.bound)
+        return couple(x, by), by.log_det()
 
     def encode_by_pixel(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         x1, _ = x.chunk(2, 1)
         by = affine(self.subnet(x1, condition), x.dtype, self.subnet.bound)
-        return self.encode(x, condition)[0], by.scale.log().sum(1)
+        return couple(x, by), by.scale.log().sum(1)
 
     def decode(self, z: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         z1, z2 = z.chunk(2, 1)

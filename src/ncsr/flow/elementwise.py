@@ -40,30 +40,15 @@ def affine(raw: Tensor, dtype: torch.dtype, bound: ScaleBound) -> Affine:
     return Affine(shift, torch.exp(ATAN_BOUND * torch.atan(2 * raw_scale)))
 
 
-def couple(x: Tensor, raw: Tensor, bound: ScaleBound) -> tuple[Tensor, Tensor]:
-    """A coupling's (N, C, H, W) and log-determinant (N,): the second half of x's channels shifted and scaled.
-
-    Args:
-        x: (N, C, H, W).
-        raw: (N, C, H, W), of the subnet.
-        bound: of the scale.
-    """
+def couple(x: Tensor, by: Affine) -> Tensor:
+    """A coupling's (N, C, H, W): the second half of x's channels shifted and scaled."""
     x1, x2 = x.chunk(2, 1)
-    by = affine(raw, x.dtype, bound)
-    return torch.cat((x1, (x2 + by.shift) * by.scale), 1), by.log_det()
+    return torch.cat((x1, (x2 + by.shift) * by.scale), 1)
 
 
-def inject(x: Tensor, raw: Tensor, bound: ScaleBound) -> tuple[Tensor, Tensor]:
-    """An injector's (n B, C, H, W) and log-determinant (n B,): all of x shifted and scaled.
-
-    Args:
-        x: (n B, C, H, W).
-        raw: (B, 2 C, H, W), of the subnet.
-        bound: of the scale.
-    """
-    by = affine(raw, x.dtype, bound)
-    z = ((by_image(x, raw) + by.shift) * by.scale).flatten(0, 1)
-    return z, by.log_det().repeat(len(x) // len(raw))
+def inject(x: Tensor, by: Affine) -> Tensor:
+    """An injector's (n B, C, H, W): all channels of n samples of B images, by the (B, C, H, W) of their image."""
+    return ((by_image(x, by.shift) + by.shift) * by.scale).flatten(0, 1)
 
 
 def normalise(
@@ -95,7 +80,10 @@ def shift_and_scale(x: Tensor, raw: Tensor, bias: Tensor, log_gain: Tensor, boun
         bound: of the scale.
     """
     raw = (raw + bias.view(-1, 1, 1)) * (3 * log_gain).exp().view(-1, 1, 1)
-    return couple(x, raw, bound) if raw.shape[1] == x.shape[1] else inject(x, raw, bound)
+    by = affine(raw, x.dtype, bound)
+    if raw.shape[1] == x.shape[1]:
+        return couple(x, by), by.log_det()
+    return inject(x, by), by.log_det().repeat(len(x) // len(raw))
 
 
 class Fused(NamedTuple):

@@ -27,11 +27,14 @@ class AffineInjector(Bijection):
 
     def encode(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         raw = self._raw(condition)
-        return inject(x, raw, self.subnet.bound) if self.subnet.fused is None else self.subnet.shift_and_scale(x, raw)
+        if self.subnet.fused is not None:
+            return self.subnet.shift_and_scale(x, raw)
+        by = affine(raw, x.dtype, self.subnet.bound)
+        return inject(x, by), by.log_det().repeat(len(x) // len(raw))
 
     def encode_by_pixel(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         by = affine(self._raw(condition), x.dtype, self.subnet.bound)
-        return self.encode(x, condition)[0], by.scale.log().sum(1).repeat(len(x) // len(condition), 1, 1)
+        return inject(x, by), by.scale.log().sum(1).repeat(len(x) // len(condition), 1, 1)
 
     def decode(self, z: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         by = affine(self._raw(condition), z.dtype, self.subnet.bound)

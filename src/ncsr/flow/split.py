@@ -24,19 +24,24 @@ class Split(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N, C, H, W) to kept and latent, (N, C / 2, H, W) each, and the log-determinant (N,)."""
-        kept, x2 = x.chunk(2, 1)
-        mean, log_sigma = self._prior(kept)
-        return kept, (x2 - mean) * (-log_sigma).exp(), -sum_pixels(log_sigma)
+        kept, latent, log_sigma = self._encode(x)
+        return kept, latent, -sum_pixels(log_sigma)
 
     def encode_by_pixel(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`encode` with the share of each pixel in the log-determinant, (N, H, W)."""
-        kept, latent, _ = self.encode(x)
-        return kept, latent, -self._prior(kept)[1].sum(1)
+        kept, latent, log_sigma = self._encode(x)
+        return kept, latent, -log_sigma.sum(1)
 
     def decode(self, kept: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
         """The inverse of `encode`, with its own log-determinant (N,)."""
         mean, log_sigma = self._prior(kept)
         return torch.cat((kept, latent * log_sigma.exp() + mean), 1), sum_pixels(log_sigma)
+
+    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Kept, latent and log sigma."""
+        kept, x2 = x.chunk(2, 1)
+        mean, log_sigma = self._prior(kept)
+        return kept, (x2 - mean) * (-log_sigma).exp(), log_sigma
 
     def _prior(self, kept: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(kept.device.type, enabled=False):

@@ -133,6 +133,8 @@ def _tifffile() -> Iterator[None]:
     """
     try:
         yield
+    except tifffile.TiffFileError as error:  # no ValueError in older versions
+        raise ValueError(str(error)) from error
     except (AssertionError, AttributeError, TypeError, UnboundLocalError) as error:
         raise ValueError(f"its header makes no sense: {error}") from error
 

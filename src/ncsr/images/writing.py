@@ -29,9 +29,8 @@ LOSSY_SUFFIXES = JPEG_SUFFIXES | {".avif"}
 """Those of formats that change what is written, whatever the quality."""
 QUALITY_SUFFIXES = LOSSY_SUFFIXES | {".jxl", ".webp"}
 """Those of formats that have a quality."""
-DEEP_SUFFIXES = frozenset({".jxl", ".png", ".tif", ".tiff"})
-"""Those of formats that hold 16 bits."""
 
+_DEEP_SUFFIXES = frozenset({".jxl", ".png", ".tif", ".tiff"})  # of formats that hold 16 bits
 _QUALITY = 95  # of the formats that cannot do without
 _LONGEST_SIDE = {
     **dict.fromkeys(JPEG_SUFFIXES, 65_500),  # libjpeg's own limit; the format's is 65535
@@ -126,6 +125,11 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int | No
     """
     pixels = to_array(photo, np.uint16 if photo.bits == 16 else np.uint8, flat_gray=False)
     write_pixels(path, pixels, photo.icc, photo.exif, photo.dpi, quality=quality, xmp=photo.xmp, texts=photo.texts)
+
+
+def pixel_type(bits: int, suffix: str) -> type[np.uint8 | np.uint16]:
+    """The type of the pixels that a photograph of so many bits gets in a file of this suffix."""
+    return np.uint16 if bits == 16 and suffix.lower() in _DEEP_SUFFIXES else np.uint8
 
 
 def write_pixels(

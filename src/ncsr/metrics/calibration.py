@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ncsr.errors import InputError
 from ncsr.metrics.pixels import check_samples, eight_bit
 
 PIT_BINS = 20  # of the probability integral transform: 5 % each
@@ -61,8 +62,11 @@ def pit_histogram(samples: Tensor, hr: Tensor) -> Tensor:
 
     Returns:
         (20,) counts over all images, float64.
+
+    Raises:
+        InputError: fewer than two samples; the shapes do not belong together.
     """
-    check_samples(samples, hr)
+    _check_several(samples, hr)
     n = len(samples)
     counts = torch.zeros((n + 1) ** 2, dtype=torch.float64, device="cpu")
     for image, photograph in _images(samples, hr):
@@ -97,8 +101,11 @@ def spread_and_error(samples: Tensor, hr: Tensor) -> Tensor:
     Returns:
         (64, 3) over all images, float64: how many values deviate by so many grey levels, and the sums of their
         (n + 1) / n times variance, and of their squared error.
+
+    Raises:
+        InputError: fewer than two samples; the shapes do not belong together.
     """
-    check_samples(samples, hr)
+    _check_several(samples, hr)
     n, table = len(samples), torch.zeros(DEVIATION_BINS, 3, dtype=torch.float64, device="cpu")
     for image, photograph in _images(samples, hr):
         for x, y in _parts(image, photograph):
@@ -107,6 +114,12 @@ def spread_and_error(samples: Tensor, hr: Tensor) -> Tensor:
             values = torch.stack([torch.ones_like(y), variance * (n + 1) / n, (mean - y).square()], 1)
             table.index_add_(0, bins.cpu(), values.double().cpu())
     return table
+
+
+def _check_several(samples: Tensor, hr: Tensor) -> None:
+    check_samples(samples, hr)
+    if len(samples) < 2:
+        raise InputError("calibration is measured on at least two samples of a photograph, got 1")
 
 
 def _images(samples: Tensor, hr: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

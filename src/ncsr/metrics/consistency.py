@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.metrics.fidelity import psnr
-from ncsr.metrics.pixels import check_unit_range, crop_to_multiple, each_sample, eight_bit, rounded
+from ncsr.metrics.pixels import check_crop, check_unit_range, crop_to_multiple, each_sample, eight_bit, rounded
 from ncsr.ops.resize import imresize
 
 
@@ -67,7 +67,13 @@ def ntire_lr_psnr(samples: Tensor, hr: Tensor, scale: int, truncate: bool = Fals
 
     Returns:
         (n, ...) dB, float64.
+
+    Raises:
+        InputError: another scale; a side below 8 pixels; shapes that do not belong together.
     """
+    if scale not in (4, 8):
+        raise InputError(f"the scale must be 4 or 8, got {scale}")
+    check_crop(hr)
     lr = imresize(eight_bit(crop_to_multiple(hr, 8)), 1 / scale)
     return lr_psnr(crop_to_multiple(samples, 8), lr, truncate)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.metrics.pixels import check_samples, crop_to_multiple, eight_bit
+from ncsr.metrics.pixels import check_crop, check_samples, crop_to_multiple, eight_bit
 
 
 def pixel_deviation(samples: Tensor) -> Tensor:
@@ -39,7 +39,14 @@ def diversity(score_maps: Tensor) -> Tensor:
 
     Returns:
         (...,) per image in [0, 100], float64; 0 where one sample has no error at all.
+
+    Raises:
+        InputError: no samples, or maps without pixels.
     """
+    if score_maps.ndim < 3 or not score_maps.numel():
+        raise InputError(
+            f"diversity needs score maps (n, ..., H, W) of at least one sample, got {tuple(score_maps.shape)}"
+        )
     best_image = score_maps.mean((-2, -1), dtype=torch.float64).amin(0)
     best_pixels = score_maps.amin(0).mean((-2, -1), dtype=torch.float64)
     return 100 * (best_image - best_pixels) / best_image.clamp_min(torch.finfo(torch.float64).tiny)
@@ -59,8 +66,9 @@ def diversity_squared_error(samples: Tensor, hr: Tensor) -> Tensor:
         (...,) per image in [0, 100], float64.
 
     Raises:
-        InputError: the shapes do not belong together.
+        InputError: the shapes do not belong together; a side below 8 pixels.
     """
     check_samples(samples, hr)
+    check_crop(hr)
     samples, hr = crop_to_multiple(samples, 8), eight_bit(crop_to_multiple(hr, 8)).float()
     return diversity(torch.stack([(eight_bit(sample) - hr).square().mean(-3) for sample in samples]))

@@ -50,6 +50,13 @@ def crop_to_multiple(images: Tensor, multiple: int) -> Tensor:
     return images[..., : height - height % multiple, : width - width % multiple]
 
 
+def check_crop(images: Tensor) -> None:
+    """Raise InputError if nothing of images (..., H, W) is left when they are cropped to multiples of 8."""
+    if min(images.shape[-2:]) < 8:
+        height, width = images.shape[-2:]
+        raise InputError(f"NTIRE's measures crop to multiples of 8 and need 8 x 8 pixels, got {width} x {height}")
+
+
 def each_sample(measure: Callable[[Tensor], Tensor], samples: Tensor, like: Tensor) -> Tensor:
     """A measure of every sample, one in memory at a time.
 

@@ -17,7 +17,8 @@ those of the images one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -78,12 +79,28 @@ class _AllOrNone(MetricCollection):
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """As of every collection."""
-        before = [(m, name, getattr(m, name).clone()) for m in self.values() for name in m.metric_state]
-        try:
+        with self._all_or_none():
             super().update(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As of every collection."""
+        with self._all_or_none():
+            values: dict[str, Any] = super().forward(*args, **kwargs)
+        return values
+
+    @contextmanager
+    def _all_or_none(self) -> Iterator[None]:
+        states = [
+            (metric, name, getattr(metric, name).clone()) for metric in self.values() for name in metric.metric_state
+        ]
+        others = [(metric, {**vars(metric)}) for metric in self.values()]
+        try:
+            yield
         except BaseException:
-            for metric, name, value in before:
-                setattr(metric, name, value)
+            for metric, attributes in others:
+                vars(metric).update(attributes)
+            for metric, name, state in states:  # updates write into them
+                setattr(metric, name, state)
             raise
 
 

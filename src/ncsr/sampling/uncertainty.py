@@ -51,9 +51,7 @@ class Uncertainty:
 
     def agreement(self, levels: float = 8) -> Tensor:
         """The share of the samples within so many grey levels (of 255) of the median, in all colours, (..., H, W)."""
-        median = 255 * self.quantile(0.5)
-        counts = [(sample - median).abs().amax(-3) <= levels + 1e-3 for sample in self.samples]
-        return torch.stack(counts).float().mean(0)
+        return agreement(self.samples, levels)
 
     def picture(self) -> Image.Image:
         """The standard deviation, averaged over colours, as `ncsr upscale --std` shows it; of several images, below.
@@ -73,6 +71,13 @@ class Uncertainty:
         of = f" of each of {batch[0]} images" if batch else ""
         mean = 255 * self.std.mean().item()
         return f"Uncertainty({n} samples{of} of {width} x {height}, deviation {mean:.2f} grey levels on average)"
+
+
+def agreement(samples: Tensor, levels: float) -> Tensor:
+    """The share of samples (n, ..., C, H, W) uint8 within so many levels of the median, in all colours, (..., H, W)."""
+    median = torch.from_numpy(np.median(samples.numpy(), axis=0)).float()
+    counts = [(sample - median).abs().amax(-3) <= levels for sample in samples]
+    return torch.stack(counts).float().mean(0)
 
 
 def measure_uncertainty(samples: Iterable[Tensor], origin: Provenance | None = None) -> Uncertainty:

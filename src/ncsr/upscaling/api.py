@@ -22,7 +22,7 @@ from ncsr.runtime.device import Precision
 from ncsr.runtime.memory import explain_exhaustion
 from ncsr.space import check_sampling
 from ncsr.upscaling.final_size import FinalSize
-from ncsr.upscaling.image import enlarge
+from ncsr.upscaling.image import Enlargement, enlarge
 from ncsr.upscaling.kinds import File, Picture, array_like, open_any, tensor_like
 from ncsr.upscaling.provenance import model_name, provenance_of
 from ncsr.upscaling.tile_size import choose_side
@@ -158,12 +158,14 @@ def upscale(
     request = SampleRequest(samples, temperature, seed, tile, consistent)
     side = choose_side(network, *source.size, tile)
     reduced = None if final is None else final.of(source.size, network.config.scale)
-    photos = upscale_photo(source, network, request, side, reduced, *([progress] if progress else []))
+    tell = progress or (lambda done, total: None)
+    (made,) = enlarge([source_of(source)], network, request, side, [np.float32], size=reduced, progress=tell)
+    photos = _photos(made, source)
     if isinstance(photo, np.ndarray):
         return Pictures((array_like(each, photo) for each in photos), seed)
     if isinstance(photo, Tensor):
         return Pictures((tensor_like(each, photo) for each in photos), seed)
-    origin = provenance_of(network, name, request).of(photograph, source.size, side, reduced)
+    origin = provenance_of(network, name, request).of(photograph, source.size, made.side, reduced)
     return Pictures((to_pil(each, origin.showing([k]).record()) for k, each in enumerate(photos)), seed)
 
 
@@ -195,19 +197,22 @@ def upscale_photo(
     request: SampleRequest,
     side: int | None = None,
     size: tuple[int, int] | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Photo]:
     """`upscale` for a `Photo`: gray, bit depth, profile and EXIF are kept, alpha is enlarged by bicubic.
 
     The side of the tiles is chosen (`choose_side`) unless it is given. The samples are reduced to (H, W) = `size`.
     """
     side = side or choose_side(model, *photo.size, request.tile)
-    made = enlarge([source_of(photo)], model, request, side, [np.float32], size=size, progress=progress)
-    (enlargement,) = made
-    shape = enlargement.shape
+    (made,) = enlarge([source_of(photo)], model, request, side, [np.float32], size=size)
+    return _photos(made, photo)
+
+
+def _photos(made: Enlargement, photo: Photo) -> list[Photo]:
+    """The samples as photographs that have what else the enlarged one has."""
+    shape = made.shape
     photos = []
-    for k in range(request.samples):
-        rows, image = enlargement.rows(k), torch.empty(shape[2], *shape[:2])
+    for k in range(made.canvas.shape[0]):
+        rows, image = made.rows(k), torch.empty(shape[2], *shape[:2])
         for first, last in strips(shape[0], shape[1] * shape[2], 8):
             image[:, first:last] = rows(first, last)
         rgb = image[:3] if len(image) > 2 else image[:1].expand(3, -1, -1).contiguous()

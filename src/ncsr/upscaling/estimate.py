@@ -12,6 +12,7 @@ import torch
 from numpy.typing import DTypeLike
 
 from ncsr.images import Source, source_of, write_pixels
+from ncsr.images.writing import pixel_type
 from ncsr.model import NCSR
 from ncsr.ops.projection import STRIP_BYTES
 from ncsr.runtime.memory import resident
@@ -69,7 +70,7 @@ def estimate(
     check_size(height, width)
     side = choose_side(model, height, width, request.tile)
     parts = list(tiles(height, width, side))
-    dtype = np.dtype(np.uint16 if source.bits == 16 else np.uint8)
+    dtype = np.dtype(pixel_type(source.bits, suffix))
     image = scale**2 * height * width * source.channels
     canvas = n * image * (2 if request.consistent else dtype.itemsize)
     in_scratch = len(parts) > 1

@@ -35,12 +35,14 @@ class Enlargement(NamedTuple):
         canvas: has them as they were drawn.
         projection: makes them consistent as they are read; None leaves them as they are.
         size: (H, W) that they are reduced to as they are read; None leaves them as they are.
+        side: of the tiles that they were drawn in, LR pixels.
     """
 
     source: Source
     canvas: Canvas
     projection: Projection | None = None
     size: tuple[int, int] | None = None
+    side: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -122,7 +124,7 @@ def enlarge(
                 for image, alpha, made in zip(images, alphas, enlargements, strict=True):
                     channels = _channels(made.source, image.clamp(0, 1), alpha)
                     made.canvas.put(k, scale * tile.top, scale * tile.left, channels)
-            return enlargements
+            return [made._replace(side=side) for made in enlargements]
         except Exception as error:
             if not is_exhaustion(error):
                 raise

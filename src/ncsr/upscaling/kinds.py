@@ -59,7 +59,8 @@ def array_like(photo: Photo, given: NDArray[Any]) -> NDArray[Any]:
 
 def tensor_like(photo: Photo, given: Tensor) -> Tensor:
     """A photo as a tensor (C, H, W) of the type, on the device of the one that was given."""
-    array = to_array(photo, np.uint8 if given.dtype == torch.uint8 else np.float32, flat_gray=False)
+    whole = {torch.uint8: np.uint8, torch.uint16: np.uint16}
+    array = to_array(photo, whole.get(given.dtype, np.float32), flat_gray=False)
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0))).to(given)
 
 

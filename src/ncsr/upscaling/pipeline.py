@@ -27,7 +27,7 @@ from ncsr.images import (
 )
 from ncsr.images.origin import Provenance
 from ncsr.images.sheet import contact_sheet, deviation_map, panel_of, thumbnail
-from ncsr.images.writing import DEEP_SUFFIXES, QUALITY_SUFFIXES
+from ncsr.images.writing import QUALITY_SUFFIXES, pixel_type
 from ncsr.ops.projection import Rows
 from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
 from ncsr.runtime.locks import Locks
@@ -153,12 +153,12 @@ def _enlarge_group(
         size, final = sources[0].size, job.final_size(sources[0])
         side = max(size) if len(group) > 1 else choose_side(job.model, *size, job.request.tile)
         hashes = [file_hash(photo.path) for photo in group]
-        dtypes = [_dtype(source, photo.target) for source, photo in zip(sources, group, strict=True)]
+        dtypes = [pixel_type(source.bits, photo.target.suffix) for source, photo in zip(sources, group, strict=True)]
         with scratch_for(first.path, first.target, size, side, warn, job.page_of(first.target)) as scratch:
             how: dict[str, Any] = {"size": final, "scratch": scratch, "progress": progress, "warn": warn}
             made = enlarge(sources, job.model, job.request, side, dtypes, **how)
             spent = (perf_counter() - began) / len(group)
-            writes += [partial(_write, *each, job, side, spent, warn) for each in zip(group, hashes, made, strict=True)]
+            writes += [partial(_write, *each, job, spent, warn) for each in zip(group, hashes, made, strict=True)]
             if scratch is not None or job.sheet or made[0].canvas.size > _BACKGROUND_BYTES:
                 writes = [partial(UpscaleResult, *write()) for write in writes]
     except _FAILURES as error:
@@ -184,12 +184,10 @@ def _result(photo: QueuedPhoto, write: _Write, locks: Locks) -> UpscaleResult:
         locks.give_back(photo.target)
 
 
-def _write(
-    photo: QueuedPhoto, photograph: str, made: Enlargement, job: Job, side: int, spent: float, warn: Warn
-) -> UpscaleResult:
+def _write(photo: QueuedPhoto, photograph: str, made: Enlargement, job: Job, spent: float, warn: Warn) -> UpscaleResult:
     """Write everything that was asked for of one photograph, whose file has this hash and took these seconds."""
     source, names, n, t = made.source, job.pictures(photo.target), job.request.samples, job.request.temperature
-    origin, began = job.provenance.of(photograph, source.size, side, made.size), perf_counter()
+    origin, began = job.provenance.of(photograph, source.size, made.side, made.size), perf_counter()
     origin = origin.model_copy(update={"page": job.page_of(photo.target)})
     panels: list[tuple[str, Image.Image]] = []
     notes = [f"{photo.path}: {note}" for note in source.notes]
@@ -220,17 +218,12 @@ def _write(
         if job.std:
             _save_deviation(names[n], spread, origin.model_copy(update={"picture": "standard deviation"}), job)
     if job.sheet:
-        sheet = contact_sheet([*_comparisons(photo, source, job, side, warn), *panels])
+        sheet = contact_sheet([*_comparisons(photo, source, job, made.side, warn), *panels])
         _save(names[-1], np.atleast_3d(np.asarray(sheet)), origin.model_copy(update={"picture": "contact sheet"}), job)
     if photo.settings is not None:
         write_manifest(photo.target, photo.settings, job.names(photo.target))
     seconds = spent + perf_counter() - began
     return UpscaleResult(photo.path, paths=job.names(photo.target), notes=notes, seconds=seconds, lr_psnr=measured)
-
-
-def _dtype(source: Source, target: Path) -> type[np.uint8 | np.uint16]:
-    """The type of the pixels in the results."""
-    return np.uint16 if source.bits == 16 and target.suffix.lower() in DEEP_SUFFIXES else np.uint8
 
 
 def _comparisons(photo: QueuedPhoto, source: Source, job: Job, side: int, warn: Warn) -> list[tuple[str, Image.Image]]:

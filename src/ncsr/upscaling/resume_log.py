@@ -69,10 +69,11 @@ class ResumeLog:
         line = _Line(attempt=attempt, tile=tile, bad=tuple(bad))
         self._note(line)
         if self._path is not None:
-            if self._canvas is not None:
-                self._canvas.sync()
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(line.model_dump_json() + "\n")
+            with explain_write_errors(self._path, "make room there, then start again: it goes on"):
+                if self._canvas is not None:
+                    self._canvas.sync()
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(line.model_dump_json() + "\n")
 
     def has_tile(self, attempt: int, tile: Rectangle) -> bool:
         """Whether a tile is done, as such or as a part of a larger one."""

@@ -75,7 +75,7 @@ def choose_side(model: NCSR, height: int, width: int, tile: int | None) -> int:
     """
     check_tile(tile)
     if tile is not None:
-        return tile + tile % 2
+        return int(tile + tile % 2)
     free, longer = available(model.device), max(height, width)
 
     for parts in range(-(-longer // LARGEST), longer // SMALLEST + 1):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
-from ncsr.evaluation.paper.differences import _among_the_papers
+from ncsr.evaluation.paper.differences import _among_the_papers, card
 
 
 @pytest.mark.parametrize(
@@ -21,3 +24,8 @@ from ncsr.evaluation.paper.differences import _among_the_papers
 )
 def test_which_of_the_papers_photographs(names: list[str], sentence: str) -> None:
     assert _among_the_papers(names) == sentence
+
+
+def test_a_card_in_another_encoding_is_read_as_far_as_it_can_be(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_bytes(b"# Model\n\n## Training\n\nOn photographs of K\xf6ln.\n\n## Else\n")
+    assert card(SimpleNamespace(folder=tmp_path, config=object())) == "## Training\n\nOn photographs of K\ufffdln."

@@ -173,7 +173,7 @@ function forgetOverlays() {
 }
 
 function overlayOf(kind, name) {
-  const key = kind === "deviation" || kind === "agreement" ? kind : `${kind} ${name}`;
+  const key = kind === "deviation" || kind === "disagreement" ? kind : `${kind} ${name}`;
   if (!overlays.has(key)) overlays.set(key, load(`overlays/${kind}?picture=${name}`));
   return overlays.get(key);
 }
@@ -190,7 +190,7 @@ function showOverlays() {
   for (const { name, card } of visible()) put(card.querySelector(".over"), name);
   const told = {
     deviation: ["no difference", "32 grey levels or more: how far the samples lie apart"],
-    agreement: ["all agree", "none: share of samples more than 8 grey levels from the median"],
+    disagreement: ["all agree", "none: share of samples more than 8 grey levels from the median"],
     invented: ["as at temperature 0", "32 grey levels or more away: what this sample adds to it"],
     likelihood: ["the likelier half", "the least probable places: only of an encoded reference"],
   }[kind];

@@ -40,7 +40,7 @@ def card(entry: MethodForRow) -> str | None:
     path = entry.folder / _CARD
     if entry.config is None or not path.is_file():
         return None
-    sections = re.split(r"^(?=#+ )", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    sections = re.split(r"^(?=#+ )", path.read_text(encoding="utf-8", errors="replace"), flags=re.MULTILINE)
     found = [s.strip() for s in sections if re.match(r"#+ .*\b(data|training)\b", s, re.IGNORECASE)]
     return "\n\n".join(found) or None
 
