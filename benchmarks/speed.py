@@ -22,7 +22,7 @@ from ncsr.model import NCSR
 from ncsr.pretrained.published import convert
 from ncsr.runtime.device import Precision, bfloat16_pays, keep_freed_memory
 from ncsr.runtime.timing import gigaflops
-from ncsr.space import FlowSpace
+from ncsr.space.flow_space import FlowSpace
 
 SAMPLES, LR_SIDE, CROP, CLIP = 10, 64, 160, 100.0
 Rates = dict[Precision, float]

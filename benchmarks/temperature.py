@@ -25,7 +25,7 @@ from ncsr.metrics.lpips import LPIPSReference
 from ncsr.metrics.streaming import LRPSNR, LumaPSNR, LumaSSIM, NtireLPIPS, PixelDeviation
 from ncsr.pretrained.load import load
 from ncsr.runtime.files import atomic_path
-from ncsr.space import Space
+from ncsr.space.base import Space
 
 TEMPERATURES = (0.0, *(round(0.6 + 0.05 * i, 2) for i in range(10)))
 TIE = 1.01

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ncsr.model import NCSR
     from ncsr.pretrained.load import load
     from ncsr.sampling.uncertainty import Uncertainty
-    from ncsr.space import Space
+    from ncsr.space.base import Space
     from ncsr.upscaling.api import Pictures, upscale
     from ncsr.upscaling.provenance import provenance
     from ncsr.upscaling.uncertainty import uncertainty
@@ -55,7 +55,7 @@ else:  # hidden from type checkers, to which a module with `__getattr__` has eve
         "Pictures": "ncsr.upscaling.api",
         "Provenance": "ncsr.images.origin",
         "SamplingError": "ncsr.errors",
-        "Space": "ncsr.space",
+        "Space": "ncsr.space.base",
         "Uncertainty": "ncsr.sampling.uncertainty",
         "grid": "ncsr.images.sheet",
         "load": "ncsr.pretrained.load",

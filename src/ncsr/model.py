@@ -21,7 +21,9 @@ from ncsr.networks import Networks
 from ncsr.runtime.device import Precision, pick_device
 from ncsr.runtime.memory import explain_exhaustion, is_exhaustion
 from ncsr.serialization import read_model, write_model
-from ncsr.space import EncoderSpace, FlowSpace, Space
+from ncsr.space.base import Space
+from ncsr.space.encoder_space import EncoderSpace
+from ncsr.space.flow_space import FlowSpace
 
 
 class NCSR(Networks):

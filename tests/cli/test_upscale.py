@@ -32,7 +32,7 @@ import ncsr
 from ncsr.images import read_photo, write_pixels
 from ncsr.metrics import lr_psnr
 from ncsr.ops.resize import imresize
-from ncsr.space import FlowSpace
+from ncsr.space.flow_space import FlowSpace
 from tests.conftest import TINY, Command, process_environment, run_process, scene, scene8
 
 _H, _W = 6, 8

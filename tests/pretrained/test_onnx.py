@@ -18,7 +18,7 @@ import ncsr
 import ncsr.pretrained.onnx
 from ncsr.config import EncoderConfig, FlowConfig, ModelConfig
 from ncsr.serialization import fingerprint
-from ncsr.space import FlowSpace
+from ncsr.space.flow_space import FlowSpace
 from tests.conftest import Command
 from tests.models import enliven, lively_encoder
 

@@ -10,7 +10,7 @@ import ncsr.sampling.folded_flow
 from ncsr import NCSR
 from ncsr.config import Condition, ScaleBound
 from ncsr.sampling.folded_flow import chunk_size
-from ncsr.space import FlowSpace
+from ncsr.space.flow_space import FlowSpace
 from tests.models import lively_model
 
 

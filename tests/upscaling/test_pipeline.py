@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ncsr.space import FlowSpace
+from ncsr.space.flow_space import FlowSpace
 from tests.conftest import Command, Result, scene8
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ncsr import NCSR, EncoderConfig, InputError, ModelConfig, SamplingError
-from ncsr.space import ATTEMPTS, FlowSpace, check_sampling
+from ncsr.space.checks import ATTEMPTS, check_sampling
+from ncsr.space.flow_space import FlowSpace
 from ncsr.upscaling import tile_size, tiling
 from ncsr.upscaling.resume_log import ResumeLog
 from ncsr.upscaling.tile_size import OVERLAP, choose_side, tile_bytes

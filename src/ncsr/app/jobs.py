@@ -29,7 +29,7 @@ from ncsr.ops.resize import imresize
 from ncsr.pretrained.load import find_model, load
 from ncsr.runtime.device import pick_device
 from ncsr.serialization import read_config
-from ncsr.space import check_sampling
+from ncsr.space.checks import check_sampling
 from ncsr.upscaling.provenance import model_name, provenance_of
 from ncsr.upscaling.tiling import SampleRequest, Tile
 

@@ -16,7 +16,7 @@ from ncsr.errors import InputError, SamplingError
 from ncsr.latents import Latents
 from ncsr.model import NCSR
 from ncsr.runtime.memory import available
-from ncsr.space import Space
+from ncsr.space.base import Space
 from ncsr.upscaling.tile_size import choose_side, tile_bytes
 from ncsr.upscaling.tiling import Tile, tiles
 

@@ -86,7 +86,7 @@ def evaluate(
     from ncsr.metrics import LPIPS
     from ncsr.runtime.device import pick_device
     from ncsr.runtime.torchrun import Processes
-    from ncsr.space import check_sampling
+    from ncsr.space.checks import check_sampling
     from ncsr.upscaling.tiling import SampleRequest
 
     for temperature in temperatures or [0.0]:

@@ -69,7 +69,7 @@ def plan(
     from ncsr.pretrained.load import scale_for
     from ncsr.runtime.memory import available
     from ncsr.runtime.timing import duration
-    from ncsr.space import check_sampling
+    from ncsr.space.checks import check_sampling
     from ncsr.upscaling.estimate import estimate
     from ncsr.upscaling.job import error_message
     from ncsr.upscaling.tiling import SampleRequest

@@ -85,7 +85,7 @@ def reproduce(
     from ncsr.metrics import LPIPS
     from ncsr.runtime.device import pick_device
     from ncsr.runtime.torchrun import Processes
-    from ncsr.space import check_sampling
+    from ncsr.space.checks import check_sampling
     from ncsr.upscaling.tiling import SampleRequest
 
     item = read_item(name)

@@ -99,7 +99,7 @@ def upscale(
     from ncsr.cli.piping import receive
     from ncsr.pretrained.load import default_model, scale_for
     from ncsr.runtime.ray_pool import workers_at
-    from ncsr.space import check_sampling
+    from ncsr.space.checks import check_sampling
     from ncsr.upscaling.job import Job
     from ncsr.upscaling.manifest import manifest_settings
     from ncsr.upscaling.paths import check_results

@@ -16,7 +16,7 @@ from torch import Tensor
 from ncsr.metrics.pixels import eight_bit
 
 if TYPE_CHECKING:
-    from ncsr.space import Space
+    from ncsr.space.base import Space
 
 EIGHT_BIT = 8.0  # bits per dimension between data in [0, 1] and grey levels
 

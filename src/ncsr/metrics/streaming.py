@@ -40,7 +40,7 @@ with needs_extra("eval", "ncsr.metrics.streaming needs torchmetrics", "torchmetr
     from torchmetrics import Metric, MetricCollection
 
 if TYPE_CHECKING:
-    from ncsr.space import Space
+    from ncsr.space.base import Space
 
 __all__ = [
     "CRPS",

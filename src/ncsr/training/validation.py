@@ -17,7 +17,7 @@ from ncsr.metrics import LPIPS, dequantised, diversity, lr_psnr, luma_psnr, ntir
 from ncsr.metrics.lpips import SMALLEST
 from ncsr.model import NCSR
 from ncsr.ops.resize import imresize
-from ncsr.space import Space
+from ncsr.space.base import Space
 from ncsr.training.recipe import Recipe
 from ncsr.upscaling.provenance import provenance_of
 from ncsr.upscaling.tiling import SampleRequest

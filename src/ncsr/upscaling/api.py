@@ -20,7 +20,7 @@ from ncsr.ops.projection import strips
 from ncsr.pretrained.load import check_scale, default_model, load_for, scale_for
 from ncsr.runtime.device import Precision
 from ncsr.runtime.memory import explain_exhaustion
-from ncsr.space import check_sampling
+from ncsr.space.checks import check_sampling
 from ncsr.upscaling.final_size import FinalSize
 from ncsr.upscaling.image import Enlargement, enlarge
 from ncsr.upscaling.kinds import File, Picture, array_like, open_any, tensor_like

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.model import NCSR
-from ncsr.space import ATTEMPTS, never_finite
+from ncsr.space.checks import ATTEMPTS, never_finite
 from ncsr.upscaling.resume_log import ResumeLog
 from ncsr.upscaling.tile_size import AT_A_TIME, OVERLAP
 

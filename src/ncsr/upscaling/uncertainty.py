@@ -10,7 +10,7 @@ from ncsr.images import source_of
 from ncsr.model import NCSR
 from ncsr.pretrained.load import load
 from ncsr.sampling.uncertainty import Uncertainty, measure_uncertainty
-from ncsr.space import check_sampling
+from ncsr.space.checks import check_sampling
 from ncsr.upscaling.image import enlarge
 from ncsr.upscaling.kinds import Picture, open_any
 from ncsr.upscaling.provenance import model_name, provenance_of

@@ -25,7 +25,9 @@ from ncsr.ops import prepacked_conv
 from ncsr.pretrained.load import bundled_models
 from ncsr.runtime.device import Precision
 from ncsr.sampling.latents import BLOCK, Window, draw_latent, draw_latents
-from ncsr.space import ATTEMPTS, FlowSpace, Space
+from ncsr.space.base import Space
+from ncsr.space.checks import ATTEMPTS
+from ncsr.space.flow_space import FlowSpace
 from tests.ambient import AMBIENT
 from tests.models import lively_encoder, lively_model, tiny_config
 

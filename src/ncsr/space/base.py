@@ -1,4 +1,4 @@
-"""The super-resolution space of LR images: what depends on them alone is held; samples and likelihoods come from it.
+"""What every model's space can do.
 
 An odd side is padded by reflection on the right or bottom before the encoder. `sample` and `decode` crop; `encode`
 and `log_prob` pad the HR image and the noise image the same way, by s pixels, and count those pixels.
@@ -7,32 +7,23 @@ and `log_prob` pad the HR image and the noise image the same way, by s pixels, a
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Sequence
-from functools import cached_property
 from importlib.metadata import version
-from itertools import count
-from numbers import Integral, Real
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ncsr.encoder import Encoder, Noise
-from ncsr.errors import InputError, SamplingError, brief
+from ncsr.errors import InputError
 from ncsr.flow.bijection import sum_pixels
-from ncsr.flow.flow import Conditions, Flow
 from ncsr.images.origin import Provenance
-from ncsr.latents import Latents, Map, blend, pad_even, temper
+from ncsr.latents import Latents, Map
 from ncsr.networks import Networks
 from ncsr.ops.projection import project
-from ncsr.sampling.latents import Window, draw_latent, draw_latents
-from ncsr.sampling.sampler import Sampler
 from ncsr.sampling.uncertainty import Uncertainty, measure_uncertainty
+from ncsr.space.checks import ATTEMPTS, check_sampling, check_tensors, never_finite, no_likelihood
 
-ATTEMPTS = 3  # draws of a sample before it is given up as not finite
 _TOGETHER = 4  # samples that are drawn at a time where not all are wanted at once
 
 
@@ -170,7 +161,7 @@ class Space:
         Raises:
             InputError: what `sample` refuses; a model without a flow.
         """
-        raise _no_likelihood()
+        raise no_likelihood()
 
     @torch.no_grad()
     def project(self, sr: Tensor, bits: Literal[8, 16] | None = None) -> Tensor:
@@ -188,7 +179,7 @@ class Space:
             InputError: images that do not fit these LR images, or that leave [0, 1]; other bits.
         """
         shape = (*self.lr.shape[:2], *(self.scale * side for side in self.lr.shape[-2:]))
-        _check_tensors(sr)
+        check_tensors(sr)
         if tuple(sr.shape[-4:]) != shape or not sr.is_floating_point():
             raise InputError(
                 f"images to project must be (..., {shape}) floating point, got {tuple(sr.shape)} {sr.dtype}"
@@ -250,7 +241,7 @@ class Space:
         Raises:
             InputError: as `log_prob`.
         """
-        raise _no_likelihood()
+        raise no_likelihood()
 
     @torch.no_grad()
     def rank(self, images: Tensor) -> Tensor:
@@ -292,7 +283,7 @@ class Space:
         Raises:
             InputError: latents that do not fit these LR images; weights that have changed; a model without a flow.
         """
-        raise _no_likelihood()
+        raise no_likelihood()
 
     def render(self, latents: Sequence[Tensor], *, clamp: bool = True) -> Tensor:
         """The HR images (n, B, 3, s h, s w) of latents as `sample` makes them.
@@ -307,7 +298,7 @@ class Space:
             InputError: latents that do not fit these LR images; a model without a flow.
             SamplingError: an image is not finite.
         """
-        raise _no_likelihood()
+        raise no_likelihood()
 
     def _redraw(self, n: int, where: Map | None, given: Sequence[Tensor] | None) -> Redraw | None:
         """What `sample` is told of a part to be drawn again, checked."""
@@ -323,7 +314,7 @@ class Space:
 
     def _check_latents(self, latents: Sequence[Tensor]) -> None:
         """Raise InputError unless latents are of these LR images, by their shapes."""
-        raise _no_likelihood()
+        raise no_likelihood()
 
     @property
     def _lr_shape(self) -> tuple[int, int, int]:
@@ -331,252 +322,4 @@ class Space:
 
     def _encode(self, hr: Tensor, noise: Tensor | None) -> tuple[list[Tensor], Tensor]:
         """The latents of HR images, fine to coarse, and the log-determinant (n B,)."""
-        raise _no_likelihood()
-
-
-class EncoderSpace(Space):
-    """The space of an encoder-only model: one image, so all samples are equal (ESRGAN+ draws its noise by the seed)."""
-
-    def prepare(self) -> None:
-        _ = self._encoder if self._noisy else self._image
-
-    def draw(
-        self, samples: Sequence[int], temperature: Map, seed: int, attempt: int = 0, redraw: Redraw | None = None
-    ) -> Tensor:
-        if np.ndim(temperature):
-            raise _no_likelihood()
-        if temperature and self._noisy:
-            return torch.stack([self._super_resolve(self._noise(seed, k, attempt)) for k in samples])
-        return self._image.repeat(len(samples), 1, 1, 1, 1)
-
-    @property
-    def _noisy(self) -> bool:
-        return self.model.config.encoder.dense_block == "esrgan+"
-
-    @cached_property
-    def _encoder(self) -> Encoder:
-        return self.model.folded(low=self.model.low_precision(sampling=True)).encoder
-
-    @cached_property
-    def _image(self) -> Tensor:
-        return self._super_resolve(None)
-
-    def _noise(self, seed: int, sample: int, attempt: int) -> Noise:
-        """As latents are drawn: the same field for the whole image, whatever its tiles."""
-        shape = (self.model.config.encoder.features, *self.lr.shape[-2:])
-        window = Window(shape, self.origin, self.scale)
-        return (draw_latent(window, (seed, sample, attempt, i)) for i in count())
-
-    def _super_resolve(self, noise: Noise | None) -> Tensor:
-        with torch.no_grad(), self.model.arithmetic(sampling=True):
-            image: Tensor = self._encoder(self.lr, noise)
-        return image.to(self.lr.dtype)
-
-
-class FlowSpace(Space):
-    """The space of a flow: p(HR | LR) for these LR images.
-
-    Args:
-        model: its precision decides how encoder and subnets compute.
-        flow: the model's.
-        lr: (B, 3, h, w) on the model's device, of its dtype.
-        origin: (top, left) of these LR pixels in the whole image.
-        training: whether densities and latents are differentiated, so that nothing is kept between two of them.
-    """
-
-    def __init__(
-        self, model: Networks, flow: Flow, lr: Tensor, origin: tuple[int, int], *, training: bool = False
-    ) -> None:
-        super().__init__(model, lr, origin)
-        self.flow, self.training = flow, training
-        self._padded = pad_even(lr, 1)
-        self._generation = model.generation
-        self._kept: Conditions | None = None
-
-    def prepare(self) -> None:
-        _ = self._sampler
-
-    def draw(
-        self, samples: Sequence[int], temperature: Map, seed: int, attempt: int = 0, redraw: Redraw | None = None
-    ) -> Tensor:
-        batch, images, chunk = len(self.lr), [], self._sampler.chunk
-        for first in range(0, len(samples), chunk):
-            part = samples[first : first + chunk]
-            latents = self._draw_latents(part, temperature, seed, attempt)
-            if redraw is not None:
-                kept = redraw.kept.pick(*(k if redraw.kept.samples > 1 else 0 for k in part))
-                latents = blend(latents, kept, redraw.where)
-            images.append(self.decode_folded(latents).unflatten(0, (len(part), batch)))
-        return torch.cat(images)
-
-    @torch.no_grad()
-    def latents(self, n: int = 1, seed: int | None = None, temperature: Map | None = None) -> Latents:
-        temperature = self.model.config.temperature if temperature is None else temperature
-        self.seed = check_sampling(n, temperature, seed, maps=True)
-        return self._draw_latents(range(n), temperature, self.seed, 0)
-
-    @torch.no_grad()
-    def render(self, latents: Sequence[Tensor], *, clamp: bool = True) -> Tensor:
-        self._check_latents(latents)
-        chunk = len(self.lr) * self._sampler.chunk
-        parts = zip(*(z.to(self.lr).split(chunk) for z in latents), strict=True)
-        images: Tensor = torch.cat([self.decode_folded(part) for part in parts]).unflatten(0, (-1, len(self.lr)))
-        if not bool(images.isfinite().all()):
-            raise SamplingError("these latents give an image that is not finite: lower their temperature")
-        return images.clamp_(0, 1) if clamp else images
-
-    def decode_folded(self, latents: Sequence[Tensor]) -> Tensor:
-        """`decode` as sampling runs it: without noise and gradients, in the model's precision for sampling."""
-        h, w = self.lr.shape[-2:]
-        with self.model.arithmetic(sampling=True):
-            return self._sampler.decode(latents)[..., : self.scale * h, : self.scale * w]
-
-    def decode(self, latents: Sequence[Tensor], noise: Tensor | None = None) -> Tensor:
-        self._check_latents(latents)
-        with self.model.arithmetic(sampling=False):
-            hr, _ = self.flow.decode([z.to(self.lr) for z in latents], self._conditions(noise))
-        h, w = self.lr.shape[-2:]
-        return hr[..., : self.scale * h, : self.scale * w]
-
-    def log_prob_map(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
-        flat = self._checked_hr(hr)
-        with self.model.arithmetic(sampling=False):
-            latents, shares = self.flow.encode_by_pixel(flat, self._conditions(noise))
-        normal = [(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)).sum(1) for z in latents]
-        (height, width), (h, w) = self._padded.shape[-2:], self.lr.shape[-2:]
-        parts = [F.adaptive_avg_pool2d(cells, (height, width)) * cells[0].numel() for cells in (*normal, *shares)]
-        total = torch.stack(parts).sum(0) / (height * width)
-        if height > h:  # row h is row h - 2, reflected
-            total[:, h - 2] += total[:, h]
-        if width > w:
-            total[..., w - 2] += total[..., w]
-        return total[:, :h, :w].reshape(*hr.shape[:-3], h, w)
-
-    def _encode(self, hr: Tensor, noise: Tensor | None) -> tuple[list[Tensor], Tensor]:
-        flat = self._checked_hr(hr)
-        with self.model.arithmetic(sampling=False):
-            return self.flow.encode(flat, self._conditions(noise))
-
-    def _checked_hr(self, hr: Tensor) -> Tensor:
-        """HR images (n B, 3, H, W) as the flow takes them; InputError for others than those of these LR images."""
-        _check_tensors(hr)
-        batch, _, h, w = self.lr.shape
-        shape = (3, self.scale * h, self.scale * w)
-        leading = hr.shape[:-3]
-        fits = (len(leading) == 1 and leading[0] % batch == 0) or (len(leading) == 2 and leading[1] == batch)
-        if not fits or not hr.numel() or tuple(hr.shape[-3:]) != shape or not hr.is_floating_point():
-            raise InputError(
-                f"hr must be (n * {batch}, C, H, W) or (n, {batch}, C, H, W) floating point, (C, H, W) = {shape} for "
-                f"these LR images at scale {self.scale}, got {tuple(hr.shape)} {hr.dtype}"
-            )
-        return pad_even(hr.reshape(-1, *shape).to(self.lr), self.scale)
-
-    def _check_latents(self, latents: Sequence[Tensor]) -> None:
-        _check_tensors(*latents)
-        shapes = self.flow.latent_shapes(*(self.scale * side for side in self._padded.shape[-2:]))
-        given = [tuple(z.shape) for z in latents]
-        n = given[0][0] if given and given[0] else 0
-        if not n or n % len(self.lr) or given != [(n, *shape) for shape in shapes]:
-            raise InputError(
-                f"latents of these LR images have shapes (n * {len(self.lr)}, C, H, W) with {shapes}, got {given}"
-            )
-
-    def _draw_latents(self, samples: Sequence[int], temperature: Map, seed: int, attempt: int) -> Latents:
-        """The latents of the samples of these numbers: the same for all B images, but for a map of temperatures."""
-        drawn = draw_latents(self._windows(), samples, seed, attempt)
-        tensors = tuple(z.to(self.lr).repeat_interleave(len(self.lr), 0) for z in drawn)
-        if np.ndim(temperature):
-            return temper(Latents(tensors, self._lr_shape), temperature)
-        number = float(temperature)
-        for z in tensors:
-            z.mul_(number)
-        return Latents(tensors, self._lr_shape, "drawn", seed, number, tuple(samples))
-
-    def _conditions(self, noise: Tensor | None) -> Conditions:
-        """The conditions of all layers, for densities and latents."""
-        kept = self.model.fixed and not self.training and not self.lr.requires_grad
-        if kept and self._generation != self.model.generation:
-            raise InputError("the weights may have changed since this space was made: make a new one, model.space(lr)")
-        conditions = self._kept if kept else None
-        if conditions is None:
-            conditions = self.flow.condition_on_lr(self.flow.features(self.model.encoder, self._padded))
-            self._kept = conditions if kept else None  # what is differentiated has one backward pass
-        if noise is None:
-            return conditions
-        _check_tensors(noise)
-        batch, _, h, w = self.lr.shape
-        std = self.model.config.flow is not None and self.model.config.flow.condition == "std"
-        shape = (batch,) if std else (batch, 3, self.scale * h, self.scale * w)
-        if tuple(noise.shape) != shape:
-            raise InputError(f"noise must be {shape} for this model and these LR images, got {tuple(noise.shape)}")
-        noise = noise.to(self.lr)
-        return self.flow.add_noise_condition(conditions, noise if std else pad_even(noise, self.scale))
-
-    @cached_property
-    def _sampler(self) -> Sampler:
-        """The model's sampling for these LR images, in its precision for that."""
-        folded = self.model.folded(low=self.model.low_precision(sampling=True))
-        assert folded.flow is not None
-        with torch.no_grad(), self.model.arithmetic(sampling=True):
-            return Sampler(folded, folded.flow, self._padded, self.model.precision)
-
-    def _windows(self) -> list[Window]:
-        """The windows of these LR images' latents in the whole image."""
-        height, width = (self.scale * side for side in self._padded.shape[-2:])
-        top, left = (self.scale * corner for corner in self.origin)
-        windows = []
-        for shape in self.flow.latent_shapes(height, width):
-            cell = height // shape[1]
-            windows.append(Window(shape, (top // cell, left // cell), cell))
-        return windows
-
-
-def check_sampling(n: int, temperature: Map, seed: int | None, *, maps: bool = False) -> int:
-    """The seed to use, a fresh one for None; InputError for what cannot be sampled.
-
-    Args:
-        n: number of samples.
-        temperature: one number; with `maps` perhaps one for each pixel, whose shape is not looked at.
-        seed: None draws one.
-        maps: whether temperatures may be maps.
-    """
-    if (
-        not isinstance(n, Integral)
-        or not isinstance(seed, Real | None)
-        or not isinstance(temperature, Real | Tensor | np.ndarray)
-    ):
-        given = brief((n, temperature, seed))
-        raise InputError(f"the number of samples, the temperature and the seed must be numbers, got {given}")
-    if np.ndim(temperature) and not maps:
-        raise InputError(
-            f"one temperature is taken here, got a map {tuple(np.shape(temperature))}: "
-            "model.space(lr).sample(temperature=map) takes one for each pixel"
-        )
-    if n < 1:
-        raise InputError(f"the number of samples must be at least 1, got {n}")
-    if np.ndim(temperature) == 0 and not 0 <= temperature < math.inf:
-        raise InputError(f"the temperature must be a finite number from 0 up, got {temperature}")
-    if seed is not None and seed < 0:
-        raise InputError(f"the seed must be at least 0, got {seed}")
-    if seed is not None and seed % 1:
-        raise InputError(f"the seed must be a whole number, got {seed}")
-    return secrets.randbelow(2**31) if seed is None else int(seed)
-
-
-def never_finite(sample: int, temperature: Map) -> SamplingError:
-    """The error for a sample that was not finite in every draw."""
-    mapped = np.ndim(temperature) > 0
-    remedy = "lower the temperature" if mapped or temperature else "this model cannot enlarge this image; use another"
-    told = "these temperatures" if mapped else f"temperature {temperature}"
-    return SamplingError(f"sample {sample} was not finite in {ATTEMPTS} draws at {told}: {remedy}")
-
-
-def _check_tensors(*values: object) -> None:
-    """Raise InputError unless these are tensors."""
-    wrong = [type(value).__name__ for value in values if not isinstance(value, Tensor)]
-    if wrong:
-        raise InputError(f"images, latents and noise must be tensors, got {wrong[0]}: torch.as_tensor makes one")
-
-
-def _no_likelihood() -> InputError:
-    return InputError("an encoder-only model gives one image and no likelihood or latents: use a model with a flow")
+        raise no_likelihood()
