@@ -18,6 +18,7 @@ from ncsr.hub.card import Card
 from ncsr.hub.fetching import fetch, parse_id
 from ncsr.hub.pushing import push
 from ncsr.networks import Networks
+from ncsr.ops.unstarted import Unstarted
 from ncsr.runtime.device import Precision, pick_device
 from ncsr.runtime.memory import explain_exhaustion, is_exhaustion
 from ncsr.serialization import read_model, write_model
@@ -139,7 +140,7 @@ class NCSR(Networks):
         if parsed and not os.path.exists(path):
             path = fetch(parsed[0], revision or parsed[1])
         config, weights = read_model(path)
-        with torch.device("cpu"):
+        with torch.device("cpu"), Unstarted():
             network = cls(config, precision)
         try:
             network.load_state_dict(weights)
