@@ -125,7 +125,7 @@ def check_weights(weights: Weights, source: Path | str) -> None:
     for key, value in weights.items():
         if not (value.is_floating_point() or value.dtype == torch.bool):
             raise InputError(f"{source} cannot be used: {brief(key)} is {value.dtype}, expected floating point")
-        if not bool(value.isfinite().all()):
+        if value.is_floating_point() and value.numel() and not all(bool(end.isfinite()) for end in value.aminmax()):
             raise InputError(
                 f"{source} cannot be used: {brief(key)} holds numbers that are not finite, as a training that diverged "
                 "leaves them; take an earlier checkpoint or another copy"
