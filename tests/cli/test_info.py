@@ -13,7 +13,7 @@ import ncsr
 from ncsr.hub.card import read_card
 from ncsr.pretrained.load import BUNDLED, bundled_models
 from ncsr.serialization import read_model
-from tests.conftest import TINY, Command
+from tests.conftest import TINY, Command, scene8
 
 
 def test_info(ncsr_: Command, tiny_model_folder: Path, tiny_model: ncsr.NCSR, tmp_path: Path) -> None:
@@ -82,3 +82,27 @@ def test_info_of_an_image(ncsr_: Command, tiny_model_folder: Path, tmp_path: Pat
     assert lines[0] == f"{out}: sample"
     assert {"seed: 3", "model: tiny", "notice: synthetic detail: not for identification"} <= {*lines}
     ncsr_("info", tmp_path / "none.png").failed("there is no such file")
+
+
+def test_maps_and_sidecars_say_where_they_come_from(
+    ncsr_: Command, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(scene8(8, 8)).save("photo.png")
+    command = (
+        "upscale",
+        "photo.png",
+        "-o",
+        "out",
+        "-m",
+        tiny_model_folder,
+        "-n",
+        2,
+        "--std-format",
+        "npy",
+        "--sidecar",
+    )
+    assert ncsr_(*command).code == 0
+    for name, kind in (("photo_std.npy", "standard deviation"), ("photo_s0.png.json", "sample")):
+        result = ncsr_("info", f"out/{name}")
+        assert (result.code, result.out.splitlines()[0]) == (0, f"out/{name}: {kind}"), result.err

@@ -53,6 +53,13 @@ def test_packing(
     assert list(output.parent.iterdir()) == [output]
 
 
+def test_tiles_that_webp_cannot_hold_are_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _ncsr(monkeypatch, folder, "-o", tmp_path / "photos.lmdb", "--side", 20_000) == 2
+    assert "16383" in capsys.readouterr().err
+
+
 def test_an_output_that_exists_is_kept(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

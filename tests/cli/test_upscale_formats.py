@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 import ncsr
 from ncsr.images import read_photo, to_array
+from ncsr.upscaling import pipeline
 from tests.conftest import Command, process_environment, scene8
 
 _H, _W = 6, 8
@@ -141,6 +142,15 @@ def test_pages(upscale: Command, ncsr_: Command, tiny_model_folder: Path, tmp_pa
     upscale(scan, "-o", tmp_path / "two.tif", "-n", 1, "--seed", 0, "--page", 2)
     np.testing.assert_array_equal(to_array(read_photo(tmp_path / "two.tif")), second)
     upscale(scan, "-o", tmp_path / "a.tif", "--page", "all").failed("--page all makes several results")
+
+
+def test_a_sheet_goes_on_with_what_is_of_its_own_page(
+    upscale: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, real = [], pipeline.scratch_for
+    monkeypatch.setattr(pipeline, "scratch_for", lambda *how: asked.append(how[5:]) or real(*how))
+    assert upscale(_scan(tmp_path / "scan.tif"), "-o", tmp_path / "two.tif", "-n", 1, "--page", 2, "--sheet").code == 0
+    assert asked == [(2,), (2,)]  # for the sample, and for the panel of temperature 0
 
 
 def test_frames_of_an_animation(upscale: Command, tmp_path: Path) -> None:

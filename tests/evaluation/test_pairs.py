@@ -133,3 +133,27 @@ def test_hidden_colours_are_not_measured(tmp_path: Path) -> None:
         Image.fromarray(image).save(tmp_path / name / "a.png")
     pair = read_pair(PhotographFiles(0, tmp_path / "hr/a.png"), 4)
     assert torch.equal(read_sample(tmp_path / "sr/a.png", pair), pair.hr)
+
+
+def test_an_lr_image_is_not_given_to_a_photograph_of_another_suffix(tmp_path: Path) -> None:
+    for name in ("hr/x.png", "hr/x.jpg", "lr/x.png"):
+        save(tmp_path / name, 16, 16)
+    pairs, problems = find_pairs(tmp_path / "hr", tmp_path / "lr", 4)
+    assert [(pair.hr.name, pair.lr.name) for pair in pairs if pair.lr] == [("x.png", "x.png")]
+    assert len(problems) == 1
+    assert problems[0].startswith("x.jpg has no LR image in ")
+    save(tmp_path / "lr/xx4.jpg", 16, 16)
+    pairs, problems = find_pairs(tmp_path / "hr", tmp_path / "lr", 4)
+    assert {pair.hr.name: pair.lr.name for pair in pairs if pair.lr} == {"x.png": "x.png", "x.jpg": "xx4.jpg"}
+    assert problems == []
+
+
+def test_what_upscale_makes_besides_samples_is_passed_over(tmp_path: Path) -> None:
+    for name in ("hr/a.png", "sr/a_s0.png", "sr/a_s1.png", "sr/a_std.png", "sr/a_sheet.png", "sr/b_std.png"):
+        save(tmp_path / name, 16, 16)
+    pairs, _ = find_pairs(tmp_path / "hr", None, 4)
+    found, problems = match_samples(pairs, [tmp_path / "sr"], 4)
+    assert [[path.name for path in group] for group in found[0].samples] == [["a_s0.png", "a_s1.png"]]
+    assert problems == [
+        f"{tmp_path / 'sr' / 'b_std.png'} belongs to no photograph: neither a_s0 nor NTIRE's 000000_sample00000"
+    ]

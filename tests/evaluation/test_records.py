@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from ncsr.errors import InputError
 from ncsr.evaluation import records as module
@@ -54,3 +55,14 @@ def test_what_cannot_be_written_is_not_counted(tmp_path: Path, monkeypatch: pyte
         assert measured(tmp_path / name, name) == pytest.approx(
             expected, rel=0, nan_ok=True
         )  # no grain: nothing is smooth
+
+
+def test_photographs_with_the_longest_names_have_records(tmp_path: Path) -> None:
+    settings = SimpleNamespace(key="key", rows=[SimpleNamespace(name="row")], calibration=False)
+    name, pair = f"{'n' * 251}.png", made_pair()
+    with Processes() as processes:
+        records = Records(tmp_path, settings, {name: "1"}, processes)
+        records.add(name, "1", {"name": name}, "<p>", {"a": pair.hr}, {"row": made_samples(pair)}, pair.hr)
+    assert records.read(name) == {"name": name}
+    assert records.section(name) == "<p>"
+    assert torch.equal(records.panels(name)["a"], pair.hr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 import yaml
 
 import ncsr
+from ncsr.errors import InputError
 from ncsr.hub.card import Card, hub_page
+from ncsr.hub.pushing import push
 from tests.conftest import TINY, Command
 from tests.hub.conftest import NAME
 from tests.hub.stand_in import READER, WRITER, Files, StandIn
@@ -158,3 +161,10 @@ def test_pages() -> None:
             ncsr.InputError, match=r"README\.md begins with metadata that cannot be read: .*; correct them"
         ):
             hub_page(NAME, TINY, Card(), wrong)
+
+
+def test_a_card_that_is_not_utf_8_is_told(tiny_model_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
+    (folder / "README.md").write_bytes(b"# K\xf6ln\n")
+    with pytest.raises(InputError, match=r"README\.md is not UTF-8, which the hub takes: store it as that"):
+        push(folder, "owner/name", Card())

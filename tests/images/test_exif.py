@@ -144,3 +144,38 @@ def test_a_block_without_orientation_has_all_else_in_its_place(endian: str) -> N
     assert read.get_ifd(0x8769)[0x9003] == "2024:01:02 03:04:05"
     assert exif.without_orientation(without) == without
     assert exif.without_orientation(None) == b""
+
+
+@pytest.mark.parametrize("pointer", [0, 38, 2**32 - 1])
+def test_a_pointer_that_leads_nowhere_costs_only_what_it_leads_to(tmp_path: Path, pointer: int) -> None:
+    """As of a GPS directory that some tool cut off: the photograph is upright all the same."""
+    orientation, gps = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0), struct.pack("<HHII", 0x8825, 4, 1, pointer)
+    block = b"II*\0" + struct.pack("<IH", 8, 2) + orientation + gps + bytes(4)
+    assert exif.orientation(block) == 6
+    Image.fromarray(noise(3)).save(tmp_path / "photo.jpg", exif=b"Exif\0\0" + block)
+    photo = read_photo(tmp_path / "photo.jpg")
+    assert photo.size == (WIDTH, HEIGHT)
+    assert photo.exif is not None
+    write_photo(tmp_path / "again.tif", photo)
+    assert read_photo(tmp_path / "again.tif").size == (WIDTH, HEIGHT)
+
+
+def test_the_orientation_is_found_in_a_block_that_is_damaged_elsewhere() -> None:
+    overlapping = b"".join(struct.pack("<HHII", tag, 2, 60, 0) for tag in (0x010F, 0x0110, 0x0131))
+    orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 8, 0)
+    block = b"II*\0" + struct.pack("<IH", 8, 4) + overlapping + orientation + bytes(4)
+    assert exif.orientation(block) == 8
+    assert exif.with_size(block, 4, 4) is None
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+def test_the_resolution_turns_with_the_photograph(tmp_path: Path, suffix: str) -> None:
+    """In EXIF as well, which many programs look at first."""
+    image = Image.fromarray(noise(3))
+    image.save(tmp_path / "photo.tif", dpi=(300, 150), tiffinfo={0x0112: 6, 0x010F: "Maker"})
+    photo = read_photo(tmp_path / "photo.tif")
+    write_photo(tmp_path / f"again{suffix}", photo)
+    with Image.open(tmp_path / f"again{suffix}") as again:
+        assert again.info["dpi"] == pytest.approx((150, 300), rel=1e-3)
+        fields = again.getexif()
+        assert (fields[0x011A], fields[0x011B]) == (150, 300)

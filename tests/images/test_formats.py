@@ -26,7 +26,9 @@ from ncsr.images import (
     write_photo,
     write_pixels,
 )
+from ncsr.images.colour import described_colours
 from ncsr.images.convert import photo_from_array
+from tests.conftest import scene8
 from tests.images.samples import SRGB_PROFILE, exif_block, exif_fields, levels
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -320,3 +322,31 @@ def test_jpeg_2000_of_colours_that_are_not_known(tmp_path: Path) -> None:
     photo = read_photo(tmp_path / "a.jp2")
     assert photo.icc == profile
     np.testing.assert_array_equal(to_array(photo), _RGB)
+
+
+def _nclx(path: Path, primaries: int) -> None:
+    """Change the colours that an AVIF file tells by numbers."""
+    data = path.read_bytes()
+    at = data.index(b"nclx") + 4
+    path.write_bytes(data[:at] + primaries.to_bytes(2, "big") + data[at + 2 :])
+
+
+@pytest.mark.parametrize("page", [None, 1, 2])
+def test_every_frame_has_the_colours_of_its_file(tmp_path: Path, page: int | None) -> None:
+    first = Image.fromarray(scene8(16, 16))
+    first.save(tmp_path / "photo.avif", save_all=True, append_images=[first.rotate(180)])
+    data = (tmp_path / "photo.avif").read_bytes()
+    for at in [at for at in range(len(data)) if data[at : at + 4] == b"nclx"]:
+        data = data[: at + 4] + bytes([0, 12]) + data[at + 6 :]
+    (tmp_path / "photo.avif").write_bytes(data)
+    assert read_photo(tmp_path / "photo.avif", page=page).icc == described_colours(12, 13)[0]
+
+
+def test_gray_gets_no_profile_of_colours(tmp_path: Path) -> None:
+    """PNG forbids it, and primaries say nothing of gray."""
+    (tmp_path / "photo.avif").write_bytes(imagecodecs.avif_encode(scene8(16, 16)[..., 0]))
+    _nclx(tmp_path / "photo.avif", 12)
+    assert read_photo(tmp_path / "photo.avif").icc is None
+    profile, notes = described_colours(12, 8, gray=True)
+    assert profile is not None
+    assert (profile[16:20], notes) == (b"GRAY", ())

@@ -16,7 +16,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ncsr.errors import InputError
-from ncsr.images import photo_from_array, photo_from_pil, read_photo, to_array, write_photo
+from ncsr.images import photo_from_array, photo_from_pil, png, read_photo, to_array, write_photo
+from ncsr.images.colour import described_colours
+from tests.conftest import scene8
 from tests.images.samples import SRGB_PROFILE, exif_block, exif_fields, levels, noise
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -185,3 +187,37 @@ def test_exif_in_imagemagicks_text(tmp_path: Path, keyword: str, packed: bool) -
     text.add_text(keyword, "\nexif\n 9\nnot hexadecimal", zip=packed)
     Image.fromarray(noise(3)).save(tmp_path / "photo.png", pnginfo=text)
     assert read_photo(tmp_path / "photo.png").exif is None
+
+
+def _with_chunk(path: Path, name: bytes, body: bytes) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + png._chunk(name, body) + data[33:])
+
+
+def test_colours_told_by_numbers_become_a_profile(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    Image.fromarray(scene8(8, 8)).save(path, icc_profile=SRGB_PROFILE)
+    _with_chunk(path, b"cICP", bytes([12, 13, 0, 1]))
+    assert read_photo(path).icc == described_colours(12, 13)[0]  # it goes before the profile
+    Image.fromarray(scene8(8, 8)).save(path)
+    _with_chunk(path, b"cICP", bytes([9, 16, 0, 1]))
+    assert read_photo(path).notes == ("its values are those of an HDR screen, and are taken for sRGB",)
+    Image.fromarray(scene8(8, 8)).save(path, icc_profile=SRGB_PROFILE)
+    _with_chunk(path, b"cICP", bytes([9, 16, 0, 1]))
+    assert (read_photo(path).icc, read_photo(path).notes) == (SRGB_PROFILE, ())
+    Image.fromarray(scene8(8, 8)[..., 0]).save(path)
+    _with_chunk(path, b"cICP", bytes([12, 13, 0, 1]))
+    assert read_photo(path).icc is None
+
+
+@pytest.mark.parametrize("page", [None, 1, 2])
+@pytest.mark.parametrize("keyword", ["Raw profile type exif", "Raw profile type APP1"])
+def test_every_frame_has_what_its_file_says(tmp_path: Path, page: int | None, keyword: str) -> None:
+    texts, block = PngInfo(), exif_fields(6, ".png").tobytes()
+    texts.add_text("Author", "Me")
+    texts.add_text(keyword, f"\nexif\n{len(block):8}\n{block.hex()}\n")
+    first = Image.fromarray(scene8(8, 12))
+    first.save(tmp_path / "photo.png", save_all=True, append_images=[first.rotate(180)], pnginfo=texts)
+    photo = read_photo(tmp_path / "photo.png", page=page)
+    assert photo.size == (12, 8)
+    assert photo.texts == (b"tEXtAuthor\0Me",)

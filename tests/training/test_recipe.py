@@ -11,6 +11,7 @@ import yaml
 
 from ncsr.errors import InputError
 from ncsr.training.recipe import changed_values, load_recipe, recipe_names
+from ncsr.training.stages import split_minutes
 from tests.training.conftest import BASE, make_recipe
 
 
@@ -115,3 +116,12 @@ def test_unknown_recipe_names_the_nearest() -> None:
         load_recipe("x4-smal")
     with pytest.raises(InputError, match=r"bundled recipes: .*x4-small"):
         load_recipe("zzz")
+
+
+def test_an_encoders_recipe_lies_beside_that_of_its_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "encoder.yaml").write_text("inherit: rrdb-x4-small\nbatch: 2\n")
+    (tmp_path / "recipes" / "flow.yaml").write_text("inherit: x4-small\nencoder_recipe: encoder.yaml\n")
+    monkeypatch.chdir(tmp_path)
+    encoder, _ = split_minutes(load_recipe("recipes/flow.yaml", {"minutes": 1}))
+    assert encoder.batch == 2

@@ -34,7 +34,8 @@ def info(
     if model is None:
         _list_bundled()
         return
-    if is_photo(Path(model)) and not Path(model).is_dir():
+    beside = Path(model).suffix.lower() in (".npy", ".json")  # a map of `upscale --std`, and any picture's sidecar
+    if (is_photo(Path(model)) or beside) and not Path(model).is_dir():
         origin = provenance(model)
         print(f"{model}: {'it does not say where it comes from' if origin is None else origin.picture}")
         for key, value in origin or ():

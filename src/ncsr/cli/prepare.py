@@ -23,7 +23,9 @@ def prepare(
     smallest: Annotated[
         int, typer.Option(min=1, help="Leave out photographs with a side shorter than this, the crop of the training.")
     ] = 160,
-    side: Annotated[int, typer.Option(min=1, help="Side of the tiles that photographs are stored as.")] = 128,
+    side: Annotated[
+        int, typer.Option(min=1, max=16_383, help="Side of the tiles that photographs are stored as.")
+    ] = 128,
 ) -> None:
     """Pack photographs for fast training, or check that a set of them is complete.
 

@@ -80,7 +80,7 @@ def list_photos(*folders: Path) -> tuple[list[PhotoFile], list[str]]:
     """The photographs that `find_all` finds, and its messages with one for each broken photograph.
 
     Sizes are read from headers. Files without the last bytes of a PNG, JPEG or WebP file are decoded, to see whether
-    they were cut short; this is so for every TIFF and BMP file.
+    they were cut short; so is every file of another kind.
 
     Raises:
         InputError: one is not a folder, or holds no photograph.

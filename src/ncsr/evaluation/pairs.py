@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ SAME_KERNEL = 45.0
 """dB between an LR image and the bicubic reduction, from which on they count as the same (rounding: 55 and more)."""
 
 _NTIRE = re.compile(r"(\d{6})_sample(\d{5})")
+_BESIDE = ("_std", "_sheet")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def find_pairs(
     """The photographs of a folder with their LR images, and a sentence for each that lacks one.
 
     LR images have the photograph's name, or that with x4 or x8 behind it (DIV2K), and any suffix; the very name goes
-    first.
+    first, and one with the very name of another photograph is that one's.
 
     Raises:
         InputError: a folder without photographs.
@@ -94,12 +96,16 @@ def find_pairs(
     photographs = find_photos(hr)[:limit]
     if lr is None:
         return [PhotographFiles(i, path) for i, path in enumerate(photographs)], []
-    files = find_photos(lr)
-    reduced = {path.stem: path for path in files} | {path.name: path for path in files}
+    reduced: dict[str, list[Path]] = defaultdict(list)
+    for path in find_photos(lr):
+        reduced[path.stem].append(path)
+        reduced[path.name].append(path)
+    owners = {f"{path.stem}x{scale}{path.suffix}": path for path in photographs} | {p.name: p for p in photographs}
     pairs, problems = [], []
     for i, path in enumerate(photographs):
         names = path.name, f"{path.stem}x{scale}{path.suffix}", path.stem, f"{path.stem}x{scale}"
-        found = next((reduced[name] for name in names if name in reduced), None)
+        fitting = (file for name in names for file in reversed(reduced.get(name, [])))
+        found = next((file for file in fitting if owners.get(file.name, path) == path), None)
         if found is None:
             problems.append(f"{path.name} has no LR image in {lr}: expected {path.stem}.png or {path.stem}x{scale}.png")
         else:
@@ -205,7 +211,10 @@ def _by_photograph(
         elif ntire and int(ntire[1]) in known:
             index, k = int(ntire[1]), int(ntire[2])
         else:
-            problems.append(f"{path} belongs to no photograph: neither {names[-1]}_s0 nor NTIRE's 000000_sample00000")
+            if path.stem.endswith(_BESIDE) and path.stem.rpartition("_")[0] in stems:
+                continue  # what `upscale` made besides samples
+            example = names[-1].replace("{stem}", pairs[0].hr.stem)
+            problems.append(f"{path} belongs to no photograph: neither {example}_s0 nor NTIRE's 000000_sample00000")
             continue
         owner = table.setdefault(index, {}).setdefault(k, path)
         if owner != path:

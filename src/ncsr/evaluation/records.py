@@ -19,7 +19,7 @@ from ncsr.errors import InputError
 from ncsr.evaluation.measuring import SetMeasures, State
 from ncsr.evaluation.protocol import Settings
 from ncsr.evaluation.results import Record
-from ncsr.runtime.files import atomic_path, make_folder
+from ncsr.runtime.files import atomic_path, hidden_name, make_folder
 from ncsr.runtime.parsing import parse_json
 from ncsr.runtime.torchrun import Processes
 
@@ -73,11 +73,11 @@ class Records:
             InputError: it cannot be written, as on a full disk; what was measured before stays.
         """
         contents = {
-            f"{name}.json": (json.dumps(record) + "\n").encode(),
-            f"{name}.html": section.encode(errors="backslashreplace"),
+            ".json": (json.dumps(record) + "\n").encode(),
+            ".html": section.encode(errors="backslashreplace"),
         }
         if panels:
-            contents[f"{name}.panels"] = save(panels)
+            contents[".panels"] = save(panels)
         gathered = deepcopy(self.measures)  # which stay as they are if anything fails
         for row, images in samples.items():
             gathered[row].add(images, hr)
@@ -88,8 +88,8 @@ class Records:
             if i == 0 or not key.endswith(_SHARED)
         }
         try:
-            for file, content in contents.items():
-                with atomic_path(self.folder / file) as path:
+            for suffix, content in contents.items():
+                with atomic_path(self._file(name, suffix)) as path:
                     path.write_bytes(content)
             seen = self._seen | {name: fingerprint}
             with atomic_path(self._own) as path:
@@ -113,7 +113,7 @@ class Records:
         Raises:
             InputError: its file is damaged.
         """
-        path = self.folder / f"{name}.json"
+        path = self._file(name, ".json")
         try:
             record: Record = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -122,12 +122,15 @@ class Records:
 
     def section(self, name: str) -> str:
         """The part of the page on a photograph that is done."""
-        return (self.folder / f"{name}.html").read_text(encoding="utf-8")
+        return self._file(name, ".html").read_text(encoding="utf-8")
 
     def panels(self, name: str) -> dict[str, Tensor]:
         """The pictures that a figure of the paper shows of a photograph that is done."""
-        path = self.folder / f"{name}.panels"
+        path = self._file(name, ".panels")
         return load(path.read_bytes()) if path.is_file() else {}
+
+    def _file(self, name: str, suffix: str) -> Path:
+        return self.folder / hidden_name(f"{name}{suffix}")
 
     def _merge(self, states: dict[str, State]) -> None:
         for row, state in states.items():

@@ -6,6 +6,7 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
+from ncsr.errors import InputError
 from ncsr.hub.card import CARD, PAGE, Card, hub_page
 from ncsr.hub.fetching import LICENCE, calling_the_hub
 from ncsr.serialization import CONFIG, WEIGHTS, read_model
@@ -43,7 +44,10 @@ def push(
     from huggingface_hub import CommitOperationAdd, HfApi
 
     config, _ = read_model(folder)
-    text = (folder / PAGE).read_text(encoding="utf-8") if (folder / PAGE).is_file() else None
+    try:
+        text = (folder / PAGE).read_text(encoding="utf-8") if (folder / PAGE).is_file() else None
+    except UnicodeDecodeError:
+        raise InputError(f"{folder / PAGE} is not UTF-8, which the hub takes: store it as that") from None
     contents: dict[str, bytes | str] = {
         CARD: (card.model_dump_json(indent=2, exclude_defaults=True) + "\n").encode(),
         PAGE: hub_page(repo, config, card, text).encode(),

@@ -72,7 +72,7 @@ def read_avif(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
     about = _About(*decoder.get_info())
     check_size(*about.size)
     width, height = about.size
-    bits, icc, notes = _properties(data)
+    bits, icc, notes = _properties(data, gray=about.mode in ("L", "LA"))
     if about.frames > 1:  # imagecodecs writes beyond its memory if it is asked for one of several
         notes += ("it has several pictures, of which the first is taken (--page)",)
         pixels, bits = np.frombuffer(decoder.get_frame(0)[0], np.uint8).reshape(height, width, -1), 8
@@ -84,6 +84,13 @@ def read_avif(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
         raise ValueError(f"its picture is not of the {width} x {height} pixels that its header tells of")
     raster = Raster(stretched(pixels, bits), about.icc or icc, notes=notes)
     return upright_raster(raster, about.exif, orientation=about.orientation, xmp=about.xmp)
+
+
+def frame_colours(data: bytes) -> tuple[bytes | None, tuple[str, ...]]:
+    """The profile of the colours of all pictures of a file, None for sRGB or one that Pillow finds; and a note."""
+    about = _about(data)
+    _, icc, notes = _properties(data, gray=about.mode in ("L", "LA"))
+    return about.icc or icc, notes
 
 
 def _about(data: bytes) -> _About:
@@ -98,16 +105,16 @@ def _decoder(data: bytes) -> Any:
     return _avif.AvifDecoder(data, "auto", 1)
 
 
-def _properties(data: Buffer) -> tuple[int, bytes | None, tuple[str, ...]]:
+def _properties(data: Buffer, *, gray: bool) -> tuple[int, bytes | None, tuple[str, ...]]:
     """Bits of the channels; the profile of colours that are told by code numbers, and a note about them."""
-    bits, colours = 8, described_colours(1, 13)
+    bits, colours = 8, described_colours(1, 13, gray=gray)
     for name, start, _ in _boxes_at(data, 0, len(data), [b"meta", b"iprp", b"ipco"]):
         if name == b"av1C" and bits == 8:
             flags = data[start + 2]
             bits = 12 if flags & 0x20 else 10 if flags & 0x40 else 8
         elif name == b"colr" and data[start : start + 4] == b"nclx":
             primaries, curve = (int.from_bytes(data[at : at + 2], "big") for at in (start + 4, start + 6))
-            colours = described_colours(primaries, curve)
+            colours = described_colours(primaries, curve, gray=gray)
     return bits, *colours
 
 

@@ -17,10 +17,16 @@ _PRIMARIES = {  # red, green and blue, each x, y and 1, beside those of sRGB
 _SRGB_PRIMARIES = (0.64, 0.33, 1.0, 0.30, 0.60, 1.0, 0.15, 0.06, 1.0)
 
 
-def described_colours(primaries: int, curve: int) -> tuple[bytes | None, tuple[str, ...]]:
-    """The ICC profile of colours with these codes, None for sRGB; and a note if they are of another, unknown kind."""
+def described_colours(primaries: int, curve: int, *, gray: bool = False) -> tuple[bytes | None, tuple[str, ...]]:
+    """The ICC profile of colours with these codes, None for sRGB; and a note if they are of another, unknown kind.
+
+    Gray has no primaries, and a profile of its own kind.
+    """
     if curve in (_PQ, _HLG):
         return None, ("its values are those of an HDR screen, and are taken for sRGB",)
+    if gray:
+        gamma = _GAMMA.get(curve)
+        return None if gamma is None else bytes(imagecodecs.cms_profile("gray", whitepoint=_D65, gamma=gamma)), ()
     if primaries not in _PRIMARIES and curve not in _GAMMA:
         return None, () if primaries in (1, 2, 5, 6) else ("its colour space is not known, and is taken for sRGB",)
     points = np.linspace(0, 1, 1024)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 _ORIENTATION, _CAMERA, _GPS, _INTEROPERABILITY = 0x0112, 0x8769, 0x8825, 0xA005
 _WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
-_RESOLUTION = {0x011A, 0x011B, 0x0128}
+_RESOLUTIONS = 0x011A, 0x011B  # across and down
+_RESOLUTION = {*_RESOLUTIONS, 0x0128}
 # Of a TIFF file's own tags, those that describe the photograph and not its storage: document, description, maker,
 # model, software, date, artist, host, ratings, copyright, and Windows' title to subject.
 _DESCRIPTIVE = {269, 270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096), _CAMERA, _GPS}
@@ -43,13 +44,19 @@ class _Field(NamedTuple):
 
 
 def orientation(block: bytes) -> int | None:
-    """The orientation in a block, 1 to 8; None where there is none or the block is damaged."""
+    """The orientation in a block, 1 to 8; None where there is none, or the block has no first directory."""
     try:
-        order, _, fields = _parsed(block)
-        value = int.from_bytes(fields[_ORIENTATION].value, "little" if order == "<" else "big")
-    except (KeyError, *_DAMAGED):
-        return None
-    return value if value in range(1, 9) else None
+        order, start = _header(block)
+        (count,) = struct.unpack_from(order + "H", block, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, number = struct.unpack_from(order + "HHI", block, entry)
+            if tag == _ORIENTATION:
+                size = min(_BYTES.get(kind, 0) * number, 4)
+                value = int.from_bytes(block[entry + 8 : entry + 8 + size], "little" if order == "<" else "big")
+                return value if value in range(1, 9) else None
+    except _DAMAGED:
+        pass
+    return None
 
 
 def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -58,10 +65,11 @@ def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.flip(turned, {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}.get(orientation, ()))
 
 
-def with_size(block: bytes, height: int, width: int) -> bytes | None:
+def with_size(block: bytes, height: int, width: int, *, sideways: bool = False) -> bytes | None:
     """The block for an upright photograph of this size, all else in its place; None if it is empty or damaged.
 
-    The preview image is unlinked: it shows another picture.
+    The preview image is unlinked: it shows another picture. `sideways` says that rows became columns, as do the
+    resolutions then.
     """
     patched = bytearray(block)
     try:
@@ -73,6 +81,12 @@ def with_size(block: bytes, height: int, width: int) -> bytes | None:
             elif tag in _WIDTHS + _HEIGHTS:
                 size = width if tag in _WIDTHS else height
                 struct.pack_into(order + "HII", patched, field.entry + 2, _LONG, 1, size)
+        if sideways and fields.keys() >= {*_RESOLUTIONS}:
+            across, down = (fields[tag].entry for tag in _RESOLUTIONS)
+            patched[across + 2 : across + 12], patched[down + 2 : down + 12] = (
+                block[down + 2 : down + 12],
+                block[across + 2 : across + 12],
+            )
         (count,) = struct.unpack_from(order + "H", block, start)
         struct.pack_into(order + "I", patched, start + 2 + 12 * count, 0)
     except _DAMAGED:
@@ -150,12 +164,18 @@ def byte_order(block: bytes | None) -> Literal["<", ">"]:
     return ">" if block is not None and block.startswith(b"MM") else "<"
 
 
-def _parsed(buffer: Buffer) -> tuple[str, int, dict[int, _Field]]:
-    """The byte order of a block, and the offset and the fields of its first directory."""
+def _header(buffer: Buffer) -> tuple[str, int]:
+    """The byte order of a block, and the offset of its first directory."""
     order = byte_order(buffer[:2])
     if buffer[:4] != _MAGIC[order]:
         raise ValueError("not an EXIF block")
     (start,) = struct.unpack_from(order + "I", buffer, 4)
+    return order, start
+
+
+def _parsed(buffer: Buffer) -> tuple[str, int, dict[int, _Field]]:
+    """The byte order of a block, and the offset and the fields of its first directory."""
+    order, start = _header(buffer)
     return order, start, _directory(buffer, order, start)
 
 
@@ -165,7 +185,10 @@ def _described(fields: dict[int, _Field]) -> dict[int, _Field]:
 
 
 def _directory(buffer: Buffer, order: str, start: int, leads: tuple[int, ...] = (_CAMERA, _GPS)) -> dict[int, _Field]:
-    """The fields of the directory at `start`, those of type or place unknown left out; `leads` lead to directories."""
+    """The fields of the directory at `start`; `leads` lead to directories.
+
+    Those of an unknown type, and those that lead out of the block or to a damaged directory, are left out.
+    """
     (count,) = struct.unpack_from(order + "H", buffer, start)
     fields: dict[int, _Field] = {}
     total = 0
@@ -179,7 +202,12 @@ def _directory(buffer: Buffer, order: str, start: int, leads: tuple[int, ...] = 
         if total > len(buffer):  # fields that share their bytes: made to fill the memory
             raise ValueError("overlapping fields")
         further = (_INTEROPERABILITY,) if tag == _CAMERA else ()
-        inner = _directory(buffer, order, place, further) if tag in leads else None
+        inner = None
+        if tag in leads:
+            try:
+                inner = _directory(buffer, order, place, further)
+            except _DAMAGED:
+                continue
         fields[tag] = _Field(kind, number, buffer[at : at + size], entry, inner)
     return fields
 

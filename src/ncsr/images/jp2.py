@@ -1,4 +1,4 @@
-"""JPEG 2000 files: pixels by OpenJPEG, colours, profile, EXIF, XMP and resolution from the boxes."""
+"""JPEG 2000 files: pixels by OpenJPEG, colours, profile, EXIF and XMP from the boxes."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ncsr.errors import InputError
 from ncsr.images.cmyk import rgb_from_cmyk
-from ncsr.images.convert import to_array
+from ncsr.images.convert import Array, to_array
 from ncsr.images.photo import Photo
 from ncsr.images.png import unpacked_raw_profile
 from ncsr.images.raster import EXIF_MARK, Raster, gray_if_equal, upright_raster
@@ -44,7 +44,9 @@ def recorded(image: Image.Image, record: str, packet: bytes | None = None) -> Re
 
 
 def photo_from_pil(image: Image.Image) -> Photo:
-    """Make a photo of a PIL image, with the ICC profile, EXIF and resolution it carries; it is turned upright.
+    """Make a photo of a PIL image, with the ICC profile, EXIF and resolution in its `info`; it is turned upright.
+
+    PIL has the EXIF of TIFF files elsewhere: `read_photo` reads it.
 
     Raises:
         InputError: if the image cannot be decoded, or its mode is no photograph's (32 bits, floating point, LAB, HSV).
@@ -54,6 +56,20 @@ def photo_from_pil(image: Image.Image) -> Photo:
 
 def raster_from_pil(image: Image.Image, notes: tuple[str, ...] = ()) -> Raster:
     """`photo_from_pil`, as stored values."""
+    pixels, icc = stored_pixels(image)
+    info = image.info
+    xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
+    block = info.get("exif") or unpacked_raw_profile(str(info.get("Raw profile type exif", "")).encode())
+    raster = Raster(pixels, icc, dpi=info.get("dpi"), notes=notes)
+    return upright_raster(raster, block, xmp=xmp.encode() if isinstance(xmp, str) else xmp)
+
+
+def stored_pixels(image: Image.Image) -> tuple[Array, bytes | None]:
+    """(H, W, C) as the image holds them, of CMYK the RGB, and the ICC profile of these.
+
+    Raises:
+        InputError: as `photo_from_pil`.
+    """
     if image.mode not in _PHOTO_MODES:
         raise InputError(f"a PIL image must be gray, colour, CMYK or I;16, got mode {image.mode}: convert it first")
     try:
@@ -65,16 +81,12 @@ def raster_from_pil(image: Image.Image, notes: tuple[str, ...] = ()) -> Raster:
         mode += "A"
     array = np.asarray(image if image.mode == mode else image.convert(mode))
     array = array[..., None] if array.ndim == 2 else array
-    info = image.info
-    icc = info.get("icc_profile") or None
+    icc = image.info.get("icc_profile") or None
     if mode == "CMYK":
         array, icc = rgb_from_cmyk(array, icc), None
     elif image.mode in ("P", "PA") and icc is None:
         array = gray_if_equal(array)
-    xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
-    block = info.get("exif") or unpacked_raw_profile(str(info.get("Raw profile type exif", "")).encode())
-    raster = Raster(array, icc, dpi=info.get("dpi"), notes=notes)
-    return upright_raster(raster, block, xmp=xmp.encode() if isinstance(xmp, str) else xmp)
+    return array, icc
 
 
 def to_pil(photo: Photo, record: str | None = None) -> Image.Image:

@@ -7,12 +7,15 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from ncsr.images.colour import described_colours
+from ncsr.images.convert import Array
 from ncsr.images.photo import Dpi
 from ncsr.images.raster import Raster, gray_if_equal, upright_raster
 
@@ -47,15 +50,25 @@ def decode_png(data: bytes) -> Raster:
         ValueError, zlib.error, imagecodecs.PngError: if it is damaged or truncated.
     """
     chunks = list(_chunks(data))
-    pixels = _pixels([chunk for chunk in chunks if chunk[4:8] in _PIXELS])
+    raster = with_metadata(_pixels([chunk for chunk in chunks if chunk[4:8] in _PIXELS]), data)
+    control = next((chunk[8:-4] for chunk in chunks if chunk[4:8] == b"acTL"), b"")
+    (frames,) = struct.unpack_from(">I", control.ljust(4, b"\0"))
+    note = "it is an animation, of which the first frame is taken (--page)"
+    return replace(raster, notes=(*raster.notes, note)) if frames > 1 else raster
+
+
+def with_metadata(pixels: Array, data: bytes) -> Raster:
+    """Pixels of a file, as they are stored there, turned upright, with all that the file says of them."""
+    chunks = list(_chunks(data))
     metadata = {chunk[4:8]: chunk[8:-4] for chunk in chunks if chunk[4:8] not in _PIXELS}
-    icc = _inflated(metadata.get(b"iCCP", b"").partition(b"\0")[2][1:])
+    icc, notes = _inflated(metadata.get(b"iCCP", b"").partition(b"\0")[2][1:]), tuple[str, ...]()
+    if len(codes := metadata.get(b"cICP", b"")) == 4:  # it goes before a profile, as far as it is known here
+        described, unknown = described_colours(codes[0], codes[1], gray=data[25] in (0, 4))
+        icc, notes = (icc, ()) if unknown and icc else (described, unknown)
     if data[25] == _PALETTE and icc is None:
         pixels = gray_if_equal(pixels)
     texts = dict(filter(None, map(_text, chunks)))
     block = metadata.get(b"eXIf") or unpacked_raw_profile(texts.get(_RAW_EXIF) or texts.get(_RAW_APP1) or b"")
-    (frames,) = struct.unpack_from(">I", metadata.get(b"acTL", b"").ljust(4, b"\0"))
-    notes = ("it is an animation, of which the first frame is taken (--page)",) if frames > 1 else ()
     kept = tuple(chunk[4:-4] for chunk in chunks if chunk[4:8] in _TEXTS and _keyword(chunk) not in _NOT_KEPT)
     kept = kept if sum(map(len, kept)) <= _METADATA_LIMIT else ()
     raster = Raster(pixels, icc, dpi=_dpi(metadata.get(b"pHYs", b"")), notes=notes, texts=kept)

@@ -86,8 +86,9 @@ def upright_raster(
     dpi = raster.dpi if raster.dpi and all(0 < value < 1e6 for value in raster.dpi) else None
     dpi = dpi[::-1] if dpi is not None and orientation >= 5 else dpi
     height, width = pixels.shape[:2]
+    described = exif.with_size(block, height, width, sideways=orientation >= 5)
     kept = xmp if xmp and len(xmp) <= KEPT else None
-    return replace(raster, pixels=pixels, exif=exif.with_size(block, height, width), dpi=dpi, xmp=kept)
+    return replace(raster, pixels=pixels, exif=described, dpi=dpi, xmp=kept)
 
 
 def xmp_orientation(packet: bytes | None) -> int:

@@ -28,7 +28,7 @@ from ncsr.images.finding import SUFFIXES
 from ncsr.images.jpeg import JpegFile, read_jpeg
 from ncsr.images.kinds import HEAD, Kind, kind_of
 from ncsr.images.photo import Photo, Source, premultiplied
-from ncsr.images.pil import raster_from_pil
+from ncsr.images.pil import raster_from_pil, stored_pixels
 from ncsr.images.raster import Raster
 from ncsr.images.tiff import page_count, read_tiff, tiff_size, tiff_source
 from ncsr.images.xmp import record_in, record_of_comment
@@ -209,7 +209,13 @@ def _read(path: Path, max_pixels: int, allow_incomplete: bool, page: int | None 
     if page is not None and (kind in _FRAMED or page != 1):
         with _frames(path, kind) as image:
             if (count := _frame_count(image)) > 1 or page > count:
-                return _read_frame(image, page, count, check_size)
+                frame = _read_frame(image, page, count, check_size)
+                if kind == "AVIF":
+                    icc, notes = avif.frame_colours(path.read_bytes())
+                    return replace(raster_from_pil(frame), icc=icc, notes=notes)
+                if kind == "PNG":
+                    return png.with_metadata(stored_pixels(frame)[0], path.read_bytes())
+                return raster_from_pil(frame)
     if kind == "PNG":
         check_size(*png.png_size(head))
         return png.decode_png(path.read_bytes())
@@ -236,13 +242,13 @@ def _frame_count(image: ImageFile) -> int:
     return int(getattr(image, "n_frames", 1))
 
 
-def _read_frame(image: ImageFile, page: int, count: int, check_size: Callable[[int, int], None]) -> Raster:
-    """A whole frame, 1 the first, put together from all before it that it changes."""
+def _read_frame(image: ImageFile, page: int, count: int, check_size: Callable[[int, int], None]) -> ImageFile:
+    """The image at a whole frame, 1 the first, put together from all before it that it changes."""
     check_size(*image.size)
     if not 0 < page <= count:
         raise InputError(f"it has no page {page}, only {count}")
     image.seek(page - 1)
-    return raster_from_pil(image)
+    return image
 
 
 def _read_by_pillow(path: Path, opener: Callable[[Path], ImageFile], check_size: Callable[[int, int], None]) -> Raster:

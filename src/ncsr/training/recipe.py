@@ -199,6 +199,9 @@ def read_values(name: str, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"recipe {name} must hold keys and values, got {type(values).__name__}")
     values = with_current_keys(values)
+    first = values.get("encoder_recipe")
+    if isinstance(first, str) and Path(first).suffix in (".yaml", ".yml"):
+        values["encoder_recipe"] = str(path.parent / first)  # a file beside this one, as that of `inherit`
     parent = values.pop("inherit", None)
     if parent is None:
         return values

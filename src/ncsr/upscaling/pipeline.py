@@ -237,7 +237,8 @@ def _comparisons(photo: QueuedPhoto, source: Source, job: Job, side: int, warn: 
     if job.request.temperature > 0:
         zero = job.request._replace(samples=1, temperature=0.0)
         inside = scratch_folder(photo.target) / "zero"
-        with scratch_for(photo.path, inside, source.size, side, warn) as scratch:
+        page = job.page_of(photo.target)
+        with scratch_for(photo.path, inside, source.size, side, lambda _: None, page) as scratch:
             (smooth,) = enlarge([source], job.model, zero, side, [np.uint8], size=size, scratch=scratch)
             panels.append(("temperature 0", panel_of(smooth.pixels(0, smooth.rows(0))[0])))
     return panels

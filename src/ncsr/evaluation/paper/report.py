@@ -82,14 +82,14 @@ def _table_lines(item: Item, methods: list[MethodForRow], results: Results) -> t
 def _figure_lines(item: Item, methods: list[MethodForRow], results: Results) -> tuple[list[str], Lines]:
     """The heads and lines of a figure's numbers, by photograph and method."""
     lines = []
-    records = {record["name"].rpartition(".")[0]: record for record in results.records}
-    for stem, record in records.items():
+    stems = [Path(record["name"]).stem for record in results.records]
+    for stem, record in zip(stems, results.records, strict=True):
         published = {name: printed for name in item.measures if (printed := item.photographs.get(stem))}
         for entry in methods:
             found = {name: Interval(value) for name, value in record["figures"][entry.method.row.name].items()}
             lines.append((f"{record['name']}, {entry.paper.label}", _cells(item, published, found)))
     for stem, printed in item.photographs.items():
-        if printed and stem not in records:
+        if printed and stem not in stems:
             lines.append((f"{stem} of DIV2K", [Cell(printed), Cell(NONE)] * len(item.columns)))
     return [_heading(column) for column in item.columns], lines
 
