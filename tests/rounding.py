@@ -3,7 +3,9 @@
 Instruction sets, numbers of threads and GPUs sum in orders of their own. Here every operand of a convolution or matrix
 product is moved by a unit in its last place, up or down as its own bits say: equal operands stay equal, so results that
 must be equal to the bit still are. Numbers of few bits, whose products no order of summation rounds, stay as they are.
-Processes that a test starts are not touched.
+Seven tests fail so for reasons of their own: processes that a test starts are not touched, and compared with the test's
+own results (test_launch, test_on_ray); in inference mode other operators are seen than without (test_space,
+test_ambient); and the operators of a model are looked into (test_onnx).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from torch.utils._pytree import tree_map_only
 _aten = torch.ops.aten
 _PRODUCTS = {
     *(_aten.convolution, _aten.convolution_backward, _aten.mm, _aten.addmm, _aten.bmm, _aten.baddbmm),
-    *(_aten.conv2d, _aten.linear, _aten.matmul),  # of inference mode
+    *(_aten.conv2d, _aten.linear, _aten.matmul, _aten.einsum, _aten.tensordot, _aten.linalg_inv),  # in inference mode
     *(_aten.linalg_inv_ex, _aten.linalg_solve_triangular, _aten._linalg_solve_ex, _aten._linalg_slogdet),
 }
 _BITS = {
@@ -35,11 +37,11 @@ def moved(values: Tensor) -> Tensor:
     if values.dtype not in _BITS or values.device.type == "meta":
         return values
     integer, low = _BITS[values.dtype]
-    bits = values.contiguous().view(integer)
+    bits = values.view(integer)
     # Bits of the middle decide; long numbers of ordinary size are moved, so never zeros nor infinities.
     step = (bits * 0x9E37 >> 7) % 3 - 1
     long = (bits & low != 0) & values.isfinite()
-    return torch.where(long, bits + step, bits).view(values.dtype).view_as(values)
+    return torch.where(long, bits + step, bits).view(values.dtype)
 
 
 class OtherRounding(TorchDispatchMode):
@@ -51,7 +53,7 @@ class OtherRounding(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _other_rounding() -> Iterator[None]:
     with OtherRounding():
         yield
