@@ -30,6 +30,9 @@ def dequantised(hr: Tensor, seed: int = 0) -> Tensor:
 
     Returns:
         (..., 3, H, W) float32, up to half a grey level outside [0, 1].
+
+    Raises:
+        InputError: no RGB images in [0, 1].
     """
     levels, generator = eight_bit(hr), torch.Generator().manual_seed(seed)
     noise = torch.rand(hr.shape[-3:], generator=generator, dtype=torch.float32, device="cpu").to(hr.device)
