@@ -135,7 +135,10 @@ def test_files_and_folders_together(upscale: Command, tmp_path: Path) -> None:
     result = upscale(
         single, tmp_path / "folder", tmp_path / "folder" / "b.png", "-o", tmp_path / "out", "-n", 1, "--seed", 0
     )
-    assert (result.code, result.err) == (0, "")
+    assert (result.code, result.err) == (
+        0,
+        f"ncsr: {tmp_path / 'folder'}: left out the folder inside (-r looks into it)\n",
+    )
     assert [path.name for path in result.paths] == ["single.tif", "a.jpg", "b.png"]
     assert _names(tmp_path / "out") == ["a.jpg", "b.png", "single.tif"]
 

@@ -171,6 +171,14 @@ def test_init_says_what_did_not_fit(fabric: Fabric, tiny_model: ncsr.NCSR, tmp_p
     assert flow.notes[0] == f"started from {tmp_path}: new are encoder.blocks.2, encoder.ups.2, flow"
 
 
+def test_init_says_that_another_temperature_is_the_default(
+    fabric: Fabric, tiny_model: ncsr.NCSR, tmp_path: Path
+) -> None:
+    tiny_model.save(tmp_path)
+    recipe = make_recipe(model={**TINY.model_dump(), "temperature": 0.4})
+    assert Trainer(recipe, fabric, tmp_path).notes == [f"started from {tmp_path}: temperature was 0.8, it is 0.4 here"]
+
+
 def test_init_from_a_flow_keeps_its_actnorms(fabric: Fabric, tiny_model: ncsr.NCSR, tiny_model_folder: Path) -> None:
     trainer = started_trainer(make_recipe(average=0.9), fabric, tiny_model_folder)
     for model in (trainer.model, trainer.result()):

@@ -52,3 +52,16 @@ class _Plan(NamedTuple):
 
 def _planned(folder: Path | Remote, recursive: bool = False) -> _Plan:
     return _Plan(*plan_results([folder], Path("elsewhere"), consistent=False, recursive=recursive)[:2])
+
+
+def test_folders_inside_are_spoken_of(tmp_path: Path) -> None:
+    """But for that of the results, and where they are looked into."""
+    for name in ("photos/a.png", "photos/in/b.png", "photos/out/a.png", "photos/.hidden/c.png", "outer/in/d.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    how = {"output": tmp_path / "photos" / "out", "consistent": False}
+    _, _, notes = plan_results([tmp_path / "photos"], **how, recursive=False)
+    assert notes == [f"{tmp_path / 'photos'}: left out the folder inside (-r looks into it)"]
+    assert plan_results([tmp_path / "photos"], **how, recursive=True)[2] == []
+    _, problems, _ = plan_results([tmp_path / "outer"], **how, recursive=False)
+    assert problems[0].endswith("; left out the folder inside (-r looks into it)")

@@ -41,12 +41,13 @@ def test_other_settings_start_anew(tmp_path: Path) -> None:
 
 def test_the_seed_to_go_on_with(tmp_path: Path) -> None:
     target = tmp_path / "photo.png"
-    assert resumable_seed(target) is None
+    assert resumable_seed(target, _SETTINGS) is None
     scratch_folder(target).mkdir()
     _written(scratch_folder(target))
-    assert resumable_seed(target) == 3
+    assert resumable_seed(target, {**_SETTINGS, "seed": 7}) == 3
+    assert resumable_seed(target, {**_SETTINGS, "temperature": 0.1}) is None  # which starts anew
     (scratch_folder(target) / "journal.jsonl").write_text("[1]\n")
-    assert resumable_seed(target) is None
+    assert resumable_seed(target, _SETTINGS) is None
 
 
 @pytest.mark.parametrize("cut", [1, 5])
@@ -78,7 +79,7 @@ def test_other_json_ends_the_log(tmp_path: Path, line: str) -> None:
     assert not ResumeLog(tmp_path, _SETTINGS).resumed
     scratch_folder(tmp_path / "a").mkdir()
     (scratch_folder(tmp_path / "a") / "journal.jsonl").write_text(line + "\n")
-    assert resumable_seed(tmp_path / "a") is None
+    assert resumable_seed(tmp_path / "a", {}) is None
 
 
 def test_without_a_file_and_where_none_can_be(tmp_path: Path) -> None:

@@ -51,10 +51,12 @@ from ncsr.runtime.progress import ProgressBar
 
 if TYPE_CHECKING:
     from ncsr.cli.piping import Piped
+    from ncsr.model import NCSR
     from ncsr.runtime.ray_pool import Workers
     from ncsr.runtime.remote import Remote
     from ncsr.upscaling.job import Job, UpscaleResult
     from ncsr.upscaling.paths import Plan
+    from ncsr.upscaling.tiling import SampleRequest
 
 
 def upscale(
@@ -92,7 +94,8 @@ def upscale(
 
     photo.png becomes OUTPUT/photo_s0.png, photo_s1.png, ...; with -n 1 or -t 0, OUTPUT/photo.png.
     What a sample shows beyond the photograph is invented: plausible, not observed.
-    A run that was stopped goes on where it was when it is started again.
+    A photograph in several tiles that was stopped goes on where it was when it is started again; with --skip-existing,
+    from the start, a run goes on past the photographs that are done.
     With --ray, INPUT and OUTPUT may be URLs: s3://bucket/folder and whatever else fsspec has a driver for.
     """
     from ncsr.cli.forms import check_pipes, check_quality_used, parse_format, parse_page, parse_std_format
@@ -118,8 +121,6 @@ def upscale(
     targets = [target for _, target in work.plan]
     check_quality_used(quality, targets, consistent)
     fresh = seed is None
-    if fresh:
-        seed = _resumed_seed(targets, skip_existing)
     seed = check_sampling(samples, 0.0 if temperature is None else temperature, seed)
     side = parse_tile(tile)
     with workers_at(ray, device) as workers:
@@ -134,6 +135,8 @@ def upscale(
         if std and samples == 1:
             raise InputError("--std needs samples that differ: at least 2 (-n) at a temperature above 0 (-t)")
         request = SampleRequest(samples, temperature, seed, side, consistent)
+        if fresh:
+            request = request._replace(seed=_resumed_seed(targets, network, request, skip_existing))
         kind = network.device.type if workers is None else workers.device
         settings = manifest_settings(network, request, strip, kind, final) if skip_existing else None
         name = model_name(default_model(network.config.scale) if model is None else model)
@@ -146,7 +149,7 @@ def upscale(
             print(*(dumps({"error": failure}) + "\n" for failure in work.failures), sep="", end="", flush=True)
         with ProgressBar(len(work.plan), quiet=quiet) as bar:
             made = _enlarged(work, job, workers, bar, piped)
-            failed, skipped = _tell(made, job, piped, bar, seed if fresh and temperature > 0 else None, json)
+            failed, skipped = _tell(made, job, piped, bar, request.seed if fresh and temperature > 0 else None, json)
     _conclude(work, failed, skipped, piped, quiet)
 
 
@@ -270,24 +273,29 @@ def _locations(texts: Sequence[str], urls: bool) -> list[Path | Remote]:
     return locations
 
 
-def _resumed_seed(targets: Sequence[Path | Remote], skip_existing: bool) -> int | None:
+def _resumed_seed(targets: Sequence[Path | Remote], network: NCSR, request: SampleRequest, skip_existing: bool) -> int:
     """The seed of a run that was stopped or, with `--skip-existing`, of the manifests, if there is one to go on with.
+
+    That is one of which all but the seed is as in the request, whose own seed it is otherwise.
 
     Raises:
         InputError: there may be manifests behind a URL; looking for them there would take a request per photograph.
     """
     from ncsr.runtime.remote import Remote
+    from ncsr.upscaling.image import sample_settings
     from ncsr.upscaling.manifest import manifest_seed
     from ncsr.upscaling.resume_log import resumable_seed
 
+    settings = sample_settings(network, request)
+    del settings["device"]  # which may be that of workers
     for target in targets:
         if isinstance(target, Remote):
             if skip_existing:
                 raise InputError("--skip-existing needs --seed where -o is a URL: the seed that its results have")
-            return None
-        seed = resumable_seed(target)
+            break
+        seed = resumable_seed(target, settings)
         if seed is None and skip_existing:
-            seed = manifest_seed(target)
+            seed = manifest_seed(target, settings)
         if seed is not None:
             return seed
-    return None
+    return request.seed

@@ -109,6 +109,11 @@ def check_comparable(a: Tensor, b: Tensor, measure: str) -> None:
 
 def check_samples(samples: Tensor, photograph: Tensor) -> None:
     """Raise InputError unless samples are (n, ..., 3, H, W) for a photograph (or a batch) of (..., 3, H, W)."""
+    if samples.shape == photograph.shape:
+        raise InputError(
+            f"samples must be (n, ..., 3, H, W), one axis more than their photograph, got {tuple(samples.shape)} for "
+            "both: give one image as samples[None]"
+        )
     if samples.shape[1:] != photograph.shape or not len(samples):
         raise InputError(
             f"samples must be (n, ..., 3, H, W) with the photograph's shape behind n, got {tuple(samples.shape)} for "

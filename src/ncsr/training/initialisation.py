@@ -28,7 +28,8 @@ def start_from(path: Path, model: NCSR) -> list[str]:
     config, weights = read_model(path)
     if config.scale != model.config.scale:  # a flow is of one scale
         weights = {key: value for key, value in weights.items() if key.startswith("encoder.")}
-    before, here = (each.model_dump(include={"scale", "encoder"}) for each in (config, model.config))
+    compared = {"scale", "encoder"} | ({"temperature"} if config.flow and model.config.flow else set())
+    before, here = (each.model_dump(include=compared) for each in (config, model.config))
     changed = [f"{key} was {old}, it is {new} here" for key, old, new in changed_values(before, here)]
     return [f"started from {path}: {fact}" for fact in (*load_matching(model, weights, str(path)), *changed)]
 

@@ -19,6 +19,7 @@ from ncsr.upscaling.final_size import FinalSize
 from ncsr.upscaling.image import sample_settings
 from ncsr.upscaling.job import Job
 from ncsr.upscaling.paths import Location
+from ncsr.upscaling.resume_log import seed_in
 from ncsr.upscaling.tiling import SampleRequest
 
 _FOLDER = ".ncsr"
@@ -77,11 +78,10 @@ def is_up_to_date(target: Path | Remote, settings: Mapping[str, Any], results: S
     return all((about := _size_and_version(r)) is not None and about[0] == manifest["files"][r.name] for r in results)
 
 
-def manifest_seed(target: Path) -> int | None:
-    """The seed in the manifest of a photograph, if there is one."""
+def manifest_seed(target: Path, settings: Mapping[str, Any]) -> int | None:
+    """The seed in the manifest of a photograph, if there is one with these `settings` but for the seed."""
     manifest = _read(target)
-    seed = None if manifest is None else manifest["settings"].get("seed")
-    return seed if isinstance(seed, int) and seed >= 0 else None
+    return None if manifest is None else seed_in(manifest["settings"], settings)
 
 
 def manifest_path(target: Location) -> Location:

@@ -127,8 +127,16 @@ def _photos_in(
     """The photographs in a folder, but for results of earlier runs: those in an output folder inside the folder."""
     photos: list[Path | Remote]
     if isinstance(folder, Path):
-        found = search_folder(folder, recursive)
+        inside = 0 if recursive else _folders_inside(folder, output)
+        left_out = (
+            "the folder inside (-r looks into it)" if inside == 1 else f"{inside} folders inside (-r looks into them)"
+        )
+        try:
+            found = search_folder(folder, recursive)
+        except InputError as error:
+            raise InputError(f"{error}; left out {left_out}" if inside else str(error)) from error
         photos = [*found.photos]
+        notes += [f"{folder}: left out {left_out}"] * bool(inside)
         problems += found.problems
         notes += [f"{folder}: left out {found.note}"] if found.note else []
     else:
@@ -142,6 +150,16 @@ def _photos_in(
     if not photos:
         raise InputError(f"the folder {folder} holds no photographs outside {output}")
     return photos
+
+
+def _folders_inside(folder: Path, output: Path | Remote) -> int:
+    """How many folders there are in a folder, but for hidden ones and that of the results."""
+    try:
+        with os.scandir(folder) as entries:
+            shown = [folder / entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    except OSError:
+        return 0
+    return sum(_real(path) != _real(output) for path in shown)
 
 
 def _real(location: Path | Remote) -> Path | Remote:

@@ -95,10 +95,19 @@ def scratch_folder(target: Path) -> Path:
     return target.with_name(hidden_name(f".{target.name}.scratch"))
 
 
-def resumable_seed(target: Path) -> int | None:
-    """The seed of a run that was stopped before it had written `target`; None if there is none to go on with."""
-    seed = _read(scratch_folder(target) / _LOG)[0].get("seed")
-    return seed if isinstance(seed, int) and seed >= 0 else None
+def resumable_seed(target: Path, settings: Mapping[str, Any]) -> int | None:
+    """The seed of a run that was stopped before it had written `target`; None if there is none to go on with.
+
+    Only a run with the same `settings` is gone on with, but for the seed.
+    """
+    return seed_in(_read(scratch_folder(target) / _LOG)[0], settings)
+
+
+def seed_in(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> int | None:
+    """The seed in stored settings that are, but for it and what they have besides, as these."""
+    seed = stored.get("seed")
+    same = all(key in stored and stored[key] == value for key, value in settings.items() if key != "seed")
+    return seed if same and isinstance(seed, int) and seed >= 0 else None
 
 
 class Scratch(NamedTuple):
