@@ -80,3 +80,9 @@ def test_a_background_writer_raises_and_drops_what_has_not_begun() -> None:
     assert done == []
     with pytest.raises(ValueError, match="broken"):
         failing()
+
+
+def test_the_writers_thread_is_there_before_memory_is_taken() -> None:
+    """Python waits for ever for a thread that finds no memory as it starts."""
+    with BackgroundWriter[int]():
+        assert "behind_0" in {thread.name for thread in threading.enumerate()}

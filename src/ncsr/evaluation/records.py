@@ -130,7 +130,7 @@ class Records:
         return load(path.read_bytes()) if path.is_file() else {}
 
     def _file(self, name: str, suffix: str) -> Path:
-        return self.folder / hidden_name(f"{name}{suffix}")
+        return self.folder / hidden_name(f"{name}{suffix}").removeprefix(".")  # the folder is hidden already
 
     def _merge(self, states: dict[str, State]) -> None:
         for row, state in states.items():

@@ -50,6 +50,8 @@ class BackgroundWriter(Generic[_Result]):
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="behind")
+        # It starts now: where memory has run out, Python waits for ever for a thread that dies as it starts.
+        self._thread.submit(int).result()
         self._waiting: deque[Future[_Result]] = deque()
 
     def submit(self, work: Callable[[], _Result]) -> Iterator[_Result]:
