@@ -935,6 +935,19 @@ def test_a_space_is_of_the_images_that_it_was_made_of() -> None:
     assert torch.equal(space.project(sample), projected)
 
 
+@pytest.mark.parametrize("call", ["log_prob", "bits_per_dim", "log_prob_map", "rank"])
+@torch.no_grad()
+def test_densities_of_images_of_another_range_are_warned_of(call: str, recwarn: pytest.WarningsRecorder) -> None:
+    space, hr = flow_space(images(1, 4, 4)), images(1, 16, 16)
+    getattr(space, call)(hr * 1.4 - 0.2)
+    assert not recwarn
+    for wrong in (2 * hr - 1, 255 * hr):
+        with pytest.warns(UserWarning, match=r"densities are of images in \[0, 1\], got values from"):
+            getattr(space, call)(wrong)
+    space.model.training_space(space.lr).log_prob(2 * hr - 1)
+    assert not recwarn
+
+
 def test_what_is_no_tensor_is_told() -> None:
     lr, hr = images(1, 4, 4), images(1, 16, 16)
     model = lively_model()

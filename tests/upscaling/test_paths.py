@@ -9,6 +9,7 @@ from typing import NamedTuple
 import fsspec
 import pytest
 
+from ncsr.errors import InputError
 from ncsr.runtime.remote import Remote
 from ncsr.upscaling.paths import check_results, plan_results
 
@@ -65,3 +66,14 @@ def test_folders_inside_are_spoken_of(tmp_path: Path) -> None:
     assert plan_results([tmp_path / "photos"], **how, recursive=True)[2] == []
     _, problems, _ = plan_results([tmp_path / "outer"], **how, recursive=False)
     assert problems[0].endswith("; left out the folder inside (-r looks into it)")
+
+
+@pytest.mark.parametrize(("name", "meant"), [("a.pgn", "a.png"), ("a.JGP", "a.jpg"), ("a.tfi", "a.tif")])
+def test_a_suffix_that_is_mistyped_makes_no_folder(tmp_path: Path, name: str, meant: str) -> None:
+    (tmp_path / "b.png").write_bytes(b"")
+    with pytest.raises(InputError, match=rf"{name}: did you mean {meant}\? For a folder, make it first"):
+        plan_results([tmp_path / "b.png"], tmp_path / name, consistent=False, recursive=False)
+    (tmp_path / name).mkdir()
+    for output in (tmp_path / name, tmp_path / "out.v2", tmp_path / "results"):
+        plan, _, _ = plan_results([tmp_path / "b.png"], output, consistent=False, recursive=False)
+        assert plan == [(tmp_path / "b.png", output / "b.png")]

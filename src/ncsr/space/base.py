@@ -22,7 +22,7 @@ from ncsr.latents import Latents, Map
 from ncsr.networks import Networks
 from ncsr.ops.projection import project
 from ncsr.sampling.uncertainty import Uncertainty, measure_uncertainty
-from ncsr.space.checks import ATTEMPTS, check_sampling, check_tensors, never_finite, no_likelihood
+from ncsr.space.checks import ATTEMPTS, check_sampling, check_tensors, never_finite, no_likelihood, warn_of_range
 
 _TOGETHER = 4  # samples that are drawn at a time where not all are wanted at once
 
@@ -46,9 +46,12 @@ class Space:
         lr: (B, 3, h, w), the LR images.
         origin: (top, left) of these LR pixels in the whole image.
         scale: s.
+        training: whether densities and latents are differentiated, of images with noise on them.
         seed: of the last `sample`, also when it was drawn afresh; None before. Threads that share a space give seeds
             of their own, since this is the last of any of them.
     """
+
+    training = False
 
     def __init__(self, model: Networks, lr: Tensor, origin: tuple[int, int]) -> None:
         self.model, self.lr, self.origin, self.scale = model, lr, origin, model.config.scale
@@ -199,6 +202,9 @@ class Space:
             noise: the noise image v (B, 3, s h, s w), or (B,) standard deviations for the std variant; None is zero.
                 All n images have it.
 
+        Warns:
+            UserWarning: the images are far outside [0, 1], as those in [-1, 1] or 0..255 are.
+
         Raises:
             InputError: a shape that does not fit these LR images or this variant; weights that have changed; a model
                 without a flow.
@@ -220,6 +226,8 @@ class Space:
             InputError: as `log_prob`.
         """
         latents, log_det = self._encode(hr, noise)
+        if not self.training:
+            warn_of_range(hr)
         normal = [sum_pixels(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)) for z in latents]
         return torch.stack(normal).sum(0).view(hr.shape[:-3]), log_det.view(hr.shape[:-3])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -60,6 +61,17 @@ def check_tensors(*values: object) -> None:
     wrong = [type(value).__name__ for value in values if not isinstance(value, Tensor)]
     if wrong:
         raise InputError(f"images, latents and noise must be tensors, got {wrong[0]}: torch.as_tensor makes one")
+
+
+def warn_of_range(hr: Tensor) -> None:
+    """Warn whoever asks for the density of images of another range than [0, 1], of which samples leave a little."""
+    low, high = (value.item() for value in hr.detach().aminmax())
+    if not -0.5 <= low <= high <= 1.5:
+        warnings.warn(
+            f"densities are of images in [0, 1], got values from {low:.9g} to {high:.9g}: bring [-1, 1] to "
+            "(x + 1) / 2, divide 8-bit images by 255",
+            stacklevel=4,
+        )
 
 
 def no_likelihood() -> InputError:

@@ -18,7 +18,7 @@ from ncsr.networks import Networks
 from ncsr.sampling.latents import Window, draw_latents
 from ncsr.sampling.sampler import Sampler
 from ncsr.space.base import Redraw, Space
-from ncsr.space.checks import check_sampling, check_tensors
+from ncsr.space.checks import check_sampling, check_tensors, warn_of_range
 
 
 class FlowSpace(Space):
@@ -88,6 +88,8 @@ class FlowSpace(Space):
 
     def log_prob_map(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
         flat = self._checked_hr(hr)
+        if not self.training:
+            warn_of_range(hr)
         with self.model.arithmetic(sampling=False):
             latents, shares = self.flow.encode_by_pixel(flat, self._conditions(noise))
         normal = [(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)).sum(1) for z in latents]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -56,6 +57,9 @@ def plan_results(
         raise InputError(
             f"-o {output}: results are written as {' '.join(sorted(WRITABLE))}; for a folder, make it first"
         )
+    close = difflib.get_close_matches(output.suffix.lower(), WRITABLE, 1, 0.7)
+    if close and len(inputs) == 1 and not (inputs[0].is_dir() or output.is_dir()):
+        raise InputError(f"-o {output}: did you mean {output.with_suffix(close[0]).name}? For a folder, make it first")
     targets: dict[Path | Remote, Path | Remote] = {}
     problems: list[str] = []
     notes: list[str] = []
