@@ -291,6 +291,18 @@ def test_a_job_is_cancelled_and_the_page_goes_on(page, tmp_path, photograph):
     make(page, photograph)
 
 
+def test_a_photograph_may_be_chosen_before_the_visit_is_open(page, address, tmp_path):
+    """As by a quick hand, or over a slow network."""
+    held = []
+    page.route("**/visits", lambda route: held.append(route))
+    page.goto(address, wait_until="domcontentloaded")
+    page.set_input_files("#file", photograph_of(24, 20, tmp_path))
+    page.wait_for_timeout(300)
+    held[0].continue_()
+    cards(page, 6)
+    done(page)
+
+
 def test_a_reference_is_encoded_and_its_texture_given(page, tmp_path):
     page.locator("#count").fill("1")
     page.set_input_files("#reference", photograph_of(98, 120, tmp_path))

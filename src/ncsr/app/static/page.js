@@ -6,6 +6,7 @@ import { copyMask, fillMask, fillShown, isPainted, maskText, resetMask, restoreM
 import { clearHistory, record, redo, undo } from "/static/history.js";
 import { canRecord, saveVideo } from "/static/video.js";
 
+const opened = openVisit(); // who is quick has chosen a photograph before it is there
 const settings = JSON.parse(document.body.dataset.settings);
 const $ = (id) => document.getElementById(id);
 const pictures = new Map(); // by name: what the server told, its URL and its card; hidden are those that were taken back
@@ -246,6 +247,7 @@ async function take(file, scale = 0) {
   say(`Reading ${file.name} …`);
   const query = new URLSearchParams({ title: file.name, scale });
   try {
+    await opened;
     const answer = await ask(address(`photograph?${query}`), { method: "POST", body: file });
     await begin(await answer.json());
   } catch (error) {
@@ -316,6 +318,7 @@ $("reference").addEventListener("change", () => {
 });
 $("example").onclick = async () => {
   try {
+    await opened;
     await begin(await (await ask(address("example"), { method: "POST" })).json());
   } catch (error) {
     complain(error.message);
@@ -436,5 +439,5 @@ for (const button of document.querySelectorAll("[data-download]")) button.onclic
 
 if (sessionStorage.getItem("begun")) say("The last pictures were forgotten when the page was left. Choose a photograph, or take the example.");
 sessionStorage.removeItem("begun");
-await openVisit().catch((error) => complain(error.message));
+await opened.catch((error) => complain(error.message));
 refresh();
