@@ -25,6 +25,7 @@ def is_marked(path: Path) -> bool:
 
 
 def test_of_an_evaluation(ncsr_: Command, tiny_model_folder: Path, tmp_path: Path, quick_measures: None) -> None:
+    pytest.importorskip("torchmetrics")  # which `make core` does without
     save(tmp_path / "hr" / "a.png", 64, 72)
     command = ["evaluate", tiny_model_folder, "--hr", tmp_path / "hr", "-o", tmp_path / "out", "--calibration"]
     assert ncsr_(*command, "-n", 2, "-t", 0.5, "-t", 0.9).code == 0
