@@ -157,3 +157,19 @@ def test_what_upscale_makes_besides_samples_is_passed_over(tmp_path: Path) -> No
     assert problems == [
         f"{tmp_path / 'sr' / 'b_std.png'} belongs to no photograph: neither a_s0 nor NTIRE's 000000_sample00000"
     ]
+
+
+def test_an_lr_image_of_a_photograph_beyond_the_limit_is_not_given_to_another(tmp_path: Path) -> None:
+    for name in ("hr/x.jpg", "hr/x.png", "lr/x.png"):
+        save(tmp_path / name, 16, 16)
+    pairs, problems = find_pairs(tmp_path / "hr", tmp_path / "lr", 4, limit=1)
+    assert pairs == []
+    assert problems[0].startswith("x.jpg has no LR image in ")
+
+
+def test_images_of_no_photograph_are_told_where_there_is_none(tmp_path: Path) -> None:
+    """As where no photograph has its LR image."""
+    save(tmp_path / "sr" / "a_s0.png", 16, 16)
+    found, problems = match_samples([], [tmp_path / "sr"], 4)
+    assert found == []
+    assert problems == [f"{tmp_path / 'sr' / 'a_s0.png'} belongs to no photograph"]

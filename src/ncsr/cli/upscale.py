@@ -94,8 +94,8 @@ def upscale(
 
     photo.png becomes OUTPUT/photo_s0.png, photo_s1.png, ...; with -n 1 or -t 0, OUTPUT/photo.png.
     What a sample shows beyond the photograph is invented: plausible, not observed.
-    A photograph in several tiles that was stopped goes on where it was when it is started again; with --skip-existing,
-    from the start, a run goes on past the photographs that are done.
+    A photograph in tiles that was stopped goes on where it was when it is started again.
+    A run that began with --skip-existing goes on past the photographs that are done.
     With --ray, INPUT and OUTPUT may be URLs: s3://bucket/folder and whatever else fsspec has a driver for.
     """
     from ncsr.cli.forms import check_pipes, check_quality_used, parse_format, parse_page, parse_std_format

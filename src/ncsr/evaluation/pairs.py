@@ -93,14 +93,15 @@ def find_pairs(
     Raises:
         InputError: a folder without photographs.
     """
-    photographs = find_photos(hr)[:limit]
+    every = find_photos(hr)
+    photographs = every[:limit]
     if lr is None:
         return [PhotographFiles(i, path) for i, path in enumerate(photographs)], []
     reduced: dict[str, list[Path]] = defaultdict(list)
     for path in find_photos(lr):
         reduced[path.stem].append(path)
         reduced[path.name].append(path)
-    owners = {f"{path.stem}x{scale}{path.suffix}": path for path in photographs} | {p.name: p for p in photographs}
+    owners = {f"{path.stem}x{scale}{path.suffix}": path for path in every} | {path.name: path for path in every}
     pairs, problems = [], []
     for i, path in enumerate(photographs):
         names = path.name, f"{path.stem}x{scale}{path.suffix}", path.stem, f"{path.stem}x{scale}"
@@ -213,8 +214,9 @@ def _by_photograph(
         else:
             if path.stem.endswith(_BESIDE) and path.stem.rpartition("_")[0] in stems:
                 continue  # what `upscale` made besides samples
-            example = names[-1].replace("{stem}", pairs[0].hr.stem)
-            problems.append(f"{path} belongs to no photograph: neither {example}_s0 nor NTIRE's 000000_sample00000")
+            examples = [names[-1].replace("{stem}", files.hr.stem) for files in pairs[:1]]
+            expected = "".join(f": neither {name}_s0 nor NTIRE's 000000_sample00000" for name in examples)
+            problems.append(f"{path} belongs to no photograph{expected}")
             continue
         owner = table.setdefault(index, {}).setdefault(k, path)
         if owner != path:

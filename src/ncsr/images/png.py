@@ -50,7 +50,7 @@ def decode_png(data: bytes) -> Raster:
         ValueError, zlib.error, imagecodecs.PngError: if it is damaged or truncated.
     """
     chunks = list(_chunks(data))
-    raster = with_metadata(_pixels([chunk for chunk in chunks if chunk[4:8] in _PIXELS]), data)
+    raster = _described(_pixels([chunk for chunk in chunks if chunk[4:8] in _PIXELS]), chunks)
     control = next((chunk[8:-4] for chunk in chunks if chunk[4:8] == b"acTL"), b"")
     (frames,) = struct.unpack_from(">I", control.ljust(4, b"\0"))
     note = "it is an animation, of which the first frame is taken (--page)"
@@ -59,13 +59,18 @@ def decode_png(data: bytes) -> Raster:
 
 def with_metadata(pixels: Array, data: bytes) -> Raster:
     """Pixels of a file, as they are stored there, turned upright, with all that the file says of them."""
-    chunks = list(_chunks(data))
+    return _described(pixels, list(_chunks(data)))
+
+
+def _described(pixels: Array, chunks: Sequence[bytes]) -> Raster:
+    """`with_metadata`, of the chunks of a file."""
+    colour_type = chunks[0][17]
     metadata = {chunk[4:8]: chunk[8:-4] for chunk in chunks if chunk[4:8] not in _PIXELS}
     icc, notes = _inflated(metadata.get(b"iCCP", b"").partition(b"\0")[2][1:]), tuple[str, ...]()
     if len(codes := metadata.get(b"cICP", b"")) == 4:  # it goes before a profile, as far as it is known here
-        described, unknown = described_colours(codes[0], codes[1], gray=data[25] in (0, 4))
+        described, unknown = described_colours(codes[0], codes[1], gray=colour_type in (0, 4))
         icc, notes = (icc, ()) if unknown and icc else (described, unknown)
-    if data[25] == _PALETTE and icc is None:
+    if colour_type == _PALETTE and icc is None:
         pixels = gray_if_equal(pixels)
     texts = dict(filter(None, map(_text, chunks)))
     block = metadata.get(b"eXIf") or unpacked_raw_profile(texts.get(_RAW_EXIF) or texts.get(_RAW_APP1) or b"")
