@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,27 @@ def test_every_extra_is_told_of():
     (installed,) = found(r"-e '\.\[(.+)\]'", "Makefile")
     # deepinv's torchvision must be of torch's own build; where it is not there, the tests have a stand-in
     assert set(installed.split(",")) == told - {"deepinv"}
+
+
+def test_nothing_that_was_tried_out_is_kept():
+    """Files in the repository's folder are of the kinds that belong there; what else there is, git leaves out."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True
+    )
+    if listed.returncode:
+        pytest.skip("no checkout of git")
+    names = [name for name in listed.stdout.decode().split("\0") if name]
+    folders = {name.partition("/")[0] for name in names if "/" in name}
+    assert folders <= {".ci", ".github", "benchmarks", "docs", "examples", "src", "tests"}
+    files = {name for name in names if "/" not in name}
+    assert [
+        name for name in files if not re.search(r"^[A-Z]+$|^Makefile$|\.(md|toml|yml|yaml|txt|cff)$|^\.", name)
+    ] == []
+    assert {name for name in files if name.endswith((".yml", ".yaml", ".txt"))} == {
+        ".pre-commit-config.yaml",
+        "constraints.txt",
+        "mkdocs.yml",
+    }
 
 
 def test_changes_stand_under_versions():

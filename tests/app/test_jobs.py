@@ -60,6 +60,22 @@ def test_a_picture_is_there_before_a_model_is_opened(studio, visits, tmp_path, m
     assert len(opened) == 1
 
 
+def test_the_first_sample_comes_first_and_stands_after_temperature_0(studio, visits, tmp_path):
+    visit = arrive(visits, tmp_path)
+    pictures = [event["picture"] for event in samples(studio, visit) if event["event"] == "picture"]
+    assert [picture["label"] for picture in pictures] == ["Bicubic", "Sample 1", "Temperature 0", "Sample 2"]
+    shown = ["Bicubic", "Temperature 0", "Sample 1", "Sample 2"]
+    assert [picture.label for picture in visit.shown()] == shown
+    assert [p["label"] for p in sorted(pictures, key=lambda told: int(told["name"][1:]))] == shown
+    with zipfile.ZipFile(io.BytesIO(downloads.archive(visit))) as archive:
+        assert [name.rpartition("-")[0] for name in archive.namelist()[:4]] == [
+            "photo-bicubic",
+            "photo-temperature-0",
+            "photo-sample-1",
+            "photo-sample-2",
+        ]
+
+
 def test_nothing_of_a_photograph_is_kept_of_who_left(studio, visits, tmp_path):
     visit = arrive(visits, tmp_path)
     list(samples(studio, visit))

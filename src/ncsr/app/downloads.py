@@ -64,7 +64,7 @@ def latents(visit: Visit, name: str, canvas: Canvas) -> bytes:
 
 def _pictures(visit: Visit) -> list[Picture]:
     """Those that there are now: a job may add others meanwhile."""
-    pictures = [*visit.pictures.values()]
+    pictures = visit.shown()
     if not pictures:
         raise InputError("there are no pictures yet: make samples first")
     return pictures

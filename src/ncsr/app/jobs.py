@@ -40,6 +40,7 @@ _MILLISECONDS = 80  # of a frame of a walk
 class _Made(NamedTuple):
     """A picture that is about to be made: what `Picture` tells of it."""
 
+    name: str
     label: str
     made: str
     latents: Drawn | Latents
@@ -87,7 +88,7 @@ class Studio:
     def samples(
         self, visit: Visit, model: str, n: int, temperature: float, seed: int | None, kept: list[str]
     ) -> Iterator[Event]:
-        """Begin anew: bicubic, temperature 0 and n samples, each as soon as it is made.
+        """Begin anew: bicubic, temperature 0 and n samples, each as soon as it is made; the first sample comes first.
 
         Pictures in `kept` stay, if they are of the same model.
 
@@ -105,17 +106,18 @@ class Studio:
             raise InputError("there is no photograph: choose one first")
         yield {"event": "began", "seed": seed, "kept": list(visit.pictures)}
         enlarged = imresize(visit.photograph.lr, self.models[model].scale)[0].clamp(0, 1)
-        yield self._add(visit, "Bicubic", "bicubic interpolation", None, enlarged)
+        yield self._add(visit, visit.new_name("p"), "Bicubic", "bicubic interpolation", None, enlarged)
         if visit.reference is not None:
-            yield self._add(visit, "Reference", "the photograph that was reduced", None, visit.reference[0])
+            how = "the photograph that was reduced"
+            yield self._add(visit, visit.new_name("p"), "Reference", how, None, visit.reference[0])
         canvas = self.canvas(visit)
         drawn = [Drawn(seed, k, temperature) for k in range(n if temperature else 0)]
-        made = [_Made("Temperature 0", "the most probable image", Drawn(seed, 0, 0.0))]
-        made += [
-            _Made(f"Sample {d.number + 1}", f"sample {d.number} of seed {seed} at temperature {temperature:g}", d)
-            for d in drawn
+        told = f"seed {seed} at temperature {temperature:g}"
+        calmest = _Made(visit.new_name("p"), "Temperature 0", "the most probable image", Drawn(seed, 0, 0.0))
+        samples = [
+            _Made(visit.new_name("p"), f"Sample {d.number + 1}", f"sample {d.number} of {told}", d) for d in drawn
         ]
-        yield from self._show(visit, canvas, made)
+        yield from self._show(visit, canvas, [*samples[:1], calmest, *samples[1:]])
 
     def redraw(
         self, visit: Visit, base: str, mask: str, n: int, temperature: float, seed: int | None
@@ -129,6 +131,7 @@ class Studio:
         part = _Part(picture, canvas.touched(where))
         made = [
             _Made(
+                visit.new_name("p"),
                 f"{picture.label}, redrawn {k + 1}",
                 f"{picture.made}; a part drawn again: sample {k} of seed {seed} at temperature {temperature:g}",
                 blend(canvas.latents(Drawn(seed, k, temperature)), kept, where),
@@ -142,7 +145,9 @@ class Studio:
         canvas, picture = self.canvas(visit), visit.picture(base)
         latents, where = canvas.latents(picture.latents), _mask_of(mask, canvas)
         how = f"{picture.made}; temperature times {factor:g} in a part"
-        made = _Made(f"{picture.label}, × {factor:g}", how, temper(latents, 1 + (factor - 1) * where))
+        made = _Made(
+            visit.new_name("p"), f"{picture.label}, × {factor:g}", how, temper(latents, 1 + (factor - 1) * where)
+        )
         yield from self._show(visit, canvas, [made], _Part(picture, canvas.touched(where)))
 
     def combine(self, visit: Visit, base: str, other: str, mask: str) -> Iterator[Event]:
@@ -150,7 +155,8 @@ class Studio:
         canvas, outside, inside = self.canvas(visit), visit.picture(base), visit.picture(other)
         where = _mask_of(mask, canvas)
         mixed = blend(canvas.latents(inside.latents), canvas.latents(outside.latents), where)
-        made = _Made(f"{outside.label} + {inside.label}", f"{outside.made}; a part from: {inside.made}", mixed)
+        how = f"{outside.made}; a part from: {inside.made}"
+        made = _Made(visit.new_name("p"), f"{outside.label} + {inside.label}", how, mixed)
         yield from self._show(visit, canvas, [made], _Part(outside, canvas.touched(where)))
 
     def walk(self, visit: Visit, base: str, other: str, frames: int) -> Iterator[Event]:
@@ -184,8 +190,8 @@ class Studio:
             return
         density = yield from canvas.log_prob_map(visit.reference, pace, "finding what is improbable")
         image = visit.reference[0]
-        event = self._add(visit, "Reference, encoded", "the latents of the reference", latents, image)
-        name, record = event["picture"]["name"], self._origin(visit, "likelihood map").record()
+        name, record = visit.new_name("p"), self._origin(visit, "likelihood map").record()
+        event = self._add(visit, name, "Reference, encoded", "the latents of the reference", latents, image)
         write_pixels(visit.folder / f"{name}-likelihood.png", heat(unlikely(density)), None, None, record=record)
         yield event
 
@@ -195,9 +201,9 @@ class Studio:
         if visit.texture is None:
             raise InputError("no texture was remembered: choose a reference and remember its texture first")
         fitted = _fitted(visit.texture, canvas.latents(Drawn(0, 0, 1.0)))
-        made = [_Made("With the texture", f"texture of a reference, temperature {temperature:g}", fitted)]
-        made = [m._replace(latents=normalise(fitted, temperature)) for m in made]
-        yield from self._show(visit, canvas, made)
+        how = f"texture of a reference, temperature {temperature:g}"
+        made = _Made(visit.new_name("p"), "With the texture", how, normalise(fitted, temperature))
+        yield from self._show(visit, canvas, [made])
 
     def canvas(self, visit: Visit) -> Canvas:
         """The canvas of a visitor's photograph; only the last one is kept."""
@@ -221,16 +227,17 @@ class Studio:
             raise InputError(f"{MOST_PICTURES} pictures are the most that are kept: remove some, or make new samples")
         area = None if part is None else part.tiles
         pace = Pace(canvas.parts(len(made), area))
-        for i, (label, how, latents) in enumerate(made, 1):
+        for i, (name, label, how, latents) in enumerate(made, 1):
             base = None if part is None else torch.from_numpy(visit.pixels(part.base)).permute(2, 0, 1) / 255
             image = yield from canvas.render(latents, pace, f"picture {i} of {len(made)}", area, base)
-            yield self._add(visit, label, how, latents, image)
+            yield self._add(visit, name, label, how, latents, image)
 
-    def _add(self, visit: Visit, label: str, made: str, latents: Drawn | Latents | None, image: Tensor) -> Event:
+    def _add(
+        self, visit: Visit, name: str, label: str, made: str, latents: Drawn | Latents | None, image: Tensor
+    ) -> Event:
         """Write a picture; the event that tells of it."""
         photograph = visit.photograph
         assert photograph is not None
-        name = visit.new_name("p")
         agreeing = float(lr_psnr(image[None], photograph.lr)[0])
         stored = visit.folder / f"{name}.safetensors"
         if isinstance(latents, Latents):

@@ -114,6 +114,10 @@ class Visit:
             raise InputError("this picture is no longer there: choose another one")
         return self.pictures[name]
 
+    def shown(self) -> list[Picture]:
+        """The pictures in the order of the page, which is that of their names."""
+        return sorted([*self.pictures.values()], key=lambda picture: int(picture.name[1:]))
+
     def pixels(self, picture: Picture) -> NDArray[np.uint8]:
         """The pixels (H, W, 3) of a picture."""
         with Image.open(self.folder / f"{picture.name}.png") as file:

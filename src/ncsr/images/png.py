@@ -107,7 +107,11 @@ def encode_png(
 
     A record of its origin stands in it as the text "ncsr"; `texts` are further chunks, each its name and content.
     """
-    data = bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)))
+    plain = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    # Photographs have no repeated strings for zlib to find: looking for runs alone takes a third of the time.
+    data = bytes(
+        imagecodecs.png_encode(plain, strategy=imagecodecs.PNG.STRATEGY.RLE, filter=imagecodecs.PNG.FILTER.ALL)
+    )
     metadata = b""
     if icc is not None:
         metadata += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))

@@ -17,7 +17,8 @@ let photograph = null; // {title, height, width, reference}
 let running = null; // what aborts the job
 let remembered = false; // a texture
 
-const visible = () => [...pictures.values()].filter((picture) => !picture.hidden);
+const place = ({ name }) => Number(name.slice(1)); // among the cards: the first sample comes before what stands before it
+const visible = () => [...pictures.values()].filter((picture) => !picture.hidden).sort((one, other) => place(one) - place(other));
 
 // -- what is said
 
@@ -97,8 +98,8 @@ async function add(told, job) {
     button.setAttribute("aria-label", `${does}: ${told.label}`);
   }
   picture.card = card;
+  $("cards").insertBefore(card, visible().find((other) => place(other) > place(picture))?.card ?? null);
   pictures.set(told.name, picture);
-  $("cards").append(card);
   attach(card.querySelector(".pane"));
   forgetOverlays();
   if (job !== "samples") {
