@@ -30,7 +30,8 @@ def test_no_arguments_show_the_help(ncsr_: Command) -> None:
     [
         ("upscale", "upscale: INPUT is missing; see `ncsr upscale --help`"),
         ("upscale a.png", "upscale: -o / --output is missing; see `ncsr upscale --help`"),
-        ("train", "train: RECIPE is missing; see `ncsr train --help`"),
+        ("train", "RECIPE is missing; see `ncsr train --help`; with --resume and -o RUN it is that of the run"),
+        ("train --resume -o nowhere", "nowhere holds no recipe.yaml, which a run has once its last stage has begun"),
         ("upscale a.png -o b -n x", "upscale: -n / --samples: it should be a valid integer, got 'x'; see"),
         ("upscale a.png -o", "upscale: option '-o' requires an argument; see `ncsr upscale --help`"),
         ("upscale a.png -o b --sheet=3", "upscale: option '--sheet' does not take a value; see"),

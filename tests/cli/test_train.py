@@ -153,12 +153,25 @@ def test_train_refuses_another_recipe(ncsr_: Command, recipe: Path, tmp_path: Pa
     assert ncsr_(*train, "steps=1").code == 0
     ncsr_(*train, "steps=1").failed(r"holds a run already: give --resume to go on with it, or another -o")
     ncsr_(*train, "steps=2", "--resume").failed(
-        r"trained with another recipe \(steps: 1 -> 2\): resume with the same one, or start another run "
-        r"from its model: --init .*model --start-step 1$"
+        r"trained with another recipe \(steps: 1 -> 2\): resume with the same one, as it does "
+        r"if RECIPE and --set are left out, or start another run from its model: --init .*model --start-step 1$"
     )
     for path in checkpoints(tmp_path / "run"):
         path.write_bytes(b"")
     ncsr_(*train, "steps=1", "--resume").failed(r"nothing to resume in .*: every checkpoint there is damaged")
+
+
+def test_resuming_takes_the_recipe_of_the_run(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
+    run = ("--data", tmp_path / "data", "-o", tmp_path / "run")
+    assert ncsr_("train", recipe, *run, "--set", "steps=2", "--set", "checkpoint_every=1").code == 0
+    made = checkpoints(tmp_path / "run")
+    made[0].unlink()  # as if it had been stopped after the first step
+    recipe.unlink()
+    result = ncsr_("train", *run, "--resume")
+    assert result.code == 0
+    assert checkpoints(tmp_path / "run") == made
+    ncsr_("train", *run, "--resume", "--set", "steps=3").failed(r"another recipe \(steps: 2 -> 3\)")
+    ncsr_("train", "--data", tmp_path, "-o", tmp_path / "data", "--resume").failed("data holds no recipe.yaml")
 
 
 def test_resuming_with_other_photographs_is_told(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:

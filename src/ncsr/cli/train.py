@@ -27,11 +27,12 @@ def _list_recipes(asked: bool) -> None:
 
 def train(
     recipe: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="Bundled recipe (`ncsr train --list` tells of them) or a YAML file.", autocompletion=recipe_completion
+            help="Bundled recipe (`ncsr train --list` tells of them) or a YAML file; with --resume, that of the run.",
+            autocompletion=recipe_completion,
         ),
-    ],
+    ] = None,
     data: Annotated[
         list[Path] | None,
         typer.Option("--data", help="Folder of HR photographs (searched recursively) or packed file; may be repeated."),
@@ -91,10 +92,14 @@ def train(
         from ncsr.training.run import train as run
         from ncsr.training.signals import Interrupted
         from ncsr.training.stages import split_minutes, train_stages
+    goes_by_run = recipe is None
+    if recipe is None:
+        recipe = _recipe_of(output, resume)
     resolved = load_recipe(
         recipe, dict(map(_override, changes or [])) | ({} if minutes is None else {"minutes": minutes})
     )
-    staged = resolved.minutes is not None and resolved.encoder_recipe is not None and init is None
+    first_encoder = resolved.minutes is not None and resolved.encoder_recipe is not None and init is None
+    staged = first_encoder and not goes_by_run  # a run's own recipe is that of its last stage
     if dry_run:
         fabric = launch(device)
         print(*(describe(stage, fabric) for stage in (split_minutes(resolved) if staged else [resolved])), sep="\n\n")
@@ -123,6 +128,17 @@ def train(
     except Diverged as report:
         print(f"ncsr: {report}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def _recipe_of(run: Path | None, resume: bool) -> str:
+    """The recipe of a run that is to go on, for whoever names none."""
+    from ncsr.training.run import RECIPE
+
+    if run is None or not resume:
+        raise InputError("RECIPE is missing; see `ncsr train --help`; with --resume and -o RUN it is that of the run")
+    if not (run / RECIPE).is_file():
+        raise InputError(f"{run} holds no {RECIPE}, which a run has once its last stage has begun: name the RECIPE")
+    return str(run / RECIPE)
 
 
 def _override(change: str) -> tuple[str, Any]:

@@ -90,7 +90,7 @@ class Space:
             n: samples of each image. Sample k of a seed is the same whatever n and whatever else is in the batch.
             temperature: standard deviation of the latents; 0 is the most probable latent; None the model's default. A
                 map, (h, w) or (B, h, w) of the LR images or the same of the HR images, has one for each pixel.
-            seed: at least 0; None draws a fresh one, readable afterwards as `seed`.
+            seed: at least 0; None draws a fresh one, readable afterwards as `seed`, whatever `torch.manual_seed` was.
             clamp: to [0, 1]; False gives the images as the flow decodes them, whose latents `encode` gives back.
             where: a map like that of temperatures, from 0 to 1: latents are drawn where it is 1, those given are kept
                 where it is 0, and in between lies `ncsr.latents.blend`.

@@ -130,7 +130,8 @@ class Run:
             step = state["step"]
             longer = f", or start another run from its model: --init {self.folder / 'model'} --start-step {step}"
             raise InputError(
-                f"{self.folder} was trained with another recipe ({'; '.join(changed)}): resume with the same one"
+                f"{self.folder} was trained with another recipe ({'; '.join(changed)}): resume with the same one, "
+                f"as it does if RECIPE and --set are left out"
                 f"{longer if step < self.recipe.steps != stored['steps'] else ''}"
             )
         self.trainer.restore(state)
@@ -322,6 +323,8 @@ def train(
     trainer = Trainer(recipe, fabric, init, start)
     trainer.spent = time.monotonic() - begun - trainer.seconds()  # reading photographs counts
     notes += trainer.notes
+    if recipe.objective == "likelihood" and init is None and not resume:
+        notes.append("the encoder starts untrained, without --init: the paper's starts from an RRDB trained by L1")
     job = Run(trainer, run, sources, held or (), told, workers)
     with exclusive(run if resume else make_folder(run)) if fabric.is_global_zero else nullcontext():
         if resume:
