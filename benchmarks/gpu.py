@@ -154,7 +154,7 @@ def sampling(fabric: Fabric, tiny: bool) -> None:
     lr = torch.rand(1, 3, 16 if tiny else 64, 16 if tiny else 64, device=device)
     drawn = []
     for way in ("eager", "captured") if device.type == "cuda" else ("eager",):
-        folded = model.eval().folded(low=model.low_precision(sampling=True))
+        folded = model.eval().folded()
         if way == "eager":
             folded.graphs = None
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ncsr import NCSR
-from ncsr.flow.bijection import sum_pixels
+from ncsr.flow.bijection import sum_except_batch
 from ncsr.pretrained.published import convert, published_names
 from tests.parity import (
     CASES,
@@ -52,7 +52,7 @@ def test_image_to_latents(case: Case) -> None:
     model = converted(case)
     space = model.space(lr)
     codes = space.encode(hr, noise)
-    last = sum_pixels(-0.5 * codes[-1] ** 2 - 0.5 * math.log(2 * math.pi))
+    last = sum_except_batch(-0.5 * codes[-1] ** 2 - 0.5 * math.log(2 * math.pi))
     actual = {
         "rrdb_out": model.encoder(lr),
         "nll": CHANNELS * space.bits_per_dim(hr, noise),
@@ -72,7 +72,7 @@ def test_latents_to_image(case: Case) -> None:
     sample = space.decode(codes)
     assert relative_error(sample, expected["sample"]) < 1e-5
     assert relative_error(space.decode([torch.zeros_like(code) for code in codes]), expected["sample_zero"]) < 1e-5
-    last = sum_pixels(-0.5 * codes[-1] ** 2 - 0.5 * math.log(2 * math.pi))
+    last = sum_except_batch(-0.5 * codes[-1] ** 2 - 0.5 * math.log(2 * math.pi))
     assert relative_error(space.log_prob(sample) - last, -expected["sample_logdet"]) < 1e-5
     zero = space.sample(1, temperature=0)[0]
     assert relative_error(zero, expected["sample_zero"].clamp(0, 1)) < 1e-5

@@ -52,7 +52,7 @@ _KEYS = (
     "model.encoder.growth", "model.flow", "model.flow.steps", "model.flow.hidden", "model.flow.levels",
     "model.flow.stacked_blocks", "model.flow.noise_steps", "model.temperature", "batch", "accumulate", "crop",
     "noise", "learning_rate", "betas", "warmup", "schedule", "halve_at", "clip", "average", "keep",
-    "checkpoint_every", "patience", "validate_every", "validate_temperatures", "dequantise", "folders",
+    "checkpoint_every", "max_skipped_steps", "validate_every", "validate_temperatures", "dequantise", "folders",
     "precision", "unknown", "model.unknown.deep", "", "model..x", "inherit",
 )  # fmt: skip
 

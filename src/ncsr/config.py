@@ -18,7 +18,7 @@ UNLIMITED = "NCSR_UNLIMITED"
 MAX_PARAMETERS = 200_000_000
 """Of a model, 800 MB in float32; the largest of the paper has 62 million."""
 
-_SHOWN = 3  # faults of a configuration that are told
+_SHOWN = 3  # faults that one message names
 Condition = Literal["noise", "std", "none"]
 NOISE_CHANNELS: dict[Condition, int] = {"noise": 3, "std": 1, "none": 0}
 """Channels of what the noise conditional layers see."""
@@ -39,7 +39,7 @@ def check_limit(what: str, value: int, limit: int) -> None:
 
 
 def limited(limit: int) -> AfterValidator:
-    """The mark of a number, or of a tuple's length, that `check_limit` holds."""
+    """A pydantic validator: `check_limit` of a number, or of a tuple's length."""
 
     def check(value: Any, field: ValidationInfo) -> Any:
         length = isinstance(value, tuple)

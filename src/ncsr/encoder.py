@@ -24,7 +24,7 @@ from ncsr.config import EncoderConfig
 from ncsr.ops.checkpointing import checkpointed
 from ncsr.ops.conv import conv2d
 from ncsr.ops.dense_block import RESIDUAL, SLOPE, dense_block
-from ncsr.ops.precision import exactly
+from ncsr.ops.precision import full_precision
 
 Noise: TypeAlias = Iterator[Tensor]
 """Fields of standard normal numbers, each (nf, h, w)."""
@@ -103,7 +103,7 @@ class RRDB(nn.Module):
         y = x
         for block in self.blocks:
             y = block(y, noise)
-        return perturb(torch.add(x, y, alpha=0.2), noise)
+        return perturb(torch.add(x, y, alpha=RESIDUAL), noise)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Encoder(nn.Module):
             largest: the last enlargement to compute; None: the scale.
             noise: ESRGAN+'s, a field for each `perturb`; None switches it off.
         """
-        with exactly(lr.device):
+        with full_precision(lr.device):
             first = self.first(lr)
         x, kept = first, {}
         for i, block in enumerate(self.blocks):

@@ -33,9 +33,9 @@ from ncsr.serialization import digest, open_tensors
 
 __all__ = ["Latents", "blend", "interpolate", "normalise", "temper"]
 
-Map: TypeAlias = Tensor | NDArray[Any] | float
+NumberOrMap: TypeAlias = Tensor | NDArray[Any] | float
 """A number for each pixel of the LR images, (h, w) or (B, h, w), or of the HR images; or one number for all."""
-Source = Literal["drawn", "encoded", "changed"]
+LatentSource = Literal["drawn", "encoded", "changed"]
 
 _METADATA, _NAME = "latents", "latent_{}"
 
@@ -58,7 +58,7 @@ class Latents(Sequence[Tensor]):
 
     tensors: tuple[Tensor, ...]
     lr_shape: tuple[int, int, int]
-    source: Source = "changed"
+    source: LatentSource = "changed"
     seed: int | None = None
     temperature: float | None = None
     numbers: tuple[int, ...] = ()
@@ -150,7 +150,7 @@ class _Header(FrozenModel):
     """What a file of latents says beside its tensors."""
 
     lr_shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
-    source: Source
+    source: LatentSource
     seed: int | None
     temperature: float | None
     numbers: tuple[int, ...]
@@ -174,7 +174,7 @@ def interpolate(a: Latents, b: Latents, t: float) -> Latents:
     return _along_arc(a, b, [torch.tensor(float(t))] * len(a))
 
 
-def blend(a: Latents, b: Latents, mask: Map) -> Latents:
+def blend(a: Latents, b: Latents, mask: NumberOrMap) -> Latents:
     """Latents that are a where the mask is 1, b where it is 0, and on the arc between the two elsewhere.
 
     Numbers that are the same in both stay as they are.
@@ -191,7 +191,7 @@ def blend(a: Latents, b: Latents, mask: Map) -> Latents:
     return _along_arc(b, a, _level_maps(mask, max(a, b, key=lambda each: each.samples), "a mask", 1))
 
 
-def temper(latents: Latents, temperature: Map) -> Latents:
+def temper(latents: Latents, temperature: NumberOrMap) -> Latents:
     """Latents times a map: relative to what they have, 1 changes nothing, 0 is the most probable image.
 
     Args:
@@ -266,7 +266,7 @@ def _changed(latents: Latents, tensors: Sequence[Tensor]) -> Latents:
     return Latents(tuple(tensors), latents.lr_shape)
 
 
-def _level_maps(values: Map, latents: Latents, what: str, most: float) -> list[Tensor]:
+def _level_maps(values: NumberOrMap, latents: Latents, what: str, most: float) -> list[Tensor]:
     """Numbers from 0 to `most` for pixels, at the size of each latent: (1 or n B, 1, H, W)."""
     batch, height, width = latents.lr_shape
     scale = 2 * latents[0].shape[-1] // (width + width % 2)

@@ -18,7 +18,7 @@ from ncsr.hub.card import Card
 from ncsr.hub.fetching import fetch, parse_id
 from ncsr.hub.pushing import push
 from ncsr.networks import Networks
-from ncsr.ops.unstarted import Unstarted
+from ncsr.ops.skip_init import SkipInit
 from ncsr.runtime.device import Precision, pick_device
 from ncsr.runtime.memory import explain_exhaustion, is_exhaustion
 from ncsr.serialization import read_model, write_model
@@ -63,7 +63,7 @@ class NCSR(Networks):
         return self._space(lr, (0, 0), training=True)
 
     def _space(self, lr: Tensor, origin: tuple[int, int], *, training: bool) -> Space:
-        lr = lr.to(self.device, self.dtype, copy=not training)  # whose caller may go on to write to it
+        lr = lr.to(self.device, self.dtype, copy=not training)  # as the caller may write to it later
         if self.flow is None:
             return EncoderSpace(self, lr, origin)
         return FlowSpace(self, self.flow, lr, origin, training=training)
@@ -71,8 +71,8 @@ class NCSR(Networks):
     def forward(self, hr: Tensor, lr: Tensor, noise: Tensor | None = None) -> Tensor:
         """The training loss -log p(hr | lr, noise) in bits per dimension, (B,).
 
-        Before the first step, a new model's actnorms are started by `start_actnorms`: a model in training mode whose
-        are not warns once. The model's precision decides how the loss is computed, whatever autocast is on.
+        Call `start_actnorms` before the first step of a new model; a model in training mode whose actnorms have not
+        started warns once. The model's precision decides how the loss is computed, whatever autocast is on.
 
         Args:
             hr: (B, 3, s h, s w), x+ of the paper in training.
@@ -135,12 +135,22 @@ class NCSR(Networks):
         *,
         revision: str | None = None,
     ) -> NCSR:
-        """What `ncsr.load` does with a model folder, a `.safetensors` file or the id of a repository on the hub."""
+        """What `ncsr.load` does with a model folder, a `.safetensors` file or the id of a repository on the hub.
+
+        Args:
+            source: a model folder, a `.safetensors` file, or a repository's id.
+            device: `auto` is the first accelerator, or else the CPU.
+            precision: as of `Networks`.
+            revision: branch, tag or commit of a repository; None takes that in the id, if any.
+
+        Raises:
+            InputError: no such model or device, a damaged file, or weights that do not fit their configuration.
+        """
         path, parsed = Path(source), parse_id(os.fspath(source))
         if parsed and not os.path.exists(path):
             path = fetch(parsed[0], revision or parsed[1])
         config, weights = read_model(path)
-        with torch.device("cpu"), Unstarted():
+        with torch.device("cpu"), SkipInit():
             network = cls(config, precision)
         try:
             network.load_state_dict(weights)

@@ -99,9 +99,9 @@ class Networks(nn.Module):
         ):
             yield
 
-    def folded(self, *, low: bool) -> FoldedModel:
-        """The networks for sampling, in bfloat16 (`low`) or in the weights' own dtype."""
-        dtype = torch.bfloat16 if low else self.dtype
+    def folded(self) -> FoldedModel:
+        """The networks for sampling, in bfloat16 or in the weights' own dtype as `low_precision` says."""
+        dtype = torch.bfloat16 if self.low_precision(sampling=True) else self.dtype
         if not self.fixed:  # an optimiser may change the weights at any time
             return FoldedModel(self.encoder, self.flow, dtype)
         if dtype not in self._folded:

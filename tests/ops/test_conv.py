@@ -15,7 +15,7 @@ from ncsr.ops.conv import conv2d
 def _processors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weight gradients as both kinds of processors have them."""
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
-    monkeypatch.setattr(conv, "WIDE", 1)
+    monkeypatch.setattr(conv, "MIN_CHANNELS", 1)
 
 
 processors = pytest.mark.usefixtures("_processors")

@@ -43,7 +43,7 @@ def sample(model: NCSR, lr: Tensor, n: int = 3) -> Tensor:
 def models(recorders: list[Recorder]) -> list[NCSR]:
     """One that never captures, one that does."""
     plain, capturing = (lively_model(dtype=torch.float32).requires_grad_(False) for _ in range(2))
-    folded = plain.folded(low=False)
+    folded = plain.folded()
     folded.graphs = None
     recorders.clear()
     return [plain, capturing]
@@ -83,7 +83,7 @@ def test_follows_new_weights(models: list[NCSR], recorders: list[Recorder]) -> N
         each.load_state_dict(changed)
     for _ in range(3):
         assert not torch.equal(sample(model, lr, 2), before)
-    plain.folded(low=False).graphs = None
+    plain.folded().graphs = None
     assert torch.equal(sample(model, lr, 2), sample(plain, lr, 2))
     assert torch.equal(old.sample(2, 0.5, seed=1), before)  # a space keeps the weights that it was made with
     assert len(recorders) == 3
@@ -95,7 +95,7 @@ def test_is_freed_with_the_weights(models: list[NCSR], monkeypatch: pytest.Monke
     model = models[1]
     for _ in range(3):
         sample(model, images(1)[0])
-    graphs = weakref.ref(model.folded(low=False).graphs)
+    graphs = weakref.ref(model.folded().graphs)
     gc.disable()
     try:
         model.eval()

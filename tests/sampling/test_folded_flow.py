@@ -97,7 +97,7 @@ def test_in_bfloat16_what_sets_the_local_mean_is_exact() -> None:
     exact = space_of(model)._sampler.conditions[0]
     model.precision = "bfloat16"
     for expected, actual in zip(exact, space_of(model)._sampler.conditions[0], strict=True):
-        torch.testing.assert_close(actual.injection.shift, expected.injection.shift, rtol=0, atol=1e-6)
+        torch.testing.assert_close(actual.shift, expected.shift, rtol=0, atol=1e-6)
 
 
 @torch.no_grad()

@@ -26,10 +26,10 @@ def sample(model: NCSR) -> Tensor:
 
 def test_is_kept() -> None:
     model = lively_model(dtype=torch.float32).requires_grad_(False)
-    known, first = model.folded(low=False), sample(model)
-    assert model.folded(low=False) is known
+    known, first = model.folded(), sample(model)
+    assert model.folded() is known
     assert torch.equal(sample(model), first)
-    assert model.train().folded(low=False) is not model.folded(low=False)  # in training nothing is kept
+    assert model.train().folded() is not model.folded()  # in training nothing is kept
     assert torch.equal(sample(model), first)
 
 
@@ -179,5 +179,5 @@ def test_threads_that_fold_at_once_keep_one(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(networks, "FoldedModel", Waiting)
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: model.folded(low=False), range(2))
+        first, second = pool.map(lambda _: model.folded(), range(2))
     assert first is second

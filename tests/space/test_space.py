@@ -363,6 +363,21 @@ def test_fresh_seed_is_readable() -> None:
 
 
 @torch.no_grad()
+def test_another_thread_that_sets_the_seed_changes_nothing() -> None:
+    class Contended(FlowSpace):
+        """What reads `seed` finds that of another thread."""
+
+        seed = property(lambda self: 7, lambda self, seed: None)  # type: ignore[assignment]
+
+    lr = images(1, 4, 4)
+    space, contended = flow_space(lr), flow_space(lr)
+    contended.__class__ = Contended
+    close(contended.sample(2, seed=3), space.sample(2, seed=3), 0)
+    close(contended.latents(2, seed=3)[0], space.latents(2, seed=3)[0], 0)
+    close(contended.uncertainty(3, seed=3).std, space.uncertainty(3, seed=3).std, 0)
+
+
+@torch.no_grad()
 def test_sampling_leaves_torchs_own_generator_alone() -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
@@ -935,15 +950,16 @@ def test_a_space_is_of_the_images_that_it_was_made_of() -> None:
     assert torch.equal(space.project(sample), projected)
 
 
-@pytest.mark.parametrize("call", ["log_prob", "bits_per_dim", "log_prob_map", "rank"])
+@pytest.mark.parametrize("call", ["log_prob", "log_prob_parts", "bits_per_dim", "log_prob_map", "rank"])
 @torch.no_grad()
 def test_densities_of_images_of_another_range_are_warned_of(call: str, recwarn: pytest.WarningsRecorder) -> None:
     space, hr = flow_space(images(1, 4, 4)), images(1, 16, 16)
     getattr(space, call)(hr * 1.4 - 0.2)
     assert not recwarn
     for wrong in (2 * hr - 1, 255 * hr):
-        with pytest.warns(UserWarning, match=r"densities are of images in \[0, 1\], got values from"):
+        with pytest.warns(UserWarning, match=r"densities are of images in \[0, 1\], got values from") as found:
             getattr(space, call)(wrong)
+        assert found[0].filename == __file__  # the caller's line is shown
     space.model.training_space(space.lr).log_prob(2 * hr - 1)
     assert not recwarn
 

@@ -23,10 +23,10 @@ def test_changed_values() -> None:
 
 def test_keys_by_their_old_names(tmp_path: Path) -> None:
     """In a file, beneath a file that inherits, as an override, and over a bundled recipe that has the new name."""
-    expected = make_recipe(noise_mix_probability=0.25, max_rollbacks=7)
-    assert make_recipe(strange=0.25, returns=7) == expected
+    expected = make_recipe(noise_mix_probability=0.25, max_rollbacks=7, max_skipped_steps=4)
+    assert make_recipe(strange=0.25, returns=7, patience=4) == expected
     old = tmp_path / "old.yaml"
-    old.write_text(yaml.safe_dump(BASE | {"strange": 0.25, "returns": 7}))
+    old.write_text(yaml.safe_dump(BASE | {"strange": 0.25, "returns": 7, "patience": 4}))
     assert load_recipe(str(old)) == expected
     assert load_recipe(str(old), {"strange": 0.5}).noise_mix_probability == 0.5
     assert load_recipe("x4-small", {"strange": 0, "returns": 1}) == load_recipe(

@@ -272,7 +272,7 @@ def test_too_many_skipped_steps_return_to_the_last_checkpoint(
     fabric: Fabric, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoilt = _spoil(monkeypatch, {3, 4, 5}, times=1)
-    run = make_run(make_recipe(steps=8, patience=2, schedule="constant", warmup=0), tmp_path, fabric)
+    run = make_run(make_recipe(steps=8, max_skipped_steps=2, schedule="constant", warmup=0), tmp_path, fabric)
     run.begin()
     run.train()
     assert spoilt == [3, 4, 5]
@@ -289,7 +289,7 @@ def test_a_run_that_keeps_failing_stops_with_a_report(
     fabric: Fabric, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoilt = _spoil(monkeypatch, {3, 4, 5})
-    run = make_run(make_recipe(steps=8, patience=2, max_rollbacks=2), tmp_path, fabric)
+    run = make_run(make_recipe(steps=8, max_skipped_steps=2, max_rollbacks=2), tmp_path, fabric)
     run.begin()
     with pytest.raises(Diverged, match="the run was stopped at step 6: 3 of the last steps were not finite") as caught:
         run.train()
@@ -351,7 +351,11 @@ def test_full_disk_loses_nothing_that_was_saved(ncsr_: Command, recipe: Path, tm
 
 
 def test_divergence_ends_with_a_report(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
-    wild = [part for value in ("learning_rate=1.0e+30", "patience=2", "max_rollbacks=1") for part in ("--set", value)]
+    wild = [
+        part
+        for value in ("learning_rate=1.0e+30", "max_skipped_steps=2", "max_rollbacks=1")
+        for part in ("--set", value)
+    ]
     result = ncsr_(*train_command(recipe, tmp_path / "run", *wild))
     assert result.code == 1, result.err
     assert "ncsr: the run was stopped at step" in result.err

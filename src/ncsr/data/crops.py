@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ncsr.config import FrozenModel
 from ncsr.errors import InputError
-from ncsr.ops.transfer import moved
+from ncsr.ops.transfer import to_device
 
 CROP, NOISE = (), (1,)
 """Purposes of random streams. NumPy appends them, as spawn keys, to the four words that seed, step and index take."""
@@ -118,5 +118,5 @@ def mix_noise(crop: Tensor, stream: np.random.Generator) -> Tensor:
     """
     size, grain, strength = crop.shape[-1], int(stream.choice(_GRAINS)), stream.random()
     cells = stream.integers(0, 256, (3, -(-size // grain), -(-size // grain)), np.uint8)
-    noise = moved(torch.from_numpy(cells), crop.device).repeat_interleave(grain, 1).repeat_interleave(grain, 2)
+    noise = to_device(torch.from_numpy(cells), crop.device).repeat_interleave(grain, 1).repeat_interleave(grain, 2)
     return torch.lerp(crop.float(), noise[:, :size, :size].float(), strength).round().to(torch.uint8)

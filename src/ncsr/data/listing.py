@@ -55,11 +55,10 @@ _Result = TypeVar("_Result")
 
 
 def find_all(*folders: Path) -> tuple[list[Path], list[str]]:
-    """The photographs in folders and the folders inside these, each sorted by path, and what is to be said of them.
+    """The photographs in folders and all folders below them, each folder's sorted by path, and messages.
 
-    There is a message for every folder that cannot be read, and for images of kinds that are not read.
-
-    The pictures of a training run that lies there, in its `validation`, are none of them.
+    A message names a folder that cannot be read, or images of kinds that ncsr does not read. Pictures that a training
+    run wrote into its `validation` folder are left out.
 
     Raises:
         InputError: one is not a folder, or holds no photograph.

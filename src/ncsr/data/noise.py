@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncsr.ops.transfer import moved
+from ncsr.ops.transfer import to_device
 
 CPU = torch.device("cpu")
 
@@ -36,7 +36,7 @@ def draw_noise(
     Returns:
         v (B, 3, H, W) and its standard deviations c (B,), float32 in units of the image range [0, 1].
     """
-    std = moved(torch.tensor([most * stream.random() for stream in streams], dtype=torch.float32), device)
+    std = to_device(torch.tensor([most * stream.random() for stream in streams], dtype=torch.float32), device)
     return std[:, None, None, None] * draw_fields("normal", streams, height, width, device), std
 
 

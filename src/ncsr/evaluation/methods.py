@@ -104,10 +104,9 @@ class ModelMethod(Method):
         tile = self._request.tile
         if self._model.flow is None or (tile is not None and max(pair.lr.shape[-2:]) > tile):
             return None
+        lr = pair.lr[None].float() / 255
         with torch.no_grad():
-            space = self._model.training_space(
-                pair.lr[None].float() / 255
-            )  # by the layers; precision "auto" is float32 here
+            space = self._model.training_space(lr)  # not `space`, which would prepare sampling; float32 with "auto"
         return dequantised_bits_per_dim(space, pair.hr[None]).item()
 
 

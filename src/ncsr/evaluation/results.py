@@ -10,7 +10,7 @@ from typing import Any
 from ncsr.evaluation.protocol import Settings
 from ncsr.evaluation.tables import MEASURES, Interval, csv_text, json_of, measures_of, plain, table_of
 
-OF_SETS = ("texture_distance", "grain", "spread_skill", "coverage_50", "coverage_90")
+SET_FIGURES = ("texture_distance", "grain", "spread_skill", "coverage_50", "coverage_90")
 
 Record = dict[str, Any]
 """One photograph: "name", "agreement", "samples" and "figures" by the name of the row."""
@@ -81,7 +81,7 @@ def images_csv(results: Results) -> str:
         for record in results.records
         for row in results.settings.rows
     ]
-    names = [m.name for m in measures_of(results.table) if m.name not in OF_SETS]
+    names = [m.name for m in measures_of(results.table) if m.name not in SET_FIGURES]
     return csv_text(["image", "row", "model", "fingerprint", "temperature", "samples", *names], lines)
 
 

@@ -138,41 +138,45 @@ class Report(NamedTuple):
 
 def evaluate(work: Evaluation, processes: Processes, progress: Progress) -> Report:
     """Measure everything that has no record yet, and write the report."""
-    prints, unread = _fingerprints(work)
+    fingerprints, unread = _fingerprints(work)
     for rank in range(processes.world):  # one after the other: records of other photographs are removed
         if rank == processes.rank:
-            records = Records(work.output, work.settings, prints, processes)
+            records = Records(work.output, work.settings, fingerprints, processes)
         processes.gather(None)
-    failures = _measure_share(work, work.pairs[processes.rank :: processes.world], prints, records, progress)
+    failures = _measure_share(work, work.pairs[processes.rank :: processes.world], fingerprints, records, progress)
     gathered = processes.gather((failures, records.done))
     if processes.rank:
         return Report([], failures, [])
     failures = [sentence for part, _ in gathered for sentence in part]
-    return _report(work, prints, records, set().union(*(names for _, names in gathered)), unread + failures)
+    return _report(work, fingerprints, records, set().union(*(names for _, names in gathered)), unread + failures)
 
 
 def _fingerprints(work: Evaluation) -> tuple[dict[str, str], list[str]]:
     """The fingerprints of all photographs' files, by name, and a sentence for each that none can read."""
-    prints, failures = {}, []
+    fingerprints, failures = {}, []
     for files in work.pairs:
         try:
-            prints[files.name] = files.fingerprint()
+            fingerprints[files.name] = files.fingerprint()
         except InputError as error:
             failures.append(str(error))
-    return prints, failures
+    return fingerprints, failures
 
 
 def _measure_share(
-    work: Evaluation, share: list[PhotographFiles], prints: dict[str, str], records: Records, progress: Progress
+    work: Evaluation, share: list[PhotographFiles], fingerprints: dict[str, str], records: Records, progress: Progress
 ) -> list[str]:
     """Measure a process' share of the photographs, as far as they have no record; returns a sentence per failure."""
     failures = []
-    readable = [files for files in share if files.name in prints]
+    readable = [files for files in share if files.name in fingerprints]
     left = [files for files in readable if files.name not in records.done]
     progress("", len(readable) - len(left))
     for done, files in enumerate(left, len(readable) - len(left)):
+
+        def advance(part: float, name: str = files.name, before: int = done) -> None:
+            progress(name, before + part)
+
         try:
-            _measure(work, files, prints[files.name], records, lambda part, f=files, d=done: progress(f.name, d + part))  # type: ignore[misc]
+            _measure(work, files, fingerprints[files.name], records, advance)
         except InputError as error:
             failures.append(str(error))
         except (MemoryError, RuntimeError) as error:
@@ -186,7 +190,7 @@ def _measure_share(
 
 
 def _report(
-    work: Evaluation, prints: dict[str, str], records: Records, measured: set[str], failures: list[str]
+    work: Evaluation, fingerprints: dict[str, str], records: Records, measured: set[str], failures: list[str]
 ) -> Report:
     """Write the report on the photographs that were measured by any process; `failures` tell of the others."""
     if not measured:
@@ -199,7 +203,7 @@ def _report(
         notes.append(f"Not in these figures: {'; '.join(failures)}.")
     notes = [work.portable(note) for note in notes]
     table = {row: summarise(read, row, gathered.figures()) for row, gathered in records.merged().items()}
-    found = [prints[name] for name in order]
+    found = [fingerprints[name] for name in order]
     results = Results(work.settings, work.command, work.hr.resolve().name, read, found, table, notes)
     return Report(_write(work, results, records), failures, warnings)
 

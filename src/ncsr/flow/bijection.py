@@ -78,6 +78,6 @@ class Composite(Bijection):
         return z, log_det
 
 
-def sum_pixels(x: Tensor) -> Tensor:
+def sum_except_batch(x: Tensor) -> Tensor:
     """Sum over everything but the batch: (N, C, H, W) to (N,)."""
     return x.flatten(1).sum(1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ncsr.flow.bijection import Bijection
-from ncsr.ops.precision import exactly
+from ncsr.ops.precision import full_precision
 
 
 class Conv1x1(Bijection):
@@ -50,7 +50,7 @@ class Conv1x1(Bijection):
 
 
 def _convolve(x: Tensor, weight: Tensor) -> Tensor:
-    with exactly(x.device):
+    with full_precision(x.device):
         return F.conv2d(x, weight.view(*weight.shape, 1, 1))
 
 

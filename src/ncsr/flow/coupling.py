@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ncsr.flow.bijection import Bijection
+from ncsr.flow.bijection import Bijection, sum_except_batch
 from ncsr.flow.elementwise import affine, couple
 from ncsr.flow.subnet import Subnet
 
@@ -33,15 +33,15 @@ class AffineCoupling(Bijection):
         raw = self.subnet(x1, condition)
         if self.subnet.fused is not None:
             return self.subnet.shift_and_scale(x, raw)
-        by = affine(raw, x.dtype, self.subnet.bound)
-        return couple(x, by), by.log_det()
+        shift, scale = affine(raw, x.dtype, self.subnet.bound)
+        return couple(x, shift, scale), sum_except_batch(scale.log())
 
     def encode_by_pixel(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         x1, _ = x.chunk(2, 1)
-        by = affine(self.subnet(x1, condition), x.dtype, self.subnet.bound)
-        return couple(x, by), by.scale.log().sum(1)
+        shift, scale = affine(self.subnet(x1, condition), x.dtype, self.subnet.bound)
+        return couple(x, shift, scale), scale.log().sum(1)
 
     def decode(self, z: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         z1, z2 = z.chunk(2, 1)
-        by = affine(self.subnet(z1, condition), z.dtype, self.subnet.bound)
-        return torch.cat((z1, z2 / by.scale - by.shift), 1), -by.log_det()
+        shift, scale = affine(self.subnet(z1, condition), z.dtype, self.subnet.bound)
+        return torch.cat((z1, z2 / scale - shift), 1), -sum_except_batch(scale.log())

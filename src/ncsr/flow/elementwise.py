@@ -14,41 +14,42 @@ import torch
 from torch import Tensor, nn
 
 from ncsr.config import ScaleBound
-from ncsr.flow.bijection import sum_pixels
+from ncsr.flow.bijection import sum_except_batch
 from ncsr.ops.conv import by_image
 
 ATAN_BOUND = 0.318  # the scale stays within exp(+- ATAN_BOUND pi / 2)
 
 
-class Affine(NamedTuple):
-    """A shift and a positive scale, (N, C, H, W) each."""
-
-    shift: Tensor
-    scale: Tensor
-
-    def log_det(self) -> Tensor:
-        """The log-determinant of the scaling, sum log scale, (N,)."""
-        return sum_pixels(self.scale.log())
-
-
-def affine(raw: Tensor, dtype: torch.dtype, bound: ScaleBound) -> Affine:
-    """Shift and scale in `dtype` from the (N, 2 C, H, W) that a subnet gives, maybe in less."""
+def affine(raw: Tensor, dtype: torch.dtype, bound: ScaleBound) -> tuple[Tensor, Tensor]:
+    """The shift and the positive scale, (N, C, H, W) each in `dtype`, from a subnet's output (N, 2 C, H, W)."""
     y = raw.to(dtype)
     shift, raw_scale = y[:, 0::2], y[:, 1::2]  # even channels shift, odd ones scale
     if bound == "sigmoid":
-        return Affine(shift, torch.sigmoid(raw_scale + 2) + 1e-4)
-    return Affine(shift, torch.exp(ATAN_BOUND * torch.atan(2 * raw_scale)))
+        return shift, torch.sigmoid(raw_scale + 2) + 1e-4
+    return shift, torch.exp(ATAN_BOUND * torch.atan(2 * raw_scale))
 
 
-def couple(x: Tensor, by: Affine) -> Tensor:
-    """A coupling's (N, C, H, W): the second half of x's channels shifted and scaled."""
+def couple(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """What a coupling gives for x (N, C, H, W): the second half of its channels shifted and scaled.
+
+    Args:
+        x: (N, C, H, W), C even.
+        shift: (N, C / 2, H, W).
+        scale: (N, C / 2, H, W).
+    """
     x1, x2 = x.chunk(2, 1)
-    return torch.cat((x1, (x2 + by.shift) * by.scale), 1)
+    return torch.cat((x1, (x2 + shift) * scale), 1)
 
 
-def inject(x: Tensor, by: Affine) -> Tensor:
-    """An injector's (n B, C, H, W): all channels of n samples of B images, by the (B, C, H, W) of their image."""
-    return ((by_image(x, by.shift) + by.shift) * by.scale).flatten(0, 1)
+def inject(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """What an injector gives for x: all channels shifted and scaled, those of each sample by the values of its image.
+
+    Args:
+        x: (n B, C, H, W), sample after sample.
+        shift: (B, C, H, W).
+        scale: (B, C, H, W).
+    """
+    return ((by_image(x, shift) + shift) * scale).flatten(0, 1)
 
 
 def normalise(
@@ -80,10 +81,11 @@ def shift_and_scale(x: Tensor, raw: Tensor, bias: Tensor, log_gain: Tensor, boun
         bound: of the scale.
     """
     raw = (raw + bias.view(-1, 1, 1)) * (3 * log_gain).exp().view(-1, 1, 1)
-    by = affine(raw, x.dtype, bound)
+    shift, scale = affine(raw, x.dtype, bound)
+    log_det = sum_except_batch(scale.log())
     if raw.shape[1] == x.shape[1]:
-        return couple(x, by), by.log_det()
-    return inject(x, by), by.log_det().repeat(len(x) // len(raw))
+        return couple(x, shift, scale), log_det
+    return inject(x, shift, scale), log_det.repeat(len(x) // len(raw))
 
 
 class Fused(NamedTuple):

@@ -86,7 +86,8 @@ class Flow(nn.Module):
 
         Args:
             conditions: as `condition_on_lr` gives them.
-            noise: (B, 3, H, W) noise image, or (B,) standard deviations.
+            noise: (B, 3, H, W) noise image of HR size, brought to each level's size by PyTorch's bicubic interpolation
+                without antialiasing; or (B,) standard deviations.
         """
         noisy = []
         for level, condition in zip(self.levels, conditions, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ncsr.flow.bijection import Bijection
+from ncsr.flow.bijection import Bijection, sum_except_batch
 from ncsr.flow.elementwise import affine, inject
 from ncsr.flow.subnet import Subnet
 from ncsr.ops.conv import by_image
@@ -29,17 +29,17 @@ class AffineInjector(Bijection):
         raw = self._raw(condition)
         if self.subnet.fused is not None:
             return self.subnet.shift_and_scale(x, raw)
-        by = affine(raw, x.dtype, self.subnet.bound)
-        return inject(x, by), by.log_det().repeat(len(x) // len(raw))
+        shift, scale = affine(raw, x.dtype, self.subnet.bound)
+        return inject(x, shift, scale), sum_except_batch(scale.log()).repeat(len(x) // len(raw))
 
     def encode_by_pixel(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        by = affine(self._raw(condition), x.dtype, self.subnet.bound)
-        return inject(x, by), by.scale.log().sum(1).repeat(len(x) // len(condition), 1, 1)
+        shift, scale = affine(self._raw(condition), x.dtype, self.subnet.bound)
+        return inject(x, shift, scale), scale.log().sum(1).repeat(len(x) // len(condition), 1, 1)
 
     def decode(self, z: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        by = affine(self._raw(condition), z.dtype, self.subnet.bound)
-        images = by_image(z, condition) / by.scale - by.shift
-        return images.flatten(0, 1), -by.log_det().repeat(len(images))
+        shift, scale = affine(self._raw(condition), z.dtype, self.subnet.bound)
+        images = by_image(z, condition) / scale - shift
+        return images.flatten(0, 1), -sum_except_batch(scale.log()).repeat(len(images))
 
     def _raw(self, condition: Tensor) -> Tensor:
         with torch.autocast(condition.device.type, enabled=False):  # rounded shifts would move the image's local means

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ncsr.flow.bijection import sum_pixels
+from ncsr.flow.bijection import sum_except_batch
 from ncsr.flow.subnet import ZeroConv
 
 
@@ -25,7 +25,7 @@ class Split(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N, C, H, W) to kept and latent, (N, C / 2, H, W) each, and the log-determinant (N,)."""
         kept, latent, log_sigma = self._encode(x)
-        return kept, latent, -sum_pixels(log_sigma)
+        return kept, latent, -sum_except_batch(log_sigma)
 
     def encode_by_pixel(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`encode` with the share of each pixel in the log-determinant, (N, H, W)."""
@@ -35,7 +35,7 @@ class Split(nn.Module):
     def decode(self, kept: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
         """The inverse of `encode`, with its own log-determinant (N,)."""
         mean, log_sigma = self._prior(kept)
-        return torch.cat((kept, latent * log_sigma.exp() + mean), 1), sum_pixels(log_sigma)
+        return torch.cat((kept, latent * log_sigma.exp() + mean), 1), sum_except_batch(log_sigma)
 
     def _encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Kept, latent and log sigma."""

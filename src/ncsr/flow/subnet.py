@@ -48,7 +48,12 @@ class NormedConv(nn.Module):
         return self.weight[:, self.inputs :] * self.actnorm.log_scale.exp().view(-1, 1, 1, 1)
 
     def forward(self, x: Tensor | None, context: Tensor | None = None) -> Tensor:
-        """(N, inputs, H, W), or None for none, and the context's convolution (B, outputs, H, W), or None for zero."""
+        """The convolution and the actnorm after it, (N, outputs, H, W).
+
+        Args:
+            x: (N, inputs, H, W); None if there are no inputs but the context.
+            context: the context's convolution, (B, outputs, H, W); None for a context of zeros.
+        """
         weight, bias = self.folded()
         if x is None:
             assert context is not None
@@ -120,9 +125,10 @@ class Subnet(nn.Module):
         self.last = ZeroConv(hidden, 2 * outputs)
 
     def forward(self, x: Tensor | None, context: Tensor | None) -> Tensor:
-        """(N, 2 outputs, H, W), of which `elementwise.affine` makes shift and scale; maybe in less than x's dtype.
+        """The raw shifts and scales, (N, 2 outputs, H, W), even and odd channels; in bfloat16 under autocast.
 
-        With `fused`, `shift_and_scale` does.
+        Without `fused` they are complete: `elementwise.affine` makes shift and scale of them. With `fused` they lack
+        the last layer's bias and gain, which `shift_and_scale` adds.
         """
         if self.fused is not None:
             y = self.second.activated(self.first.activated(x, context, self.fused), None, self.fused)

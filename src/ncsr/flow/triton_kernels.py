@@ -76,7 +76,7 @@ def _normalise_backward(
     grad,
     result,
     log_scale,
-    of_x,
+    grad_x,
     sums,
     pixels,
     channels: tl.constexpr,
@@ -89,8 +89,8 @@ def _normalise_backward(
     column = tl.arange(0, width)[None, :]
     inside = column < channels
     scale = tl.exp(tl.load(log_scale + column, inside, 0.0).to(dtype))
-    of_bias = tl.zeros((rows, width), dtype)
-    of_log_scale = tl.zeros((rows, width), dtype)
+    grad_bias = tl.zeros((rows, width), dtype)
+    grad_log_scale = tl.zeros((rows, width), dtype)
     for start in range(program * rows, pixels, programs * rows):
         row = start + tl.arange(0, rows)[:, None].to(tl.int64)
         at, mask = row * channels + column, inside & (row < pixels)
@@ -98,13 +98,13 @@ def _normalise_backward(
         g = tl.load(grad + at, mask, 0.0).to(dtype)
         if relu:
             g = tl.where(y > 0, g, 0.0)
-        of_log_scale += g * y
+        grad_log_scale += g * y
         g *= scale
-        of_bias += g
-        tl.store(of_x + at, g.to(of_x.dtype.element_ty), mask)
+        grad_bias += g
+        tl.store(grad_x + at, g.to(grad_x.dtype.element_ty), mask)
     to = sums + program * 2 * channels + column
-    tl.store(to, tl.sum(of_bias, 0)[None, :], inside)
-    tl.store(to + channels, tl.sum(of_log_scale, 0)[None, :], inside)
+    tl.store(to, tl.sum(grad_bias, 0)[None, :], inside)
+    tl.store(to + channels, tl.sum(grad_log_scale, 0)[None, :], inside)
 
 
 @triton.jit
@@ -165,14 +165,14 @@ def _shift_and_scale(
 @triton.jit
 def _shift_and_scale_backward(
     grad,
-    of_log_det,
+    grad_log_det,
     log_det_stride,
     x,
     raw,
     bias,
     log_gain,
-    of_x,
-    of_raw,
+    grad_x,
+    grad_raw,
     sums,
     pixels,
     first: tl.constexpr,
@@ -185,7 +185,7 @@ def _shift_and_scale_backward(
     program, programs, image = tl.program_id(0), tl.num_programs(0), tl.program_id(1).to(tl.int64)
     column = tl.arange(0, width)[None, :]
     inside = column < channels
-    of_total = tl.load(of_log_det + image * log_det_stride).to(dtype)
+    grad_total = tl.load(grad_log_det + image * log_det_stride).to(dtype)
     shift_bias = tl.zeros((rows, width), dtype)
     scale_bias = tl.zeros((rows, width), dtype)
     shift_log_gain = tl.zeros((rows, width), dtype)
@@ -198,22 +198,22 @@ def _shift_and_scale_backward(
         shift, scale, shift_gain, scale_gain = _pair(raw, bias, log_gain, pair, column, mask, inside, dtype)
         log_scale, derivative = _log_scale(scale, sigmoid)
         at = pixel * (first + channels) + column
-        of_y = tl.load(grad + at + first, mask, 0.0).to(dtype)
-        of_shift = of_y * tl.exp(log_scale)
+        grad_y = tl.load(grad + at + first, mask, 0.0).to(dtype)
+        grad_shift = grad_y * tl.exp(log_scale)
         y_per_scale = tl.load(x + at + first, mask, 0.0).to(dtype) + shift
-        of_scale = tl.where(mask, (of_shift * y_per_scale + of_total) * derivative, 0.0)
-        tl.store(of_x + at + first, of_shift.to(of_x.dtype.element_ty), mask)
+        grad_scale = tl.where(mask, (grad_shift * y_per_scale + grad_total) * derivative, 0.0)
+        tl.store(grad_x + at + first, grad_shift.to(grad_x.dtype.element_ty), mask)
         if first:
             kept = (column < first) & (row < pixels)
-            tl.store(of_x + at, tl.load(grad + at, kept, 0.0), kept)
-        shift_log_gain += 3 * of_shift * shift
-        scale_log_gain += 3 * of_scale * scale
-        of_shift *= shift_gain
-        of_scale *= scale_gain
-        shift_bias += of_shift
-        scale_bias += of_scale
-        tl.store(of_raw + 2 * pair, of_shift.to(of_raw.dtype.element_ty), mask)
-        tl.store(of_raw + 2 * pair + 1, of_scale.to(of_raw.dtype.element_ty), mask)
+            tl.store(grad_x + at, tl.load(grad + at, kept, 0.0), kept)
+        shift_log_gain += 3 * grad_shift * shift
+        scale_log_gain += 3 * grad_scale * scale
+        grad_shift *= shift_gain
+        grad_scale *= scale_gain
+        shift_bias += grad_shift
+        scale_bias += grad_scale
+        tl.store(grad_raw + 2 * pair, grad_shift.to(grad_raw.dtype.element_ty), mask)
+        tl.store(grad_raw + 2 * pair + 1, grad_scale.to(grad_raw.dtype.element_ty), mask)
     to = sums + (image * programs + program) * 4 * channels + 2 * column
     tl.store(to, tl.sum(shift_bias, 0)[None, :], inside)
     tl.store(to + 1, tl.sum(scale_bias, 0)[None, :], inside)
@@ -262,16 +262,16 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         result, log_scale = ctx.saved_tensors
         dtype, addend_dtype = ctx.dtypes
-        channels, of_x = result.shape[1], torch.empty_like(result, dtype=dtype)
+        channels, grad_x = result.shape[1], torch.empty_like(result, dtype=dtype)
         (width, rows), pixels = _tile(channels), result.numel() // channels
         programs = min(triton.cdiv(pixels, rows), _PROGRAMS)
-        own, its = _arithmetic(log_scale.dtype)
-        sums = torch.empty(programs, 2, channels, dtype=own, device=grad.device)
+        torch_dtype, triton_dtype = _arithmetic(log_scale.dtype)
+        sums = torch.empty(programs, 2, channels, dtype=torch_dtype, device=grad.device)
         _normalise_backward[(programs,)](
-            channels_last(grad), result, log_scale, of_x, sums, pixels, channels, width, rows, ctx.relu, its
+            channels_last(grad), result, log_scale, grad_x, sums, pixels, channels, width, rows, ctx.relu, triton_dtype
         )
-        of_bias, of_log_scale = sums.sum(0)
-        return of_x, None if addend_dtype is None else of_x.to(addend_dtype), of_bias, of_log_scale, None, None
+        grad_bias, grad_log_scale = sums.sum(0)
+        return grad_x, None if addend_dtype is None else grad_x.to(addend_dtype), grad_bias, grad_log_scale, None, None
 
 
 class _ShiftAndScale(torch.autograd.Function):
@@ -283,9 +283,9 @@ class _ShiftAndScale(torch.autograd.Function):
         images, channels, pixels = len(x), raw.shape[1] // 2, x.shape[2] * x.shape[3]
         first, (width, rows) = x.shape[1] - channels, _tile(channels)
         programs = min(triton.cdiv(pixels, rows), max(1, _PROGRAMS // images))
-        own, its = _arithmetic(x.dtype)
-        result, log_dets = torch.empty_like(x), torch.empty(images, programs, dtype=own, device=x.device)
-        constants = (pixels, first, channels, width, rows, bound == "sigmoid", its)
+        torch_dtype, triton_dtype = _arithmetic(x.dtype)
+        result, log_dets = torch.empty_like(x), torch.empty(images, programs, dtype=torch_dtype, device=x.device)
+        constants = (pixels, first, channels, width, rows, bound == "sigmoid", triton_dtype)
         _shift_and_scale[(programs, images)](x, raw, bias, log_gain, result, log_dets, *constants)
         ctx.save_for_backward(x, raw, bias, log_gain)
         ctx.constants, ctx.grid = constants, (programs, images)
@@ -293,26 +293,26 @@ class _ShiftAndScale(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, of_log_det: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
         x, raw, bias, log_gain = ctx.saved_tensors
-        of_x, of_raw = torch.empty_like(x), torch.empty_like(raw)
+        grad_x, grad_raw = torch.empty_like(x), torch.empty_like(raw)
         programs, images = ctx.grid
         sums = torch.empty(programs * images, 2, len(bias), dtype=_arithmetic(x.dtype)[0], device=x.device)
         _shift_and_scale_backward[ctx.grid](
             channels_last(grad),
-            of_log_det,
-            of_log_det.stride(0),
+            grad_log_det,
+            grad_log_det.stride(0),
             x,
             raw,
             bias,
             log_gain,
-            of_x,
-            of_raw,
+            grad_x,
+            grad_raw,
             sums,
             *ctx.constants,
         )
-        of_bias, of_log_gain = sums.sum(0)
-        return of_x, of_raw, of_bias, of_log_gain, None
+        grad_bias, grad_log_gain = sums.sum(0)
+        return grad_x, grad_raw, grad_bias, grad_log_gain, None
 
 
 TRITON = Fused(_Normalise.apply, _ShiftAndScale.apply)

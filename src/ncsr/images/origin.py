@@ -74,7 +74,14 @@ class Provenance(BaseModel):
     def of(
         self, photograph: str | None, size: tuple[int, int], side: int, final: tuple[int, int] | None = None
     ) -> Provenance:
-        """The same of a photograph of (H, W) = `size` whose file has this hash, in tiles of this side, then reduced."""
+        """A copy for one photograph.
+
+        Args:
+            photograph: SHA-256 of its file; None without a file.
+            size: (H, W) of the photograph.
+            side: of the tiles, LR pixels.
+            final: (H, W) that the samples are reduced to; None for all of them.
+        """
         tile = None if side >= max(size) else side
         return self.model_copy(update={"photograph": photograph, "tile": tile, "size": final and [*final[::-1]]})
 

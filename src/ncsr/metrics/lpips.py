@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ncsr.errors import InputError
 from ncsr.metrics.pixels import check_samples, check_unit_range, crop_to_multiple, eight_bit
-from ncsr.ops.precision import exactly
+from ncsr.ops.precision import full_precision
 from ncsr.serialization import read_checkpoint
 
 SMALLEST = 31  # pixels of a side: less leaves the last three convolutions nothing to look at
@@ -103,7 +103,7 @@ class LPIPS(nn.Module):
         x = (2 * images.to(shift) - 1 - shift) / scale
         x = x.contiguous(memory_format=torch.channels_last)
         found = []
-        with exactly(x.device):
+        with full_precision(x.device):
             for i, (stride, padding, pooled) in enumerate(zip(_STRIDES, _PADDINGS, _POOLED, strict=True)):
                 x = F.max_pool2d(x, 3, 2) if pooled else x
                 weight, bias = self.get_buffer(f"weight{i}"), self.get_buffer(f"bias{i}")
@@ -114,7 +114,7 @@ class LPIPS(nn.Module):
     @torch.no_grad()
     def layer_distances(self, features: list[Tensor], others: list[Tensor]) -> list[Tensor]:
         """The five d_l, (B, 1, H_l, W_l), of `features`, which are overwritten, and `others`."""
-        with exactly(features[0].device):
+        with full_precision(features[0].device):
             return [
                 F.conv2d(a.sub_(b).square_(), self.get_buffer(f"linear{i}")[None, :, None, None])
                 for i, (a, b) in enumerate(zip(features, others, strict=True))

@@ -16,7 +16,7 @@ from torch import Tensor
 from ncsr.errors import InputError, needs_extra
 from ncsr.metrics.fidelity import luma
 from ncsr.metrics.pixels import at_least_float32, check_comparable, of_rounded
-from ncsr.ops.precision import exactly
+from ncsr.ops.precision import full_precision
 
 WINDOW = 11  # pixels
 
@@ -50,7 +50,7 @@ def ssim(a: Tensor, b: Tensor, shave: int = 0) -> Tensor:
     a, b = (at_least_float32(x).expand(*leading, *x.shape[-3:])[inner] for x in (a, b))
     means = []
     for i in np.ndindex(*leading):  # one image at a time: a window needs five times its memory
-        with exactly(a.device):
+        with full_precision(a.device):
             _, similarity = measure(a[i][None], b[i][None], data_range=1.0, return_full_image=True)
         means.append(similarity[border].mean(dtype=torch.float64))
     return torch.stack(means).reshape(leading)

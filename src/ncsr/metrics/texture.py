@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ncsr.errors import InputError
 from ncsr.metrics.pixels import eight_bit
-from ncsr.ops.precision import exactly
+from ncsr.ops.precision import full_precision
 
 PATCHES = 16384  # per set
 SIDE = 7  # pixels of a patch
@@ -116,7 +116,7 @@ def texture_distance(patches: Tensor, photographs: Tensor, seed: int = 0) -> flo
     directions = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
     directions /= directions.norm(dim=1, keepdim=True)
     deviation, mean = torch.std_mean(photographs, (0, 2, 3), keepdim=True)
-    with exactly(directions.device):
+    with full_precision(directions.device):
         ours, theirs = (
             (directions @ ((group - mean) / deviation).flatten(1).T).sort(1).values for group in (patches, photographs)
         )
@@ -150,5 +150,5 @@ def _patches_at(image: Tensor, places: Tensor) -> Tensor:
 
 
 def _ranks(rows: Tensor) -> Tensor:
-    """j + u of rows (N, ...), exactly: a uniform number has 24 bits."""
+    """j + u of rows (N, ...), full_precision: a uniform number has 24 bits."""
     return (rows[:, 0].long() << 24) + (rows[:, 1] * 2**24).long()

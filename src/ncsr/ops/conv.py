@@ -18,21 +18,21 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
 
-WIDE = 64
+MIN_CHANNELS = 64
 """Channels in and out from which weight gradients are taken by matrix products."""
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """(B, C, H, W) and (O, C, k, k) to (B, O, H, W), k odd; without gradients, an image of a batch is as it is alone.
+    """(B, C, H, W) and (O, C, k, k) to (B, O, H, W), k odd.
 
-    For one small float32 image and for 1x1 kernels on one thread, PyTorch has kernels of its own for CPUs, which round
-    unlike oneDNN's and mostly are slower, so oneDNN's are taken always.
+    Without gradients, an image gives the same numbers alone and in a batch: for one small float32 image, and for 1x1
+    kernels on one thread, PyTorch would choose CPU kernels that round differently and are mostly slower than oneDNN's.
     """
     padding = weight.shape[-1] // 2
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return F.conv2d(x, weight, bias, padding=padding)
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)):
-        if padding != 1 or min(weight.shape[:2]) < WIDE or not weight_gradient_by_products():
+        if padding != 1 or min(weight.shape[:2]) < MIN_CHANNELS or not weight_gradient_by_products():
             return F.conv2d(x, weight, bias, padding=padding)
         y: Tensor = _Conv3x3.apply(x, weight)  # type: ignore[no-untyped-call]
         return y if bias is None else y + bias.to(y.dtype).view(-1, 1, 1)
@@ -80,5 +80,5 @@ class _Conv3x3(torch.autograd.Function):
     @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = (saved.to(grad.dtype) for saved in ctx.saved_tensors)
-        of_x = F.conv2d(grad, weight.flip(2, 3).transpose(0, 1), padding=1) if ctx.needs_input_grad[0] else None
-        return of_x, weight_gradient(x, grad) if ctx.needs_input_grad[1] else None
+        grad_x = F.conv2d(grad, weight.flip(2, 3).transpose(0, 1), padding=1) if ctx.needs_input_grad[0] else None
+        return grad_x, weight_gradient(x, grad) if ctx.needs_input_grad[1] else None

@@ -25,7 +25,7 @@ _own: tuple[str, ...] = ()  # the process's flags, while any context is entered
 
 
 @contextmanager
-def exactly(device: torch.device) -> Iterator[None]:
+def full_precision(device: torch.device) -> Iterator[None]:
     """In this context, what is computed on a device has its operands' precision, whatever autocast and flags permit."""
     available = torch.amp.is_autocast_available(device.type)  # of "meta" it is not
     with torch.autocast(device.type, enabled=False) if available else nullcontext(), float32_products():
@@ -56,11 +56,12 @@ class _Float32Products(AbstractContextManager[None]):
 
 
 def _count(tf32: bool, change: int) -> None:
+    """Enter (1) or leave (-1) a context, and set the process's flags as the contexts then entered want them."""
     global _own
     with _lock:
+        if not any(_entered.values()):
+            _own = tuple(flag.fp32_precision for flag in _FLAGS)
         before = _wanted()
-        if before is _own:
-            before = _own = tuple(flag.fp32_precision for flag in _FLAGS)
         _entered[tf32] += change
         if (wanted := _wanted()) is before:
             return

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ncsr.ops.conv import by_image, channels_last
-from ncsr.ops.precision import exactly
+from ncsr.ops.precision import full_precision
 
 _Module = TypeVar("_Module", bound=nn.Module)
 _FEW_PIXELS = 2**14  # where repacking a weight takes more than a percent of convolving with it
@@ -119,7 +119,7 @@ def _fuses(dtype: torch.dtype) -> bool:
     x = channels_last(torch.linspace(-1, 1, 2 * 8 * 3 * 3, device="cpu").view(2, 8, 3, 3).to(dtype))
     weight = channels_last(torch.linspace(-1, 1, 8 * 8, device="cpu").view(8, 8, 1, 1).to(dtype))
     geometry = ((0, 0), (1, 1), (1, 1), 1)
-    with exactly(x.device):
+    with full_precision(x.device):
         expected = F.conv2d(x, weight)
     try:
         packed: Any = torch._C._nn.mkldnn_reorder_conv2d_weight

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ncsr.ops.precision import exactly
+from ncsr.ops.precision import full_precision
 from ncsr.ops.resize import resize_matrix
 
 Rows: TypeAlias = Callable[[int, int], Tensor]
@@ -110,7 +110,7 @@ def apply_dual(rows: Rows, dual: Tensor, scale: int) -> Rows:
 
 
 def strips(height: int, row: int, unit: int = 1) -> Iterator[tuple[int, int]]:
-    """Ranges of rows, first to last (exclusive), that fit into one strip, but for the least of 8 rows.
+    """Ranges of rows, first to last (exclusive): as many as fit into one strip, and at least 8 (fewer at the end).
 
     Args:
         height: of the image.
@@ -150,7 +150,7 @@ def _mirrored(image: Tensor, first: int, last: int, axis: int) -> Tensor:
 def _reduce(image: Tensor, scale: int, axis: int) -> Tensor:
     """One axis reduced, without the `_HALO` LR pixels at either end."""
     kernel, stride = _kernel(scale, axis, image)
-    with exactly(image.device):
+    with full_precision(image.device):
         planes = F.conv2d(image.reshape(-1, 1, *image.shape[-2:]), kernel, stride=stride)
     return planes.reshape(*image.shape[:-2], *planes.shape[-2:])
 
@@ -158,7 +158,7 @@ def _reduce(image: Tensor, scale: int, axis: int) -> Tensor:
 def _adjoint(image: Tensor, scale: int, axis: int) -> Tensor:
     """The transpose of the reduction along one axis, without the `_HALO` LR pixels at either end."""
     kernel, stride = _kernel(scale, axis, image)
-    with exactly(image.device):
+    with full_precision(image.device):
         planes = F.conv_transpose2d(image.reshape(-1, 1, *image.shape[-2:]), kernel, stride=stride)
     planes = planes.narrow(axis, 2 * _HALO * scale, planes.shape[axis] - 4 * _HALO * scale)
     return planes.reshape(*image.shape[:-2], *planes.shape[-2:])

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.ops.precision import exactly
-from ncsr.ops.transfer import moved
+from ncsr.ops.precision import full_precision
+from ncsr.ops.transfer import to_device
 
 
 def imresize(images: Tensor, scale: float) -> Tensor:
@@ -44,9 +44,9 @@ def imresize(images: Tensor, scale: float) -> Tensor:
     if not integer and not images.is_floating_point():
         raise InputError(f"resizing needs uint8 or floating-point images, got {images.dtype}: convert them first")
     values = images.to(torch.float64 if integer else torch.promote_types(images.dtype, torch.float32))
-    with exactly(images.device):
+    with full_precision(images.device):
         for axis in (-2, -1):
-            weights = moved(resize_matrix(images.shape[axis], scale).to(values.dtype), values.device)
+            weights = to_device(resize_matrix(images.shape[axis], scale).to(values.dtype), values.device)
             values = weights @ values if axis == -2 else values @ weights.T
             if integer:
                 values = values.round().clamp(0, 255)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ncsr.ops.precision import exactly
+from ncsr.ops.precision import full_precision
 from ncsr.ops.projection import Rows
 from ncsr.ops.resize import resize_band
 
 _BLOCK = 128  # rows or columns of the result that are computed at a time, at most
-_PIXELS = 2**20  # of the image that are looked at at a time, but for the least of 8 rows
+_PIXELS = 2**20  # of the image that are read at a time; at least 8 rows of the result are made at once
 
 
 def resize_rows(rows: Rows, size: tuple[int, int], to: tuple[int, int], top: int | None = None) -> Rows:
@@ -35,7 +35,7 @@ def resize_rows(rows: Rows, size: tuple[int, int], to: tuple[int, int], top: int
             low, high, weights = resize_band(size[0], to[0] / size[0], begin, end)
             image = rows(low, high)
             image = image if top is None else (image.double() * top).round_()  # whole numbers, so that ties are ties
-            with exactly(image.device):
+            with full_precision(image.device):
                 image = settled(weights.to(image) @ image)
                 columns = []
                 for left, right in _blocks(0, to[1], _BLOCK):

@@ -22,7 +22,8 @@ from torch.autograd.function import once_differentiable
 
 from ncsr.ops.conv import channels_last, conv2d
 
-_DIFFERENCES = ((0, 0), (1, 0), (0, 1), (1, 1))  # whether of rows, of columns: what the four products are taken of
+# Of rows, of columns: whether each of the four products is of differences along that axis.
+_DIFFERENCES = ((0, 0), (1, 0), (0, 1), (1, 1))
 
 
 class LevelFeatures:
@@ -84,6 +85,7 @@ def split_kernel(weight: Tensor, features: int, *, enlarged: bool) -> list[Tenso
     if not enlarged:
         return [weight]
     factors = [_factors(row, -1) for row in _factors(weight[:, features:], -2)]
+    # First letter rows, second columns: a even differences, s values (sum of the taps), b odd differences.
     (aa, as_, ab), (sa, ss, sb), (ba, bs, bb) = factors
     products = ((ss,), (as_, bs), (sa, sb), (aa, ab, ba, bb))
     return [weight[:, :features], *(torch.cat(kernels)[:, :, None, None] for kernels in products)]

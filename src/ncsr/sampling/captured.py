@@ -18,12 +18,12 @@ from torch import Tensor
 from ncsr.runtime.cuda_graphs import GraphRecorder
 from ncsr.sampling.folded_flow import FoldedConditions, chunk_size
 
-_PIXELS = 2**17  # of all LR images whose sampling is captured: the memory for it stays taken
-_NUMBERS = 4  # of samples that are captured for a shape
-_SEEN = 1024  # shapes that are remembered
-_IDLE = 64  # decodings after which a shape that did not come gives way to another
+_PIXELS = 2**17  # LR pixels of all captured shapes together: their memory stays taken
+_NUMBERS = 4  # counts of latents that are captured for one shape, (n B) each
+_SEEN = 1024  # shapes remembered as seen once
+_IDLE = 64  # a shape that was not decoded for so many decodings may give way to another
 
-Condition = Callable[[Tensor], FoldedConditions]
+ComputeConditions = Callable[[Tensor], FoldedConditions]
 """From LR images to what all steps need of them."""
 Decode = Callable[[Sequence[Tensor], FoldedConditions], Tensor]
 """From latents and conditions to HR images."""
@@ -60,7 +60,7 @@ class SamplingGraphs:
             return captured.chunk
 
     def decode(
-        self, key: Key, lr: Tensor, latents: Sequence[Tensor], condition: Condition, decode: Decode
+        self, key: Key, lr: Tensor, latents: Sequence[Tensor], condition: ComputeConditions, decode: Decode
     ) -> Tensor | None:
         """The HR images of latents; None where they are to be computed without graphs.
 
@@ -87,7 +87,7 @@ class SamplingGraphs:
                 warnings.warn(f"sampling goes on without CUDA graphs, slower: {reason}", stacklevel=4)
                 return None
 
-    def _capture(self, key: Key, lr: Tensor, condition: Condition) -> _CapturedSampling | None:
+    def _capture(self, key: Key, lr: Tensor, condition: ComputeConditions) -> _CapturedSampling | None:
         if key not in self._seen or not self._works:
             self._seen = {*self._seen, key} if len(self._seen) < _SEEN else {key}
             return None
@@ -109,8 +109,9 @@ class _CapturedSampling:
         used: when it was used last.
     """
 
-    def __init__(self, recorder: GraphRecorder, lr: Tensor, condition: Condition) -> None:
-        self._recorder, self._owner = recorder, torch.empty(0)
+    def __init__(self, recorder: GraphRecorder, lr: Tensor, condition: ComputeConditions) -> None:
+        self._recorder = recorder
+        self._owner: Tensor | None = None  # the LR images whose conditions the graph's tensors hold
         self._lr = place = recorder.run(lr.clone)
         recorder.run(lambda: condition(place))
         self._conditions, self._replay = recorder.capture(lambda: condition(place))

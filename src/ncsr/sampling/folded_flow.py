@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncsr.encoder import Features
-from ncsr.flow.elementwise import ATAN_BOUND, Affine
+from ncsr.flow.elementwise import ATAN_BOUND
 from ncsr.flow.flow import Flow
 from ncsr.flow.level import Level
 from ncsr.flow.step import ConditionalStep, TransitionStep
@@ -42,11 +42,13 @@ class FoldedCondition(NamedTuple):
     """What one folded step needs of the LR image.
 
     Attributes:
-        injection: the injector's shift and scale, (B, C, H, W).
+        shift: the injector's, (B, C, H, W).
+        scale: the injector's, (B, C, H, W).
         coupling: the share of the features in the LR coupling's first convolution, (B, hidden, H, W).
     """
 
-    injection: Affine
+    shift: Tensor
+    scale: Tensor
     coupling: Tensor
 
 
@@ -64,6 +66,7 @@ class FoldedFlow:
 
     @torch.no_grad()
     def __init__(self, flow: Flow, dtype: torch.dtype) -> None:
+        # Neither uses the flow's weights.
         self.features, self.feature_pairs = flow.features, flow.feature_pairs
         self.splits = [copy_without_hooks(split) for split in flow.splits]
         self.levels = [
@@ -126,10 +129,10 @@ class FoldedStep:
     def __init__(
         self, step: ConditionalStep, transitions: Sequence[TransitionStep], up: int, enlarged: bool, dtype: torch.dtype
     ) -> None:
-        self.dtype, exact = dtype, step.conv1x1.weight
+        self.dtype, weights = dtype, step.conv1x1.weight.dtype
         injector, coupling = step.injector.subnet, step.coupling.subnet
         # Rounded shifts would move the image's local means, so the injector keeps the dtype of the weights.
-        self.injector = FoldedSubnet(injector, exact.dtype, sign=1)
+        self.injector = FoldedSubnet(injector, weights, sign=1)
         layers = [coupling] if step.noise_layer is None else [coupling, step.noise_layer.subnet]
         self.couplings = [
             (PrepackedConv(*layer.first.folded(), dtype, slope=0), FoldedSubnet(layer, dtype, sign=-1))
@@ -141,25 +144,26 @@ class FoldedStep:
         for transition in reversed(transitions):
             m, v = inverse_affine(transition)
             matrix, offset = m @ matrix, m @ offset + v
-        self.affine = PrepackedConv(matrix[:, :, None, None].to(exact), offset.to(exact), exact.dtype)
+        like = step.conv1x1.weight  # on its device again
+        self.affine = PrepackedConv(matrix[:, :, None, None].to(like), offset.to(like), weights)
 
     def condition_on_lr(self, features: LevelFeatures) -> FoldedCondition:
         """The condition of the step from its level's features."""
         injector, coupling = (features.apply(convs, self.injector.exact) for convs in self.context_convs)
         with float32_products():
             shift, scale = self.injector(injector.relu_())
-        return FoldedCondition(Affine(channels_last(shift), channels_last(scale)), coupling.to(self.dtype))
+        return FoldedCondition(channels_last(shift), channels_last(scale), coupling.to(self.dtype))
 
     def decode(self, h: Tensor, condition: FoldedCondition) -> Tensor:
         """(n B, C, H, W) to the same shape; `h` is overwritten."""
         h1, h2 = h.chunk(2, 1)
         h1 = channels_last(h1.to(self.dtype))
+        # The noise layer, if there is one, has no context: in sampling the noise is zero.
         for (first, affine), context in zip(self.couplings, (condition.coupling, None), strict=False):
             minus_shift, scale = affine(first(h1, context))
             torch.addcdiv(minus_shift, h2, scale, out=h2)
-        shift, scale = condition.injection
-        images = by_image(h, shift)
-        torch.addcdiv(shift, images, scale, value=-1, out=images)
+        images = by_image(h, condition.shift)
+        torch.addcdiv(condition.shift, images, condition.scale, value=-1, out=images)
         with float32_products():
             return self.affine(h)  # type: ignore[no-any-return]
 

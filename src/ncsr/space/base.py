@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.flow.bijection import sum_pixels
 from ncsr.images.origin import Provenance
-from ncsr.latents import Latents, Map
+from ncsr.latents import Latents, NumberOrMap
 from ncsr.networks import Networks
 from ncsr.ops.projection import project
 from ncsr.sampling.uncertainty import Uncertainty, measure_uncertainty
-from ncsr.space.checks import ATTEMPTS, check_sampling, check_tensors, never_finite, no_likelihood, warn_of_range
+from ncsr.space.checks import ATTEMPTS, check_sampling, check_tensors, never_finite, no_likelihood
 
 _TOGETHER = 4  # samples that are drawn at a time where not all are wanted at once
 
@@ -35,20 +34,22 @@ class Redraw(NamedTuple):
         kept: the latents outside it, of one sample or of all.
     """
 
-    where: Map
+    where: NumberOrMap
     kept: Latents
 
 
 class Space:
-    """What every model's space can do: sample and project; and a flow's, densities and latents.
+    """The super-resolution space of LR images. Every model's can sample and project.
+
+    That of a flow also has densities and latents; without a flow these raise InputError.
 
     Attributes:
         lr: (B, 3, h, w), the LR images.
         origin: (top, left) of these LR pixels in the whole image.
         scale: s.
-        training: whether densities and latents are differentiated, of images with noise on them.
-        seed: of the last `sample`, also when it was drawn afresh; None before. Threads that share a space give seeds
-            of their own, since this is the last of any of them.
+        training: whether the space is for training: densities are differentiated, and images may leave [0, 1].
+        seed: the seed of the last `sample`, `latents` or `uncertainty`, given or fresh; None before the first. Threads
+            that share a space should each give a seed, since any of them sets this.
     """
 
     training = False
@@ -68,20 +69,36 @@ class Space:
         raise NotImplementedError
 
     def draw(
-        self, samples: Sequence[int], temperature: Map, seed: int, attempt: int = 0, redraw: Redraw | None = None
+        self,
+        samples: Sequence[int],
+        temperature: NumberOrMap,
+        seed: int,
+        attempt: int = 0,
+        redraw: Redraw | None = None,
     ) -> Tensor:
-        """The samples of these numbers, (len(samples), B, 3, s h, s w), not clamped, maybe not finite."""
+        """Draw samples, neither clamped nor checked to be finite.
+
+        Args:
+            samples: their numbers k among the samples of the seed.
+            temperature: as of `sample`, but not None.
+            seed: as of `sample`, but not None.
+            attempt: 0 for the first draw of these samples; each further one has other latents.
+            redraw: the part to be drawn again; None for all.
+
+        Returns:
+            (len(samples), B, 3, s h, s w).
+        """
         raise NotImplementedError
 
     @torch.no_grad()
     def sample(
         self,
         n: int = 1,
-        temperature: Map | None = None,
+        temperature: NumberOrMap | None = None,
         seed: int | None = None,
         *,
         clamp: bool = True,
-        where: Map | None = None,
+        where: NumberOrMap | None = None,
         given: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """Draw HR images, or draw a part of them again.
@@ -105,12 +122,13 @@ class Space:
                 and `given` without the other; maps for a model without a flow.
             SamplingError: a sample was not finite in every draw.
         """
-        temperature = self.model.config.temperature if temperature is None else temperature
-        self.seed = check_sampling(n, temperature, seed, maps=True)
-        images = self._draw_finite(range(n), temperature, self.seed, self._redraw(n, where, given))
+        temperature, seed = self._sampling_values(n, temperature, seed)
+        images = self._draw_finite(range(n), temperature, seed, self._redraw(n, where, given))
         return images.clamp_(0, 1) if clamp else images
 
-    def _draw_finite(self, samples: Sequence[int], temperature: Map, seed: int, redraw: Redraw | None = None) -> Tensor:
+    def _draw_finite(
+        self, samples: Sequence[int], temperature: NumberOrMap, seed: int, redraw: Redraw | None = None
+    ) -> Tensor:
         """`draw`, with what is not finite drawn again."""
         images = self.draw(samples, temperature, seed, 0, redraw)
         for attempt in range(1, ATTEMPTS + 1):
@@ -124,7 +142,7 @@ class Space:
         raise never_finite(samples[again[0]], temperature)
 
     @torch.no_grad()
-    def uncertainty(self, n: int = 16, seed: int | None = None, temperature: Map | None = None) -> Uncertainty:
+    def uncertainty(self, n: int = 16, seed: int | None = None, temperature: NumberOrMap | None = None) -> Uncertainty:
         """Where samples agree and where they differ: mean, deviation, quantiles and agreement of each pixel.
 
         Samples are drawn a few at a time, and of each its 8-bit values are kept, n bytes for each number of an image.
@@ -141,8 +159,7 @@ class Space:
         Raises:
             InputError, SamplingError: as `sample`.
         """
-        temperature = self.model.config.temperature if temperature is None else temperature
-        self.seed = seed = check_sampling(n, temperature, seed, maps=True)
+        temperature, seed = self._sampling_values(n, temperature, seed)
         groups = (range(first, min(first + _TOGETHER, n)) for first in range(0, n, _TOGETHER))
         drawn = (self._draw_finite(group, temperature, seed).clamp_(0, 1) for group in groups)
         known = None if np.ndim(temperature) else float(temperature)
@@ -151,7 +168,7 @@ class Space:
         )
         return measure_uncertainty((image for images in drawn for image in images), origin)
 
-    def latents(self, n: int = 1, seed: int | None = None, temperature: Map | None = None) -> Latents:
+    def latents(self, n: int = 1, seed: int | None = None, temperature: NumberOrMap | None = None) -> Latents:
         """The latents of samples: those that `sample` decodes, given the same n, seed and temperature.
 
         Of a sample that had to be drawn again because it was not finite, they are those of its first draw.
@@ -225,11 +242,7 @@ class Space:
         Raises:
             InputError: as `log_prob`.
         """
-        latents, log_det = self._encode(hr, noise)
-        if not self.training:
-            warn_of_range(hr)
-        normal = [sum_pixels(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)) for z in latents]
-        return torch.stack(normal).sum(0).view(hr.shape[:-3]), log_det.view(hr.shape[:-3])
+        raise no_likelihood()
 
     def log_prob_map(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
         """Where `log_prob` comes from: a log-density in nats for each pixel of the LR images, adding up to it.
@@ -269,7 +282,18 @@ class Space:
         return self.log_prob(images).view(-1, len(self.lr)).argsort(0, descending=True)
 
     def bits_per_dim(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
-        """-log2 p(hr | lr, noise) / (3 H W) of data in [0, 1]; see `log_prob`. 8-bit figures are 8 higher."""
+        """-log2 p(hr | lr, noise) / (3 H W) of data in [0, 1]; figures of data in 0..255 are 8 higher.
+
+        Args:
+            hr: as of `log_prob`.
+            noise: as of `log_prob`.
+
+        Returns:
+            (n B,) or (n, B), as `hr` is. H and W are those of the padded image where a side of the LR image is odd.
+
+        Raises:
+            InputError: as `log_prob`.
+        """
         height, width = (self.scale * (side + side % 2) for side in self.lr.shape[-2:])
         return -self.log_prob(hr, noise) / (math.log(2) * (3 * height * width))
 
@@ -279,7 +303,7 @@ class Space:
         Those of `sample(..., clamp=False)` are `latents` of the same seed, up to the precision that sampling has,
         unless a side of the LR image is odd: then samples are cropped.
         """
-        return Latents(tuple(self._encode(hr, noise)[0]), self._lr_shape, "encoded")
+        raise no_likelihood()
 
     def decode(self, latents: Sequence[Tensor], noise: Tensor | None = None) -> Tensor:
         """The HR images (n B, 3, s h, s w) of latents: the exact inverse of `encode`, not clamped.
@@ -308,7 +332,13 @@ class Space:
         """
         raise no_likelihood()
 
-    def _redraw(self, n: int, where: Map | None, given: Sequence[Tensor] | None) -> Redraw | None:
+    def _sampling_values(self, n: int, temperature: NumberOrMap | None, seed: int | None) -> tuple[NumberOrMap, int]:
+        """The temperature and the seed to sample with, checked; `self.seed` keeps the seed."""
+        temperature = self.model.config.temperature if temperature is None else temperature
+        self.seed = seed = check_sampling(n, temperature, seed, maps=True)
+        return temperature, seed  # not read from `self` again: another thread may have set it meanwhile
+
+    def _redraw(self, n: int, where: NumberOrMap | None, given: Sequence[Tensor] | None) -> Redraw | None:
         """What `sample` is told of a part to be drawn again, checked."""
         if where is None and given is None:
             return None
@@ -327,7 +357,3 @@ class Space:
     @property
     def _lr_shape(self) -> tuple[int, int, int]:
         return len(self.lr), self.lr.shape[-2], self.lr.shape[-1]
-
-    def _encode(self, hr: Tensor, noise: Tensor | None) -> tuple[list[Tensor], Tensor]:
-        """The latents of HR images, fine to coarse, and the log-determinant (n B,)."""
-        raise no_likelihood()

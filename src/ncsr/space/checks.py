@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import secrets
+import sys
 import warnings
 from numbers import Integral, Real
+from types import FrameType
 
 import numpy as np
 from torch import Tensor
 
 from ncsr.errors import InputError, SamplingError, brief
-from ncsr.latents import Map
+from ncsr.latents import NumberOrMap
 
 ATTEMPTS = 3  # draws of a sample before it is given up as not finite
 
 
-def check_sampling(n: int, temperature: Map, seed: int | None, *, maps: bool = False) -> int:
+def check_sampling(n: int, temperature: NumberOrMap, seed: int | None, *, maps: bool = False) -> int:
     """The seed to use, a fresh one for None; InputError for what cannot be sampled.
 
     Args:
@@ -48,7 +50,7 @@ def check_sampling(n: int, temperature: Map, seed: int | None, *, maps: bool = F
     return secrets.randbelow(2**31) if seed is None else int(seed)
 
 
-def never_finite(sample: int, temperature: Map) -> SamplingError:
+def never_finite(sample: int, temperature: NumberOrMap) -> SamplingError:
     """The error for a sample that was not finite in every draw."""
     mapped = np.ndim(temperature) > 0
     remedy = "lower the temperature" if mapped or temperature else "this model cannot enlarge this image; use another"
@@ -70,8 +72,17 @@ def warn_of_range(hr: Tensor) -> None:
         warnings.warn(
             f"densities are of images in [0, 1], got values from {low:.9g} to {high:.9g}: bring [-1, 1] to "
             "(x + 1) / 2, divide 8-bit images by 255",
-            stacklevel=4,
+            stacklevel=_frames_inside() + 1,
         )
+
+
+def _frames_inside() -> int:
+    """How many frames of ncsr and PyTorch lie between the caller of this and the first one outside them."""
+    frame: FrameType | None = sys._getframe(1)
+    count = 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("ncsr", "torch"):
+        frame, count = frame.f_back, count + 1
+    return count
 
 
 def no_likelihood() -> InputError:

@@ -11,20 +11,28 @@ import torch
 from torch import Tensor
 
 from ncsr.encoder import Encoder, Noise
-from ncsr.latents import Map
+from ncsr.latents import NumberOrMap
 from ncsr.sampling.latents import Window, draw_latent
 from ncsr.space.base import Redraw, Space
 from ncsr.space.checks import no_likelihood
 
 
 class EncoderSpace(Space):
-    """The space of an encoder-only model: one image, so all samples are equal (ESRGAN+ draws its noise by the seed)."""
+    """The space of an encoder-only model: one image, so all samples are equal.
+
+    ESRGAN+ draws its noise by the seed at every temperature above 0, always of the same strength; at 0 it has none.
+    """
 
     def prepare(self) -> None:
         _ = self._encoder if self._noisy else self._image
 
     def draw(
-        self, samples: Sequence[int], temperature: Map, seed: int, attempt: int = 0, redraw: Redraw | None = None
+        self,
+        samples: Sequence[int],
+        temperature: NumberOrMap,
+        seed: int,
+        attempt: int = 0,
+        redraw: Redraw | None = None,
     ) -> Tensor:
         if np.ndim(temperature):
             raise no_likelihood()
@@ -38,7 +46,7 @@ class EncoderSpace(Space):
 
     @cached_property
     def _encoder(self) -> Encoder:
-        return self.model.folded(low=self.model.low_precision(sampling=True)).encoder
+        return self.model.folded().encoder
 
     @cached_property
     def _image(self) -> Tensor:

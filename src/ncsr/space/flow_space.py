@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ncsr.errors import InputError, SamplingError
+from ncsr.flow.bijection import sum_except_batch
 from ncsr.flow.flow import Conditions, Flow
-from ncsr.latents import Latents, Map, blend, pad_even, temper
+from ncsr.latents import Latents, NumberOrMap, blend, pad_even, temper
 from ncsr.networks import Networks
 from ncsr.sampling.latents import Window, draw_latents
 from ncsr.sampling.sampler import Sampler
 from ncsr.space.base import Redraw, Space
-from ncsr.space.checks import check_sampling, check_tensors, warn_of_range
+from ncsr.space.checks import check_tensors, warn_of_range
 
 
 class FlowSpace(Space):
@@ -45,7 +46,12 @@ class FlowSpace(Space):
         _ = self._sampler
 
     def draw(
-        self, samples: Sequence[int], temperature: Map, seed: int, attempt: int = 0, redraw: Redraw | None = None
+        self,
+        samples: Sequence[int],
+        temperature: NumberOrMap,
+        seed: int,
+        attempt: int = 0,
+        redraw: Redraw | None = None,
     ) -> Tensor:
         batch, images, chunk = len(self.lr), [], self._sampler.chunk
         for first in range(0, len(samples), chunk):
@@ -58,10 +64,9 @@ class FlowSpace(Space):
         return torch.cat(images)
 
     @torch.no_grad()
-    def latents(self, n: int = 1, seed: int | None = None, temperature: Map | None = None) -> Latents:
-        temperature = self.model.config.temperature if temperature is None else temperature
-        self.seed = check_sampling(n, temperature, seed, maps=True)
-        return self._draw_latents(range(n), temperature, self.seed, 0)
+    def latents(self, n: int = 1, seed: int | None = None, temperature: NumberOrMap | None = None) -> Latents:
+        temperature, seed = self._sampling_values(n, temperature, seed)
+        return self._draw_latents(range(n), temperature, seed, 0)
 
     @torch.no_grad()
     def render(self, latents: Sequence[Tensor], *, clamp: bool = True) -> Tensor:
@@ -86,13 +91,23 @@ class FlowSpace(Space):
         h, w = self.lr.shape[-2:]
         return hr[..., : self.scale * h, : self.scale * w]
 
+    def log_prob_parts(self, hr: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        latents, log_det = self._encode(hr, noise)
+        if not self.training:
+            warn_of_range(hr)
+        density = torch.stack([sum_except_batch(_normal_log_density(z)) for z in latents]).sum(0)
+        return density.view(hr.shape[:-3]), log_det.view(hr.shape[:-3])
+
+    def encode(self, hr: Tensor, noise: Tensor | None = None) -> Latents:
+        return Latents(tuple(self._encode(hr, noise)[0]), self._lr_shape, "encoded")
+
     def log_prob_map(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
         flat = self._checked_hr(hr)
         if not self.training:
             warn_of_range(hr)
         with self.model.arithmetic(sampling=False):
             latents, shares = self.flow.encode_by_pixel(flat, self._conditions(noise))
-        normal = [(-0.5 * z**2 - 0.5 * math.log(2 * math.pi)).sum(1) for z in latents]
+        normal = [_normal_log_density(z).sum(1) for z in latents]
         (height, width), (h, w) = self._padded.shape[-2:], self.lr.shape[-2:]
         parts = [F.adaptive_avg_pool2d(cells, (height, width)) * cells[0].numel() for cells in (*normal, *shares)]
         total = torch.stack(parts).sum(0) / (height * width)
@@ -103,6 +118,7 @@ class FlowSpace(Space):
         return total[:, :h, :w].reshape(*hr.shape[:-3], h, w)
 
     def _encode(self, hr: Tensor, noise: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """The latents of HR images, fine to coarse, and the log-determinant (n B,)."""
         flat = self._checked_hr(hr)
         with self.model.arithmetic(sampling=False):
             return self.flow.encode(flat, self._conditions(noise))
@@ -131,7 +147,7 @@ class FlowSpace(Space):
                 f"latents of these LR images have shapes (n * {len(self.lr)}, C, H, W) with {shapes}, got {given}"
             )
 
-    def _draw_latents(self, samples: Sequence[int], temperature: Map, seed: int, attempt: int) -> Latents:
+    def _draw_latents(self, samples: Sequence[int], temperature: NumberOrMap, seed: int, attempt: int) -> Latents:
         """The latents of the samples of these numbers: the same for all B images, but for a map of temperatures."""
         drawn = draw_latents(self._windows(), samples, seed, attempt)
         tensors = tuple(z.to(self.lr).repeat_interleave(len(self.lr), 0) for z in drawn)
@@ -144,13 +160,13 @@ class FlowSpace(Space):
 
     def _conditions(self, noise: Tensor | None) -> Conditions:
         """The conditions of all layers, for densities and latents."""
-        kept = self.model.fixed and not self.training and not self.lr.requires_grad
-        if kept and self._generation != self.model.generation:
+        reusable = self.model.fixed and not self.training and not self.lr.requires_grad
+        if reusable and self._generation != self.model.generation:
             raise InputError("the weights may have changed since this space was made: make a new one, model.space(lr)")
-        conditions = self._kept if kept else None
+        conditions = self._kept if reusable else None
         if conditions is None:
             conditions = self.flow.condition_on_lr(self.flow.features(self.model.encoder, self._padded))
-            self._kept = conditions if kept else None  # what is differentiated has one backward pass
+            self._kept = conditions if reusable else None  # a graph serves one backward pass
         if noise is None:
             return conditions
         check_tensors(noise)
@@ -165,10 +181,8 @@ class FlowSpace(Space):
     @cached_property
     def _sampler(self) -> Sampler:
         """The model's sampling for these LR images, in its precision for that."""
-        folded = self.model.folded(low=self.model.low_precision(sampling=True))
-        assert folded.flow is not None
         with torch.no_grad(), self.model.arithmetic(sampling=True):
-            return Sampler(folded, folded.flow, self._padded, self.model.precision)
+            return Sampler(self.model.folded(), self._padded, self.model.precision)
 
     def _windows(self) -> list[Window]:
         """The windows of these LR images' latents in the whole image."""
@@ -179,3 +193,8 @@ class FlowSpace(Space):
             cell = height // shape[1]
             windows.append(Window(shape, (top // cell, left // cell), cell))
         return windows
+
+
+def _normal_log_density(z: Tensor) -> Tensor:
+    """log N(z; 0, 1) of every number, in nats."""
+    return -0.5 * z**2 - 0.5 * math.log(2 * math.pi)

@@ -34,7 +34,7 @@ def diagnose(model: NCSR, hr: Tensor, lr: Tensor, noise: Tensor | None) -> str:
 
     def check(name: str, module: nn.Module, output: Tensor) -> None:
         if isinstance(module, Subnet):
-            scale = affine(output, output.dtype, module.bound).scale
+            _, scale = affine(output, output.dtype, module.bound)
             scales.append((name, scale.min().item(), scale.max().item()))
         if not bool(output.isfinite().all()):
             not_finite.append(name)
@@ -53,7 +53,7 @@ def diagnose(model: NCSR, hr: Tensor, lr: Tensor, noise: Tensor | None) -> str:
     weights = [name for name, p in parameters.items() if not bool(p.isfinite().all())]
     gradients = [name for name, p in parameters.items() if p.grad is not None and not bool(p.grad.isfinite().all())]
     largest = torch.cat([z.abs().flatten() for z in latents]).max().item()  # NaN if one of them is
-    scales.sort(key=lambda of: math.inf if math.isnan(of[2]) else of[2] / max(of[1], 1e-30), reverse=True)
+    scales.sort(key=lambda s: math.inf if math.isnan(s[2]) else s[2] / max(s[1], 1e-30), reverse=True)
     return "\n".join(
         (
             f"weights that are not finite: {_first(weights)}; gradients: {_first(gradients)}",

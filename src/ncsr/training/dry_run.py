@@ -64,7 +64,7 @@ def _measured(trainer: Trainer, recipe: Recipe, share: int) -> tuple[float, floa
 
 
 def _extrapolated(trainer: Trainer, recipe: Recipe, share: int) -> tuple[float, float]:
-    """The same from smaller steps."""
+    """Seconds and GiB of a step of `share` crops, extrapolated linearly in pixels from fewer and smaller crops."""
     unit = recipe.model.scale * (1 if recipe.model.flow is None else 2)
     smallest = min(recipe.crop, 4 * unit)
     quarter, half = (max(smallest, recipe.crop // parts // unit * unit) for parts in (4, 2))

@@ -28,7 +28,11 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 MAX_BATCH_PIXELS = 100_000_000
 """Of the HR crops of a step, all together: their colours take 1.2 GB in float32."""
 _ANCESTORS = 16  # recipes that inherit from one another
-_RENAMED_KEYS = {"strange": "noise_mix_probability", "returns": "max_rollbacks"}
+_RENAMED_KEYS = {
+    "strange": "noise_mix_probability",
+    "returns": "max_rollbacks",
+    "patience": "max_skipped_steps",
+}
 """Keys of recipes that were written before they had their present names."""
 
 
@@ -62,7 +66,7 @@ class Recipe(CropSettings):
     """The fraction of the run, from its start, in which the encoder is not trained."""
     betas: tuple[Share, Share] = (0.9, 0.99)
     warmup: int = Field(0, ge=0, lt=2**32)
-    """Steps over which the learning rate rises linearly from zero."""
+    """Steps over which the learning rate rises linearly: the first has 1 / warmup of it, the last all of it."""
     schedule: Literal["constant", "halve", "cosine", "restarts"] = "halve"
     """`cosine`: half a period down to zero over the run; `restarts`: one down to 1e-7 every `restart_every` steps."""
     halve_at: tuple[Share, ...] = Field((0.5, 0.75), max_length=100)
@@ -92,7 +96,7 @@ class Recipe(CropSettings):
     """How many of the validation photographs are measured, the first by name."""
     validate_temperatures: tuple[Temperature, ...] = Field((0.0, 0.5, 0.8, 0.9, 1.0), max_length=100)
     """Temperatures of the samples in the validation picture."""
-    patience: Count = 10
+    max_skipped_steps: Count = 10
     """Steps that may be skipped, of the last thousand, because loss or gradient is not finite."""
     max_rollbacks: int = Field(3, ge=0, lt=2**32)
     """How often the run goes back to its last checkpoint with half the learning rate before it gives up."""
@@ -170,22 +174,29 @@ def changed_values(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -
             yield f"{prefix}{key}", before, after
 
 
-def read_values(name: str, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read_values(name: str, inherited_by: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The values of a recipe, with those that it inherits.
 
-    `heirs` are the files that lead here by their `inherit`; a file is sought beside the last of them.
+    Args:
+        name: a bundled recipe, or a YAML file.
+        inherited_by: the files whose `inherit` led here, outermost first; a relative path is looked up beside the last.
+
+    Raises:
+        InputError: no such recipe; not YAML; a recipe that inherits from itself, or from too many.
     """
-    folder = heirs[-1].parent if heirs else Path()
+    folder = inherited_by[-1].parent if inherited_by else Path()
     path = folder / name if Path(name).suffix in (".yaml", ".yml") else RECIPES / f"{name}.yaml"
     try:
         path = path.resolve()
         known = path.is_file()
     except (OSError, ValueError, RuntimeError):  # a name that no file can have, a link that leads to itself
         known = False
-    if path in heirs:
-        raise InputError(f"recipe {name} inherits from itself, by way of {brief(list(map(str, heirs)))}")
-    if len(heirs) > _ANCESTORS:
-        raise InputError(f"recipe {heirs[0]} inherits from more than {_ANCESTORS} others, one by one: merge some")
+    if path in inherited_by:
+        raise InputError(f"recipe {name} inherits from itself, by way of {brief(list(map(str, inherited_by)))}")
+    if len(inherited_by) > _ANCESTORS:
+        raise InputError(
+            f"recipe {inherited_by[0]} inherits from more than {_ANCESTORS} others, one by one: merge some"
+        )
     if not known:
         close = difflib.get_close_matches(name, recipe_names(), 1)
         hint = f"did you mean {close[0]}?" if close else f"bundled recipes: {', '.join(recipe_names())}"
@@ -207,7 +218,7 @@ def read_values(name: str, heirs: tuple[Path, ...] = ()) -> dict[str, Any]:
         return values
     if not isinstance(parent, str):
         raise InputError(f"recipe {name} inherits from {brief(parent)}: expected a name or a file")
-    return _merge(read_values(parent, (*heirs, path)), values)
+    return _merge(read_values(parent, (*inherited_by, path)), values)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ from ncsr.training.validation import validate
 RECIPE = "recipe.yaml"
 _START_CROPS = 16  # crops that actnorms start from
 _READ_EVERY = 20  # steps after which the figures of steps that a GPU takes on its own are read
-_PATIENCE = timedelta(days=7)  # of processes that wait for process 0
+_BARRIER_TIMEOUT = timedelta(days=7)  # while the others wait for process 0
 _MAKE_ROOM = "make room there, then resume the run"
 
 
@@ -80,7 +80,7 @@ class Run:
         self._longest: dict[str, float] = {}
         # A group for waiting alone: validation may take process 0 longer than the others may wait in a step.
         several = self.fabric.world_size > 1
-        self._waiting = dist.new_group(timeout=_PATIENCE, backend="gloo") if several else None
+        self._waiting = dist.new_group(timeout=_BARRIER_TIMEOUT, backend="gloo") if several else None
 
     def begin(self) -> None:
         """Start the actnorms; write the recipe and the first checkpoint.

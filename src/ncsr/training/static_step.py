@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -132,10 +133,9 @@ class StaticStep:
             group["lr"] = rate
         self._optimiser.zero_grad(set_to_none=True)
         assert self._example is not None
-        columns = [(None,) * self._parts if c is None else c.chunk(self._parts) for c in self._example]
         figures = []
         with self._log_dets, nullcontext() if self._fused is None else self._fused.used_by(self._users):
-            for part in zip(*columns, strict=True):
+            for part in split(self._example, self._parts):
                 means = self._objective(*part)
                 (means[0] / self._parts).backward()
                 figures.append(means.detach())
@@ -153,6 +153,12 @@ class StaticStep:
             torch._foreach_mul_(changes, (1 - self._decay) * taken)
             torch._foreach_add_(averages, changes)
         self._figures.copy_(torch.cat((means, norm[None], taken[None])))
+
+
+def split(tensors: Sequence[Tensor | None], parts: int) -> list[tuple[Any, ...]]:
+    """A batch in so many equal parts of its first axis; what is None is None in every part."""
+    columns = [(None,) * parts if tensor is None else tensor.chunk(parts) for tensor in tensors]
+    return list(zip(*columns, strict=True))
 
 
 def _say(what: str, error: Exception) -> None:

@@ -22,7 +22,7 @@ from ncsr.training.initialisation import start_from
 from ncsr.training.objective import Objective, noisy
 from ncsr.training.recipe import Recipe
 from ncsr.training.schedule import encoder_trains, learning_rate
-from ncsr.training.static_step import StaticStep
+from ncsr.training.static_step import StaticStep, split
 
 _WATCHED = 1000  # steps over which skipped ones are counted
 
@@ -60,6 +60,12 @@ class Trainer:
         step: position in the recipe's schedule to start at.
 
     Attributes:
+        model: as it is trained.
+        average: the moving average of its weights; None without.
+        optimiser: Adam, with one group of parameters for the encoder and one for the flow.
+        step: how many steps were taken or skipped so far.
+        skipped: zero-based numbers of the skipped steps, of the last thousand as of the latest skip.
+        rollbacks: how often the run went back to a checkpoint; each halves the learning rate.
         static: whether steps are taken on tensors at fixed places, on a GPU as a CUDA graph.
         fused: the flow's elementwise operations in one kernel each, which static steps take; None for nothing.
         spent: seconds spent on the run before it was resumed.
@@ -158,7 +164,7 @@ class Trainer:
 
     def too_many_skipped_steps(self) -> bool:
         """Whether more of the last thousand steps were skipped than the recipe allows."""
-        return len(self.skipped) > self.recipe.patience
+        return len(self.skipped) > self.recipe.max_skipped_steps
 
     def result(self) -> NCSR:
         """The model as it is now: the average of its weights where the recipe asks for one."""
@@ -237,7 +243,7 @@ class Trainer:
 
     def _backward(self, batch: Batch) -> Tensor:
         """Add up the gradients of the batch's parts; returns the means of the objective's figures."""
-        parts = _split(batch, self.recipe.accumulate)
+        parts = [Batch(*part) for part in split(batch, self.recipe.accumulate)]
         figures = []
         for i, part in enumerate(parts):
             with self.fabric.no_backward_sync(self._objective, enabled=i + 1 < len(parts)):
@@ -263,8 +269,3 @@ def _fused() -> Fused | None:
     except ImportError:
         return None
     return TRITON
-
-
-def _split(batch: Batch, parts: int) -> list[Batch]:
-    columns = [(None,) * parts if column is None else column.chunk(parts) for column in batch]
-    return [Batch(*row) for row in zip(*columns, strict=True)]

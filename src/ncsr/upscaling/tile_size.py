@@ -11,11 +11,11 @@ from ncsr.runtime.memory import available, tightest
 
 OVERLAP = 16  # LR pixels around a tile
 SMALLEST = 16  # LR pixels
-LARGEST = 256  # LR pixels, of tiles that are chosen: larger ones are hardly faster
-_SHARE = 0.5  # of the available memory that a tile may take
-_SCATTERED = 0.9  # of a tile that many tiles take more: glibc keeps freed blocks that later tensors do not fit into
-_MANY = 16  # tiles that take so much more; fewer take less
-_FIXED_BYTES = 2**25  # of a tile, however small
+LARGEST = 256  # LR pixels: the largest side that is chosen; larger tiles are hardly faster
+_SHARE = 0.5  # of the available memory, for tiles
+_FRAGMENTED = 0.9  # extra memory that many tiles take, relative to one: glibc keeps freed blocks that do not fit later
+_MANY = 16  # tiles after the first at which that extra is reached; fewer take proportionally less
+_FIXED_BYTES = 2**25  # that any tile takes, however small
 AT_A_TIME = 2**14  # LR pixels of samples that are decoded together; progress is told in between
 
 
@@ -50,7 +50,7 @@ def tiles_bytes(model: NCSR, height: int, width: int, side: int) -> int:
     """
     window, count = _longest(height, side) * _longest(width, side), -(-height // side) * -(-width // side)
     one = tile_bytes(model.config, window, model.low_precision(sampling=True))
-    return one + int((one - _FIXED_BYTES) * _SCATTERED * min(1.0, (count - 1) / _MANY))
+    return one + int((one - _FIXED_BYTES) * _FRAGMENTED * min(1.0, (count - 1) / _MANY))
 
 
 def check_tile(tile: int | None) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 
 import ncsr
-from ncsr.ops.unstarted import Unstarted
+from ncsr.ops.skip_init import SkipInit
 from tests.conftest import TINY
 
 
 def test_nothing_is_drawn_and_the_same_is_there() -> None:
     drawn = ncsr.NCSR(TINY).state_dict()
     state = torch.random.get_rng_state()
-    with Unstarted():
+    with SkipInit():
         empty = ncsr.NCSR(TINY)
         shape = torch.randn(2, 3).shape
     assert shape == (2, 3)

@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 
-class Unstarted(TorchFunctionMode):
-    """A context in which weights that would be random are whatever is in memory: those of `x4` take half a second.
+class SkipInit(TorchFunctionMode):
+    """A context in which new weights are left uninitialised, because a file's are loaded into them next.
 
-    PyTorch's own way, the meta device, takes longer at its first use (it imports SymPy).
+    Drawing the random starting weights of `x4` takes half a second. PyTorch's own way, the meta device, takes longer
+    at its first use (it imports SymPy).
     """
 
     def __torch_function__(
