@@ -57,9 +57,12 @@ def test_pick_takes_samples_and_remembers_their_numbers() -> None:
     assert (picked.samples, picked.numbers, picked.seed) == (2, (2, 0), 0)
     assert picked.pick(0).numbers == (2,)
     assert replace(latents, numbers=()).pick(1).numbers == ()
-    for wrong in [(3,), (0, -1), ()]:
+    for wrong in [(3,), (0, -1), (), (0.5,), ([0, 1],)]:
         with pytest.raises(InputError, match=r"latents of samples 0 to 2, got [\[(]"):
             latents.pick(*wrong)
+    for shape in (5, (1, 5), ("a", 5, 5), (1, 0, 5)):
+        with pytest.raises(InputError, match=r"with \(B, h, w\) of their LR images, got"):
+            Latents((torch.zeros(1, 3, 4, 4),), shape)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("t", [0.1, 0.5, 0.8])
@@ -70,6 +73,17 @@ def test_the_arc_keeps_the_deviation_that_a_straight_line_loses(t: float) -> Non
     close(deviations(line), torch.full((2, 2), math.hypot(t, 1 - t)).double(), 0.02)
     soft = torch.rand(32, 32, generator=torch.Generator().manual_seed(0))
     close(deviations(blend(a, b, soft)), torch.ones(2, 2).double(), 0.02)
+
+
+def test_numbers_and_arrays_are_of_the_latents_device() -> None:
+    """Whatever the default device is."""
+    a, b = drawn(0), drawn(1)
+    half = np.full((6, 5), 0.5)
+    expected = interpolate(a, b, 0.25), blend(a, b, half), blend(a, b, 0.5), temper(a, half)
+    with torch.device("meta"):
+        found = interpolate(a, b, 0.25), blend(a, b, half), blend(a, b, 0.5), temper(a, half)
+    for one, other in zip(expected, found, strict=True):
+        close(one, other, 0)
 
 
 def test_interpolate_turns_by_equal_angles() -> None:

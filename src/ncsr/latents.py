@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, overload
 
@@ -64,7 +64,9 @@ class Latents(Sequence[Tensor]):
     numbers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if not all(isinstance(z, Tensor) for z in self.tensors) or len(self.lr_shape) != 3 or min(self.lr_shape) < 1:
+        shape = self.lr_shape
+        sides = isinstance(shape, tuple | list) and len(shape) == 3 and all(isinstance(n, Integral) for n in shape)
+        if not all(isinstance(z, Tensor) for z in self.tensors) or not sides or min(shape) < 1:
             given = [type(z).__name__ for z in self.tensors]
             raise InputError(
                 f"latents are tensors, with (B, h, w) of their LR images, got {given}, {brief(self.lr_shape)}"
@@ -102,7 +104,7 @@ class Latents(Sequence[Tensor]):
         Raises:
             InputError: there is no such sample.
         """
-        wrong = [k for k in samples if not 0 <= k < self.samples]
+        wrong = [k for k in samples if not isinstance(k, Integral) or not 0 <= k < self.samples]
         if wrong or not samples:
             raise InputError(f"these are latents of samples 0 to {self.samples - 1}, got {brief(wrong or samples)}")
         parts = [z.unflatten(0, (self.samples, -1)) for z in self.tensors]
@@ -171,7 +173,7 @@ def interpolate(a: Latents, b: Latents, t: float) -> Latents:
     if not isinstance(t, Real) or not 0 <= t <= 1:
         raise InputError(f"latents are interpolated at t from 0 (the first) to 1 (the second), got {brief(t)}")
     _check(a, b)
-    return _along_arc(a, b, [torch.tensor(float(t))] * len(a))
+    return _along_arc(a, b, [torch.tensor(float(t), device="cpu")] * len(a))
 
 
 def blend(a: Latents, b: Latents, mask: NumberOrMap) -> Latents:
@@ -271,7 +273,8 @@ def _level_maps(values: NumberOrMap, latents: Latents, what: str, most: float) -
     batch, height, width = latents.lr_shape
     scale = 2 * latents[0].shape[-1] // (width + width % 2)
     try:
-        given = torch.as_tensor(values, dtype=torch.float32)
+        device = values.device if isinstance(values, Tensor) else "cpu"
+        given = torch.as_tensor(values, dtype=torch.float32, device=device)
     except (TypeError, ValueError, RuntimeError):  # words, objects, lists of other lengths
         raise InputError(f"{what} is a number, or an array or tensor of numbers, got {brief(values)}") from None
     whole = given.expand(height, width) if given.dim() == 0 else given

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import shorten
@@ -12,7 +13,7 @@ from textwrap import shorten
 import torch
 from torch import Tensor
 
-from ncsr.errors import InputError
+from ncsr.errors import InputError, brief
 from ncsr.flow.actnorm import ActNorm, start_actnorms
 from ncsr.hub.card import Card
 from ncsr.hub.fetching import fetch, parse_id
@@ -51,8 +52,9 @@ class NCSR(Networks):
             InputError: not such a tensor.
         """
         _check_lr(lr, (0, 1))
-        if origin[0] % 2 or origin[1] % 2 or min(origin) < 0:
-            raise InputError(f"a tile's origin must be even LR pixels, from 0, got {origin}")
+        pair = isinstance(origin, tuple | list) and len(origin) == 2 and all(isinstance(at, Integral) for at in origin)
+        if not pair or origin[0] % 2 or origin[1] % 2 or min(origin) < 0:
+            raise InputError(f"a tile's origin must be two even LR pixels, from 0, got {brief(origin)}")
         space = self._space(lr, origin, training=False)
         space.prepare()
         return space

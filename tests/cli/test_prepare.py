@@ -48,7 +48,7 @@ def test_packing(
     assert out == f"{output}: 6 photographs, {output.stat().st_size / 1e6:.0f} MB\n"
     broken, narrow = err.splitlines()
     assert re.match(r"ncsr: cannot read .*broken.png: it is damaged", broken)
-    assert narrow.endswith("narrow.png: 20 x 40 pixels, smaller than the crop of 30")
+    assert narrow.endswith("narrow.png: 20 x 40 pixels, smaller than 30 x 30")
     assert_equal_crops(packed_crops(open_all(output)), packed_crops(open_photos([folder, other], 30)[0]))
     assert list(output.parent.iterdir()) == [output]
 
@@ -149,7 +149,7 @@ def test_checking_a_known_set(
             "div2k-valid has 100 photographs, found 99",
             "2 missing: 0803.png, 0900.png",
             "1 surplus: 900.png",
-            "0850.png: 7 x 8 pixels, smaller than the crop of 8",
+            "0850.png: 7 x 8 pixels, smaller than 8 x 8",
             "cannot read .*0870.png: it is damaged",
         ],
         strict=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -186,11 +187,25 @@ def test_resuming_with_other_photographs_is_told(ncsr_: Command, recipe: Path, t
     assert (result.code, result.err) == (0, "")
     assert not set(run.rglob(".*"))
     Image.fromarray(scene8(24, 40)).save(data / "another.png")
-    other = ncsr_(*train, "--resume")
+    ended = ncsr_(*train, "--resume")
+    assert (ended.code, ended.err) == (0, "")  # nothing is left to do, with whatever photographs
+    (Path(shutil.copytree(run, tmp_path / "stopped")) / "checkpoints" / "step-00000001.pt").unlink()
+    other = ncsr_("train", "--data", data, "-o", tmp_path / "stopped", "--resume")
     assert other.code == 0
-    first, second = other.err.splitlines()
+    first, second = other.err.splitlines()[:2]
     assert re.match(r"--data has other photographs .* \(1 photographs, \w+; now 2 photographs, \w+\): it", first)
-    assert re.match(r"--validate has other photographs .* \(1 photographs, \w+; now none\): it goes on", second)
+    assert re.match(r"--validate has .* \(1 photographs, \w+; now none\): from here on nothing is measured$", second)
+
+
+def test_what_is_too_small_to_validate_is_told_apart(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    Image.fromarray(scene8(72, 80)).save(data / "large.png")
+    Image.fromarray(scene8(20, 3)).save(data / "thin.png")
+    result = ncsr_("train", recipe, "--data", data, "--validate", data, "-o", tmp_path / "run", "--set", "steps=1")
+    assert result.code == 0
+    told = [line for line in result.err.splitlines() if line.startswith("left out")]
+    assert any(re.fullmatch(r"left out: .*thin.png: 3 x 20 pixels, smaller than \d+ x \d+", line) for line in told)
+    assert any(re.fullmatch(r"left out of --validate: .*pixels, smaller than 64 x 64", line) for line in told)
 
 
 def test_two_processes_do_not_train_in_one_folder(ncsr_: Command, recipe: Path, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_packed_photographs_give_the_folders_batches(folder: Path, pack: Path) -
 def test_packed_photographs_that_are_too_small_are_named(folder: Path, pack: Path) -> None:
     photos, left_out = open_photos([pack, folder], 33)
     assert len(photos) == 2 * 3
-    assert left_out[0] == f"2.png in {pack}: 32 x 32 pixels, smaller than the crop of 33"
+    assert left_out[0] == f"2.png in {pack}: 32 x 32 pixels, smaller than 33 x 33"
     assert len(left_out) == 4
 
 

@@ -47,7 +47,7 @@ def test_photographs_of_every_kind_and_what_is_left_out(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_whole(photos, 0).permute(1, 2, 0), colour)
     np.testing.assert_array_equal(_whole(photos, 1), np.broadcast_to(colour[..., 0], (3, 20, 24)))
     assert len(left_out) == 2
-    assert any("small.png: 24 x 10 pixels, smaller than the crop of 16" in message for message in left_out)
+    assert any("small.png: 24 x 10 pixels, smaller than 16 x 16" in message for message in left_out)
     assert any("text.png" in message for message in left_out)
     again, _ = open_photos([tmp_path / "b", tmp_path / "a", tmp_path / "a"], 16)
     assert [tuple(again[i].shape) for i in range(len(again))] == [(3, 32, 16)] + 4 * [(3, 20, 24)]

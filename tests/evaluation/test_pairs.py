@@ -49,6 +49,31 @@ def test_samples_by_name(tmp_path: Path, names: str) -> None:
         assert [p.stem for p in files.samples[0]] == [names.format(i=i, k=k, stem=stem) for k in range(11)]
 
 
+def test_samples_of_other_photographs_are_left_alone(tmp_path: Path) -> None:
+    """Those of photographs that are not asked for; what belongs to none is told still."""
+    for stem in ("0801", "0802", "0803"):
+        save(tmp_path / "hr" / f"{stem}.png")
+        save(tmp_path / "sr" / f"{stem}_s0.png", 8, 8)
+    save(tmp_path / "sr" / "0803_s1.png", 8, 8)
+    first, *others = find_pairs(tmp_path / "hr", None, 4)[0]
+    matched, problems = match_samples([first], [tmp_path / "sr"], 4, others=others)
+    assert ([p.name for p in matched], problems) == (["0801.png"], [])
+    save(tmp_path / "sr" / "0804.png", 8, 8)
+    _, problems = match_samples([first], [tmp_path / "sr"], 4, others=others)
+    assert len(problems) == 1
+    assert "0804.png belongs to no photograph" in problems[0]
+
+
+def test_a_photograph_whose_name_looks_like_a_sample(tmp_path: Path) -> None:
+    for stem in ("a", "a_s0"):
+        save(tmp_path / "hr" / f"{stem}.png")
+        save(tmp_path / "sr" / f"{stem}_s0.png", 8, 8)
+    matched, problems = match_samples(find_pairs(tmp_path / "hr", None, 4)[0], [tmp_path / "sr"], 4)
+    assert problems == []
+    found = {files.hr.stem: [path.name for path in files.samples[0]] for files in matched}
+    assert found == {"a": ["a_s0.png"], "a_s0": ["a_s0_s0.png"]}
+
+
 @pytest.mark.parametrize("pattern", ["{stem}_out", "x{scale}_{stem}", "{stem}"])
 def test_other_tools_names(tmp_path: Path, pattern: str) -> None:
     for stem in ("0801", "0802"):

@@ -60,6 +60,8 @@ def test_a_grid_shows_every_pixel() -> None:
 def test_what_is_no_image_is_no_grid(wrong: torch.Tensor) -> None:
     with pytest.raises(InputError, match=r"a grid has at least one column of images \(\.\.\., 3, H, W\), got"):
         grid(wrong)
+    with pytest.raises(InputError, match=r"a grid is made of a tensor \(\.\.\., 3, H, W\), .* got list"):
+        grid([torch.zeros(3, 4, 4)])  # type: ignore[arg-type]
     for values in (torch.full((3, 2, 2), math.nan), torch.ones(3, 2, 2).int()):
         with pytest.raises(InputError, match="a grid shows images in uint8 or finite floating point"):
             grid(values)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ncsr import metrics
+from ncsr.metrics import streaming
 from tests.metrics.made import Measure, assert_one_sentence, gray_levels, random_images
 
 
@@ -32,6 +33,20 @@ def test_grain_of_a_set_is_gathered_piece_by_piece() -> None:
     together = metrics.grain(torch.cat([p[0] for p in pieces], 1), torch.cat([p[1] for p in pieces]))
     assert together == metrics.smooth_block_grain(samples, hr)
     assert together.ratio > 1.5
+
+
+@pytest.mark.parametrize("level", [0, 0.5, 1])
+def test_grain_of_what_is_constant_is_nan(level: float) -> None:
+    """Where half of the smooth blocks are of one colour; where they are fewer, the median is of the others."""
+    hr = torch.cat((torch.full((3, 32, 64), level), 0.5 + 0.01 * random_images(3, 64, 64)), 1)
+    samples = (hr + 0.02 * random_images(3, 3, 96, 64, seed=1)).clamp(0, 1)
+    for rows, undefined in ((slice(32), True), (slice(64), True), (slice(96), False)):
+        found = metrics.smooth_block_grain(samples[:, :, rows], hr[:, rows])
+        assert math.isnan(found.ratio) == undefined
+        assert (found.photograph < 1e-9) == undefined
+        metric = streaming.SmoothBlockGrain()
+        metric.update(samples[:, None, :, rows], hr[None, :, rows])
+        assert metric.compute()["grain"].item() == pytest.approx(found.ratio, rel=2e-3, nan_ok=True)
 
 
 def test_grain_without_smooth_blocks_is_nan() -> None:

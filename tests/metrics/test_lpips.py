@@ -241,3 +241,9 @@ def test_two_networks_share_no_weights() -> None:
     first = metrics.LPIPS()
     first.get_buffer("bias0").add_(1)
     assert not torch.equal(metrics.LPIPS().get_buffer("bias0"), first.get_buffer("bias0"))
+
+
+def test_what_is_too_small_once_it_is_cropped_is_told_by_its_own_size() -> None:
+    image = torch.rand(3, 31, 40)
+    with pytest.raises(InputError, match=r"32 x 32 pixels, got \(3, 31, 40\)"):
+        metrics.ntire_lpips(metrics.LPIPS(), image[None], image)

@@ -71,6 +71,7 @@ WRONG = {
     "infinity": (lambda x: x / 0, "finite images"),
     "int64": (lambda x: (255 * x).long(), "int64"),
     "bool": (lambda x: x > 0.5, "bool"),
+    "NumPy": (lambda x: x.numpy(), "a measure needs images as tensors, got ndarray"),
 }
 
 

@@ -221,6 +221,7 @@ def test_wrong_input(metric: Metric, words: str) -> None:
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 def test_grain_without_smooth_blocks_is_nan() -> None:
     assert streaming.SmoothBlockGrain().compute()["grain"].isnan()
+    assert streaming.TextureDistance().compute()["texture_distance"].isnan()  # before anything came
 
 
 def test_without_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:

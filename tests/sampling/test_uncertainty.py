@@ -59,8 +59,12 @@ def test_what_a_notebook_shows() -> None:
     assert (picture.format, picture.mode, picture.size) == ("PNG", "L", (6, 10))
     assert repr(found).startswith("Uncertainty(7 samples of each of 2 images of 6 x 5, deviation ")
     assert repr(measure_uncertainty(samples()[:, 0])).startswith("Uncertainty(7 samples of 6 x 5, ")
-    with pytest.raises(InputError, match="a share from 0 to 1, got 50"):
+    with pytest.raises(InputError, match="of one share from 0 to 1, got 50"):
         found.quantile(50)
+    with pytest.raises(InputError, match=r"of one share from 0 to 1, got \[0.1, 0.9\]"):
+        found.quantile([0.1, 0.9])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="a number of grey levels, got 'a'"):
+        found.agreement("a")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("make", [lambda: MODEL, lambda: lively_encoder("esrgan+", torch.float32)])

@@ -895,9 +895,9 @@ def test_wrong_lr_images_in_training(name: str) -> None:
         lively_model()(images(1, 32, 32), lr)
 
 
-@pytest.mark.parametrize("origin", [(1, 0), (0, 3), (-2, 0)])
-def test_wrong_origin(origin: tuple[int, int]) -> None:
-    with pytest.raises(InputError, match="origin must be even LR pixels, from 0"):
+@pytest.mark.parametrize("origin", [(1, 0), (0, 3), (-2, 0), 5, (2.0, 0), (2,)])
+def test_wrong_origin(origin: Any) -> None:
+    with pytest.raises(InputError, match="origin must be two even LR pixels, from 0"):
         lively_model().space(images(1, 4, 4), origin=origin)
 
 

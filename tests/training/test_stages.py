@@ -11,6 +11,7 @@ import yaml
 from lightning_fabric import Fabric
 
 import ncsr
+from ncsr.errors import InputError
 from ncsr.training import run as run_module
 from ncsr.training.checkpoints import checkpoints
 from ncsr.training.recipe import Recipe
@@ -83,6 +84,26 @@ def test_the_encoder_is_gone_on_with(staged: Recipe, recipe: Path, tmp_path: Pat
     train_stages(staged, data, run, device="cpu", resume=True)
     assert len(read_steps(run / "encoder")) == taken
     assert checkpoints(run)
+
+
+def test_a_run_that_began_from_a_model_is_gone_on_with(staged: Recipe, recipe: Path, tmp_path: Path) -> None:
+    """Without an encoder's stage, which `--resume` finds out by itself."""
+    run, data = tmp_path / "run", [recipe.parent / "data"]
+    train(staged, data, run, device="cpu")
+    taken = len(read_steps(run))
+    assert train_stages(staged, data, run, device="cpu", resume=True) == run / "model"
+    assert len(read_steps(run)) == taken
+    assert not (run / "encoder").exists()
+    with pytest.raises(InputError, match=r"nothing to resume in .*: no checkpoint in"):
+        train_stages(staged, data, tmp_path / "none", device="cpu", resume=True)
+
+
+def test_the_encoder_is_that_of_the_flow(staged: Recipe) -> None:
+    changes = {"features": 4, "growth": 3}
+    changed = staged.model.model_copy(update={"encoder": staged.model.encoder.model_copy(update=changes)})
+    encoder, flow = split_minutes(staged.model_copy(update={"model": changed}))
+    assert encoder.model.encoder == flow.model.encoder
+    assert encoder.model.encoder.features == 4
 
 
 def test_reading_photographs_counts(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,9 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import imagecodecs
 import mypy.api
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from ncsr.images import photo_from_array, premultiplied
 from ncsr.ops.resize import imresize
 from ncsr.upscaling.api import upscale_photo
 from ncsr.upscaling.tiling import SampleRequest
-from tests.conftest import TINY, scene, scene8
+from tests.conftest import TINY, Command, scene, scene8
 from tests.models import lively_model
 
 _H, _W = 6, 8
@@ -189,6 +191,8 @@ def test_smallest_photograph(tiny_model: ncsr.NCSR) -> None:
         ({"factor": 2, "consistent": True}, "leave out the final size"),
         ({"samples": "3"}, "must be numbers"),
         ({"samples": 2.5}, "must be numbers"),
+        ({"samples": True}, "must be numbers"),
+        ({"scale": "4"}, "scale '4' does not match the model"),
         ({"seed": "x"}, "must be numbers"),
         ({"temperature": "x"}, "must be numbers"),
         ({"tile": "16"}, "whole number of LR pixels"),
@@ -237,7 +241,7 @@ def test_the_seed_that_was_drawn_is_given_back(tiny_model: ncsr.NCSR) -> None:
 
 def test_sizes_are_those_of_the_command_line(tiny_model: ncsr.NCSR) -> None:
     array = scene8(18, 20)
-    for how in ({"factor": 2.5}, {"size": (50, None)}, {"size": (None, 45)}, {"size": (50, 45)}):
+    for how in ({"factor": 2.5}, {"size": (np.int64(50), None)}, {"size": (None, 45)}, {"size": (50, 45)}):
         assert ncsr.upscale(array, tiny_model, 1, seed=0, **how)[0].shape == (45, 50, 3)
     (whole,), (final,) = (ncsr.upscale(array / 255, tiny_model, 1, seed=0, factor=f) for f in (4, 3))
     expected = imresize(torch.from_numpy(whole).permute(2, 0, 1), 0.75).permute(1, 2, 0)
@@ -245,6 +249,37 @@ def test_sizes_are_those_of_the_command_line(tiny_model: ncsr.NCSR) -> None:
     (picture,) = ncsr.upscale(Image.fromarray(array), tiny_model, 1, seed=0, factor=2.5)
     assert picture.size == (50, 45)
     assert json.loads(picture.info["ncsr"])["size"] == [50, 45]
+
+
+@pytest.mark.parametrize("how", [{}, {"factor": 2.5}, {"consistent": True}])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_results_are_those_of_the_command_line(
+    tiny_model_folder: Path, tmp_path: Path, ncsr_: Command, how: dict[str, Any], dtype: str
+) -> None:
+    """To the bit, also where a result is reduced or made consistent after it was rounded."""
+    array = scene8(18, 20)
+    array = array if dtype == "uint8" else array * np.uint16(257)
+    source, output = tmp_path / "photo.png", tmp_path / "out"
+    imagecodecs.imwrite(source, array)
+    told = ["--factor", "2.5"] if "factor" in how else ["--consistent"] if how else []
+    assert ncsr_("upscale", source, "-o", output, "-m", tiny_model_folder, "-n", "1", "--seed", "3", *told).code == 0
+    (made,) = ncsr.upscale(array, str(tiny_model_folder), 1, seed=3, **how)
+    np.testing.assert_array_equal(made, imagecodecs.imread(output / "photo.png"))
+    if dtype == "uint8":
+        (picture,) = ncsr.upscale(source, str(tiny_model_folder), 1, seed=3, **how)
+        np.testing.assert_array_equal(np.array(picture), made)
+
+
+def test_whatever_the_default_device_is(tiny_model: ncsr.NCSR, tmp_path: Path) -> None:
+    array = scene8(8, 10)
+    Image.fromarray(array).save(tmp_path / "photo.png")
+    expected = ncsr.upscale(array, tiny_model, 1, seed=0)[0]
+    with torch.device("meta"):
+        np.testing.assert_array_equal(ncsr.upscale(array, tiny_model, 1, seed=0)[0], expected)
+        np.testing.assert_array_equal(
+            np.array(ncsr.upscale(tmp_path / "photo.png", tiny_model, 1, seed=0)[0]), expected
+        )
+        assert ncsr.uncertainty(array, tiny_model, 2, seed=0).std.shape == (3, 32, 40)
 
 
 def test_the_scale_picks_or_checks_the_model(tiny_model: ncsr.NCSR, monkeypatch: pytest.MonkeyPatch) -> None:

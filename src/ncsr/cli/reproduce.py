@@ -188,9 +188,12 @@ def _photographs(
     """The photographs, of a figure only those that the paper shows, and what is missing."""
     from ncsr.evaluation.pairs import find_pairs, match_samples
 
-    photographs, problems = find_pairs(data, lr, scale)
+    every, problems = find_pairs(data, lr, scale)
+    photographs = every
     if item.kind != "table" and limit is None:
-        of_paper = [files for files in photographs if files.hr.stem in item.photographs]
-        photographs = of_paper or photographs[: len(item.photographs) or 2]
-    photographs, missing = match_samples(photographs[:limit], folders, scale)
+        of_paper = [files for files in every if files.hr.stem in item.photographs]
+        photographs = of_paper or every[: len(item.photographs) or 2]
+    photographs = photographs[:limit]
+    others = [files for files in every if files not in photographs]
+    photographs, missing = match_samples(photographs, folders, scale, others=others)
     return photographs, [*problems, *missing]

@@ -117,9 +117,11 @@ def train(
     try:
         with explain_exhaustion(_LESS):
             if staged:
-                print(train_stages(resolved, data, output, resume=resume, **options))
+                model = train_stages(resolved, data, output, resume=resume, **options)
             else:
-                print(run(resolved, data, output, init=start, start=start_step, resume=resume, **options))
+                model = run(resolved, data, output, init=start, start=start_step, resume=resume, **options)
+            if os.environ.get("RANK", "0") == "0":
+                print(model)
     except Interrupted:
         if os.environ.get("RANK", "0") == "0":
             again = [*sys.argv[1:], *([] if resume else ["--resume"])]

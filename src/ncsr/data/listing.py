@@ -112,7 +112,7 @@ def large_enough(
             large.append(entry)
         else:
             size = f"{entry.width} x {entry.height}"
-            left_out.append(f"{entry.name}: {size} pixels, smaller than the crop of {smallest}")
+            left_out.append(f"{entry.name}: {size} pixels, smaller than {smallest} x {smallest}")
     if not large:
         raise InputError(
             f"no photograph of at least {smallest} x {smallest} pixels in {', '.join(map(str, sources))} "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -127,7 +128,11 @@ def check_pattern(pattern: str) -> None:
 
 
 def match_samples(
-    pairs: list[PhotographFiles], folders: list[Path], scale: int, pattern: str | None = None
+    pairs: list[PhotographFiles],
+    folders: list[Path],
+    scale: int,
+    pattern: str | None = None,
+    others: Sequence[PhotographFiles] = (),
 ) -> tuple[list[PhotographFiles], list[str]]:
     """Find every photograph's samples in every folder.
 
@@ -136,18 +141,25 @@ def match_samples(
     stands for the photograph's name instead. Of photographs whose names differ in
     their suffixes alone, a file belongs to that with its own suffix.
 
+    Args:
+        pairs: the photographs whose samples are wanted.
+        folders: with samples, one for each method.
+        scale: of the samples.
+        pattern: stands for the photograph's name in those of files.
+        others: further photographs, whose samples may be in the folders, too, and are left alone.
+
     Returns:
         The photographs whose samples are all there, and a sentence for whatever is missing or misnamed.
     """
     problems: list[str] = []
     patterns = ["{stem}x{scale}", "{stem}"] if pattern is None else [pattern]
     names = [each.replace("{scale}", str(scale)) for each in patterns]
-    tables = [_by_photograph(pairs, folder, names, problems) for folder in folders]
+    tables = [_by_photograph([*others, *pairs], folder, names, problems) for folder in folders]
     complete = []
     for files in pairs:
         groups = []
         for folder, table in zip(folders, tables, strict=True):
-            expected = max((len(numbers) for numbers in table.values()), default=0)
+            expected = max(len(table.get(other.index, {})) for other in pairs)
             numbers = table.get(files.index, {})
             missing = [k for k in range(expected) if k not in numbers]
             if not numbers:
@@ -201,13 +213,17 @@ def _by_photograph(
             stem = name.replace("{stem}", files.hr.stem)
             stems[stem] = stems[stem + files.hr.suffix] = files.index  # the latter goes first
     known = {files.index for files in pairs}
+    paths = find_photos(folder)
+    # "a_s0" is sample 0 of "a", rather than the only image of a photograph "a_s0", if there is an "a_s0_s0".
+    with_numbers = {path.stem.rpartition("_s")[0] for path in paths if path.stem not in stems}
     table: dict[int, dict[int, Path]] = {}
-    for path in find_photos(folder):
+    for path in paths:
         ntire = _NTIRE.fullmatch(path.stem)
         stem, _, number = path.stem.rpartition("_s")
-        if path.stem in stems:
+        numbered = stem in stems and number.isdecimal()
+        if path.stem in stems and not (numbered and path.stem in with_numbers):
             index, k = stems.get(path.name, stems[path.stem]), 0
-        elif stem in stems and number.isdecimal():
+        elif numbered:
             index, k = stems.get(stem + path.suffix, stems[stem]), int(number)
         elif ntire and int(ntire[1]) in known:
             index, k = int(ntire[1]), int(ntire[2])

@@ -89,6 +89,11 @@ def stored_pixels(image: Image.Image) -> tuple[Array, bytes | None]:
     return array, icc
 
 
+def is_deep(photo: Photo) -> bool:
+    """Whether the photo as a PIL image has 16 bits."""
+    return photo.bits == 16 and photo.gray and photo.alpha is None
+
+
 def to_pil(photo: Photo, record: str | None = None) -> Image.Image:
     """The photo as a PIL image: L, LA, RGB or RGBA, and I;16 for 16-bit gray without alpha.
 
@@ -96,8 +101,7 @@ def to_pil(photo: Photo, record: str | None = None) -> Image.Image:
     a record of its origin (see `write_pixels`), as "ncsr" and, with the photograph's own packet, "xmp", and the image
     is a `RecordedImage`.
     """
-    deep = photo.bits == 16 and photo.gray and photo.alpha is None
-    image = Image.fromarray(to_array(photo, np.uint16 if deep else np.uint8))
+    image = Image.fromarray(to_array(photo, np.uint16 if is_deep(photo) else np.uint8))
     if photo.icc is not None:
         image.info["icc_profile"] = photo.icc
     if photo.exif is not None:

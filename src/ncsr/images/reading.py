@@ -129,7 +129,7 @@ def read_eight_bit(path: str | os.PathLike[str]) -> Tensor:
     with _explained(path):
         source = _read(path, MAX_PIXELS, allow_incomplete=False).source()
         height, width = source.size
-        image = torch.empty(3, height, width, dtype=torch.uint8)
+        image = torch.empty(3, height, width, dtype=torch.uint8, device="cpu")
         for top in range(0, height, _ROWS):
             part = source.window(top, 0, min(top + _ROWS, height), width)
             image[:, top : top + _ROWS] = (premultiplied(part) * 255).round_()

@@ -40,6 +40,11 @@ def grid(images: Tensor, columns: int = 4) -> Image.Image:
     Raises:
         InputError: no such images, or values that are not finite.
     """
+    if not isinstance(images, Tensor):
+        raise InputError(
+            f"a grid is made of a tensor (..., 3, H, W), as space.sample gives it, got {type(images).__name__}: "
+            "torch.stack makes one of a list of tensors"
+        )
     if images.dim() < 3 or images.shape[-3] not in (1, 3) or not images.numel() or columns < 1:
         raise InputError(f"a grid has at least one column of images (..., 3, H, W), got {tuple(images.shape)}")
     if images.dtype != torch.uint8:

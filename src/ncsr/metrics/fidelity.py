@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ncsr.errors import InputError
-from ncsr.metrics.pixels import at_least_float32, check_comparable, check_unit_range, of_rounded
+from ncsr.metrics.pixels import at_least_float32, check_comparable, check_tensors, check_unit_range, of_rounded
 
 
 def luma(rgb: Tensor) -> Tensor:
@@ -28,6 +28,7 @@ def luma(rgb: Tensor) -> Tensor:
     Raises:
         InputError: another type or shape, or a value outside [0, 1].
     """
+    check_tensors(rgb)
     if not rgb.is_floating_point() or rgb.ndim < 3 or rgb.shape[-3] != 3:
         raise InputError(f"luma needs floating-point images (..., 3, H, W), got {tuple(rgb.shape)} {rgb.dtype}")
     check_unit_range(rgb)

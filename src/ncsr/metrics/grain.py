@@ -17,13 +17,17 @@ from ncsr.metrics.pixels import check_samples, crop_to_multiple, rounded
 
 BLOCK = 16  # pixels
 SMOOTH = 2.5  # grey levels
+_CONSTANT = 1e-3  # grey levels: less is a block of one colour; one pixel that is one level of blue away has 6e-3
 
 
 class Grain(NamedTuple):
     """Median standard deviation in smooth blocks; all NaN where there is no such block."""
 
     ratio: float
-    """The samples' median over the photograph's; 1 is ideal, more is grain, less is smoothing."""
+    """The samples' median over the photograph's; 1 is ideal, more is grain, less is smoothing.
+
+    NaN where half of the photograph's smooth blocks are of one colour (clipped skies, graphics): its median is zero.
+    """
     samples: float
     """Grey levels of 255."""
     photograph: float
@@ -57,12 +61,12 @@ def smooth_block_deviations(samples: Tensor, hr: Tensor) -> tuple[Tensor, Tensor
 def grain(samples: Tensor, photograph: Tensor) -> Grain:
     """Grain from the block deviations of one or many images: samples (n, M) and photograph (M,)."""
     ours, theirs = samples.median().item(), photograph.median().item()
-    return Grain(ours / theirs if theirs else float("nan"), ours, theirs)
+    return Grain(float("nan") if theirs < _CONSTANT else ours / theirs, ours, theirs)
 
 
 def _block_deviations(images: Tensor) -> Tensor:
     """(..., 3, H, W) to the luma's standard deviation in every block, (..., H / 16, W / 16), grey levels."""
-    y = 255 * luma(rounded(crop_to_multiple(images, BLOCK), torch.float32))[..., 0, :, :]
+    y = 255 * luma(rounded(crop_to_multiple(images, BLOCK), torch.float64))[..., 0, :, :]
     rows, columns = y.shape[-2] // BLOCK, y.shape[-1] // BLOCK
     blocks: Tensor = y.unflatten(-1, (columns, BLOCK)).unflatten(-3, (rows, BLOCK))  # (..., H / 16, 16, W / 16, 16)
     return (blocks - blocks.mean((-3, -1), keepdim=True)).square().mean((-3, -1)).sqrt()

@@ -29,6 +29,7 @@ from ncsr.ops.precision import full_precision
 from ncsr.serialization import read_checkpoint
 
 SMALLEST = 31  # pixels of a side: less leaves the last three convolutions nothing to look at
+_SMALLEST_CROPPED = 32  # the same of images that are cropped to multiples of 8
 
 _CONVOLUTIONS, _LINEAR = (Path(__file__).parent / "lpips_alex" / f"{n}.safetensors" for n in ("convolutions", "linear"))
 _TORCHVISION = "alexnet-owt-7be5be79.pth"  # the file that the bundled convolutions are of
@@ -170,6 +171,9 @@ def ntire_lpips(lpips: LPIPS, samples: Tensor, hr: Tensor) -> LPIPSScores:
     """
     check_samples(samples, hr)
     check_unit_range(hr)
+    if min(hr.shape[-2:]) < _SMALLEST_CROPPED:
+        least = f"{_SMALLEST_CROPPED} x {_SMALLEST_CROPPED}"
+        raise InputError(f"LPIPS of images cropped to multiples of 8 needs {least} pixels, got {tuple(hr.shape)}")
     reference = lpips.reference(eight_bit(crop_to_multiple(hr, 8)))
     check_unit_range(samples)
     return reference.compare(eight_bit(crop_to_multiple(samples, 8)))

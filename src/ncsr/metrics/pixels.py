@@ -89,6 +89,7 @@ def of_rounded(
 
 def check_comparable(a: Tensor, b: Tensor, measure: str) -> None:
     """Raise InputError unless a measure's images (..., C, H, W) are floating point in [0, 1] and agree in shape."""
+    check_tensors(a, b)
     if not (a.is_floating_point() and b.is_floating_point()):
         raise InputError(f"{measure} needs floating-point images in [0, 1], got {a.dtype} and {b.dtype}: divide by 255")
     if a.shape[-3:] != b.shape[-3:]:
@@ -109,12 +110,13 @@ def check_comparable(a: Tensor, b: Tensor, measure: str) -> None:
 
 def check_samples(samples: Tensor, photograph: Tensor) -> None:
     """Raise InputError unless samples are (n, ..., 3, H, W) for a photograph (or a batch) of (..., 3, H, W)."""
+    check_tensors(samples, photograph)
     if samples.shape == photograph.shape:
         raise InputError(
             f"samples must be (n, ..., 3, H, W), one axis more than their photograph, got {tuple(samples.shape)} for "
             "both: give one image as samples[None]"
         )
-    if samples.shape[1:] != photograph.shape or not len(samples):
+    if samples.shape[1:] != photograph.shape or not samples.numel():
         raise InputError(
             f"samples must be (n, ..., 3, H, W) with the photograph's shape behind n, got {tuple(samples.shape)} for "
             f"{tuple(photograph.shape)}: crop the photograph to a multiple of the scale first"
@@ -123,6 +125,7 @@ def check_samples(samples: Tensor, photograph: Tensor) -> None:
 
 def check_unit_range(images: Tensor) -> None:
     """Raise InputError unless images (..., C, H, W) are uint8, or floating point with all values in [0, 1]."""
+    check_tensors(images)
     if images.ndim < 3:
         raise InputError(f"a measure needs images of shape (..., C, H, W), got {tuple(images.shape)}")
     if images.dtype == torch.uint8 or not images.numel():
@@ -137,3 +140,10 @@ def check_unit_range(images: Tensor) -> None:
             f"a measure needs images in [0, 1], got values from {low:.9g} to {high:.9g}: bring [-1, 1] to (x + 1) / 2, "
             "divide 0..255 by 255, and clamp(0, 1) what lies just beyond"
         )
+
+
+def check_tensors(*images: object) -> None:
+    """Raise InputError unless all are tensors."""
+    wrong = [type(each).__name__ for each in images if not isinstance(each, Tensor)]
+    if wrong:
+        raise InputError(f"a measure needs images as tensors, got {wrong[0]}: torch.as_tensor makes one")

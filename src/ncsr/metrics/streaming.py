@@ -34,7 +34,7 @@ from ncsr.metrics.likelihood import dequantised_bits_per_dim
 from ncsr.metrics.lpips import LPIPS, LPIPSScores, ntire_lpips
 from ncsr.metrics.pixels import check_samples
 from ncsr.metrics.ssim import luma_ssim, rgb_ssim
-from ncsr.metrics.texture import empty_table, first_patches, offer, table_patches, texture_distance
+from ncsr.metrics.texture import empty_table, first_patches, has_patches, offer, table_patches, texture_distance
 
 with needs_extra("eval", "ncsr.metrics.streaming needs torchmetrics", "torchmetrics"):
     from torchmetrics import Metric, MetricCollection
@@ -351,7 +351,9 @@ class TextureDistance(_SetMeasure):
         self.sampled = sampled
 
     def compute(self) -> dict[str, Tensor]:
-        """The distance of all that came, 0 or more."""
+        """The distance of all that came, 0 or more; NaN before anything came."""
+        if not has_patches(self.sampled):
+            return {"texture_distance": torch.tensor(torch.nan, dtype=torch.float64)}
         patches, photographs = table_patches(self.sampled), table_patches(self.photographed)
         distance = texture_distance(patches, photographs, self.seed)
         return {"texture_distance": torch.tensor(distance, dtype=torch.float64)}
@@ -377,8 +379,9 @@ class SmoothBlockGrain(_SetMeasure):
         self.photographed += self._count(photographed)
 
     def compute(self) -> dict[str, Tensor]:
-        """The samples' median deviation over the photographs'; NaN where no block was smooth."""
-        return {"grain": self._median(self.sampled) / self._median(self.photographed)}
+        """The samples' median deviation over the photographs'; NaN as in `Grain`."""
+        ours, theirs = self._median(self.sampled), self._median(self.photographed)
+        return {"grain": torch.where(theirs < 1 / self._bins, torch.nan, ours / theirs)}
 
     def _count(self, deviations: Tensor) -> Tensor:
         bins = (deviations.flatten() * self._bins).long()

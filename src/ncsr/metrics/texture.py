@@ -87,9 +87,14 @@ def offer(table: Tensor, images: Tensor, seed: int) -> Tensor:
     return table
 
 
+def has_patches(table: Tensor) -> bool:
+    """Whether an image came."""
+    return bool(table[-1, 0] != PATCHES)
+
+
 def table_patches(table: Tensor) -> Tensor:
     """The patches of a table, (16384, 3, 7, 7) on the CPU; InputError if no image came."""
-    if table[-1, 0] == PATCHES:
+    if not has_patches(table):
         raise InputError("a texture needs at least one image, got none")
     return table[:, 2:].cpu().reshape(-1, 3, SIDE, SIDE)
 

@@ -94,7 +94,9 @@ def load_for(
 def check_scale(scale: int | None, network: NCSR, name: object) -> None:
     """Raise InputError if a scale is given that is not the model's."""
     if scale is not None and scale != network.config.scale:
-        raise InputError(f"scale {scale} does not match the model {name}, which enlarges by {network.config.scale}")
+        raise InputError(
+            f"scale {brief(scale)} does not match the model {name}, which enlarges by {network.config.scale}"
+        )
 
 
 def scale_for(model: object, scale: int | None, factor: float | None) -> int | None:

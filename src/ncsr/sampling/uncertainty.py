@@ -6,13 +6,14 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
+from numbers import Real
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ncsr.errors import InputError
+from ncsr.errors import InputError, brief
 from ncsr.images.origin import Provenance
 from ncsr.images.pil import recorded
 from ncsr.images.sheet import deviation_map
@@ -45,12 +46,18 @@ class Uncertainty:
         Raises:
             InputError: q outside [0, 1].
         """
-        if not 0 <= q <= 1:
-            raise InputError(f"a quantile is that of a share from 0 to 1, got {q}")
+        if not isinstance(q, Real) or not 0 <= q <= 1:
+            raise InputError(f"a quantile is that of one share from 0 to 1, got {brief(q)}")
         return torch.from_numpy(np.quantile(self.samples.numpy(), q, axis=0)).float() / 255
 
     def agreement(self, levels: float = 8) -> Tensor:
-        """The share of the samples within so many grey levels (of 255) of the median, in all colours, (..., H, W)."""
+        """The share of the samples within so many grey levels (of 255) of the median, in all colours, (..., H, W).
+
+        Raises:
+            InputError: the levels are no number.
+        """
+        if not isinstance(levels, Real):
+            raise InputError(f"samples agree within a number of grey levels, got {brief(levels)}")
         return agreement(self.samples, levels)
 
     def picture(self) -> Image.Image:

@@ -29,6 +29,7 @@ def check_sampling(n: int, temperature: NumberOrMap, seed: int | None, *, maps: 
     """
     if (
         not isinstance(n, Integral)
+        or isinstance(n, bool)
         or not isinstance(seed, Real | None)
         or not isinstance(temperature, Real | Tensor | np.ndarray)
     ):

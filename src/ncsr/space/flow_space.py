@@ -138,6 +138,8 @@ class FlowSpace(Space):
         return pad_even(hr.reshape(-1, *shape).to(self.lr), self.scale)
 
     def _check_latents(self, latents: Sequence[Tensor]) -> None:
+        if not isinstance(latents, Sequence):
+            raise InputError(f"latents are a sequence of tensors, fine to coarse, got {type(latents).__name__}")
         check_tensors(*latents)
         shapes = self.flow.latent_shapes(*(self.scale * side for side in self._padded.shape[-2:]))
         given = [tuple(z.shape) for z in latents]

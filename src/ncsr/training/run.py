@@ -114,11 +114,13 @@ class Run:
             with self._writing(_MAKE_ROOM):
                 self._save_model()
         for option, before in state.get("data", {}).items():  # which older checkpoints do not tell
-            if self.data.get(option) != before:
-                messages.append(
-                    f"{option} has other photographs than this run had so far ({before}; now {self.data.get(option)}): "
-                    "it goes on with these, and its result is not that of either alone"
-                )
+            now = self.data.get(option)
+            if now == before or self.ended:
+                continue
+            effect = "it goes on with these, and its result is not that of either alone"
+            if option == "--validate":
+                effect = "from here on nothing is measured" if now == "none" else "from here on it is measured on these"
+            messages.append(f"{option} has other photographs than this run had so far ({before}; now {now}): {effect}")
         return messages
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -310,7 +312,8 @@ def train(
         raise InputError(f"the cache must be a finite number of GiB, got {cache}")
     photos, left_out = open_photos(data, recipe.crop, budget=int(cache * 2**30))
     held, too_small = open_photos([held_out], 16 * recipe.model.scale, budget=0) if held_out else (None, [])
-    notes = [f"left out: {reason}" for reason in [*left_out, *too_small]]
+    notes = [f"left out: {reason}" for reason in left_out]
+    notes += [f"left out of --validate: {reason}" for reason in too_small]
     fabric = launch(device)
     sources: CropSources = photos
     if fabric.device.type == "cuda":

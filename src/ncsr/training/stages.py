@@ -17,6 +17,8 @@ ENCODER = "encoder"
 def train_stages(recipe: Recipe, data: Sequence[Path], run: Path, *, resume: bool = False, **options: Any) -> Path:
     """Train by the recipe's `encoder_recipe`, then the flow from the encoder that this gives.
 
+    A run that was begun from a model (`init`), without an encoder's stage, is gone on with as it is.
+
     Args:
         recipe: with `minutes` and `encoder_recipe`.
         data: as of `train`.
@@ -30,6 +32,8 @@ def train_stages(recipe: Recipe, data: Sequence[Path], run: Path, *, resume: boo
     Raises:
         InputError: as of `train`; there is no such recipe.
     """
+    if resume and not (run / ENCODER).exists():
+        return train(recipe, data, run, resume=True, **options)
     encoder, flow = split_minutes(recipe)
     model = run / ENCODER / "model"
     if not checkpoints(run):
@@ -39,7 +43,7 @@ def train_stages(recipe: Recipe, data: Sequence[Path], run: Path, *, resume: boo
 
 
 def split_minutes(recipe: Recipe) -> tuple[Recipe, Recipe]:
-    """The encoder's recipe and the flow's, each with its share of the minutes.
+    """The encoder's recipe and the flow's, each with its share of the minutes; the encoder is that of the flow.
 
     Raises:
         InputError: there is no such encoder's recipe.
@@ -47,6 +51,11 @@ def split_minutes(recipe: Recipe) -> tuple[Recipe, Recipe]:
     assert recipe.minutes is not None
     assert recipe.encoder_recipe is not None
     minutes = recipe.encoder_share * recipe.minutes
-    same = {"seed": recipe.seed, "precision": recipe.precision}
+    same = {
+        "seed": recipe.seed,
+        "precision": recipe.precision,
+        "model.scale": recipe.model.scale,
+        "model.encoder": recipe.model.encoder.model_dump(),
+    }
     encoder = load_recipe(recipe.encoder_recipe, {"minutes": minutes, **same})
     return encoder, recipe.model_copy(update={"minutes": recipe.minutes - minutes})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -23,7 +24,7 @@ from ncsr.runtime.memory import explain_exhaustion
 from ncsr.space.checks import check_sampling
 from ncsr.upscaling.final_size import FinalSize
 from ncsr.upscaling.image import Enlargement, enlarge
-from ncsr.upscaling.kinds import File, Picture, array_like, open_any, tensor_like
+from ncsr.upscaling.kinds import File, Picture, array_like, open_any, pixel_type_like, tensor_like
 from ncsr.upscaling.provenance import model_name, provenance_of
 from ncsr.upscaling.tile_size import choose_side
 from ncsr.upscaling.tiling import SampleRequest
@@ -146,11 +147,10 @@ def upscale(
             smallest tile, or for the one asked for; what `ncsr.load` or `Space.sample` refuse.
         MemoryError: there is not enough memory for the photograph, the model or the samples.
     """
-    if not callable(progress) and progress is not None:
-        raise InputError(f"progress is a function of the work done and all of it, got {brief(progress)}")
+    check_progress(progress)
     source, photograph = open_any(photo, 4)  # beyond the decorator
     final = None if factor is None and size is None else FinalSize(factor, *_sides(size))
-    network, name = _opened(model, scale_for(model, scale, factor), device, precision)
+    network, name = open_model(model, scale_for(model, scale, factor), device, precision)
     if final is not None:
         final.check(network.config.scale, consistent)
     temperature = network.config.temperature if temperature is None else temperature
@@ -158,8 +158,10 @@ def upscale(
     request = SampleRequest(samples, temperature, seed, tile, consistent)
     side = choose_side(network, *source.size, tile)
     reduced = None if final is None else final.of(source.size, network.config.scale)
-    tell = progress or (lambda done, total: None)
-    (made,) = enlarge([source_of(source)], network, request, side, [np.float32], size=reduced, progress=tell)
+    dtypes = [pixel_type_like(photo, source)]
+    (made,) = enlarge(
+        [source_of(source)], network, request, side, dtypes, size=reduced, progress=progress or ignore_progress
+    )
     photos = _photos(made, source)
     if isinstance(photo, np.ndarray):
         return Pictures((array_like(each, photo) for each in photos), seed)
@@ -169,7 +171,7 @@ def upscale(
     return Pictures((to_pil(each, origin.showing([k]).record()) for k, each in enumerate(photos)), seed)
 
 
-def _opened(
+def open_model(
     model: str | os.PathLike[str] | NCSR | None, scale: int | None, device: str, precision: Precision | None
 ) -> tuple[NCSR, str | None]:
     """The model, and the name that is told of it."""
@@ -182,13 +184,28 @@ def _opened(
     return model, None
 
 
+def check_progress(progress: object) -> None:
+    """Raise InputError unless it is a function, or None."""
+    if not callable(progress) and progress is not None:
+        raise InputError(f"progress is a function of the work done and all of it, got {brief(progress)}")
+
+
+def ignore_progress(done: int, total: int) -> None:
+    """What is told of progress where nobody asks."""
+
+
 def _sides(size: object) -> tuple[int | None, int | None]:
     """The width and the height of a final size."""
     if size is None:
         return None, None
-    if not isinstance(size, tuple | list) or len(size) != 2 or {type(side) for side in size} - {int, type(None)}:
+    if (
+        not isinstance(size, tuple | list)
+        or len(size) != 2
+        or any(not isinstance(side, Integral | None) or isinstance(side, bool) for side in size)
+    ):
         raise InputError(f"size is (width, height) in whole pixels, either may be None, got {brief(size)}")
-    return size[0], size[1]
+    width, height = (None if side is None else int(side) for side in size)
+    return width, height
 
 
 def upscale_photo(
@@ -212,7 +229,7 @@ def _photos(made: Enlargement, photo: Photo) -> list[Photo]:
     shape = made.shape
     photos = []
     for k in range(made.canvas.shape[0]):
-        rows, image = made.rows(k), torch.empty(shape[2], *shape[:2])
+        rows, image = made.rows(k), torch.empty(shape[2], *shape[:2], device="cpu")
         for first, last in strips(shape[0], shape[1] * shape[2], 8):
             image[:, first:last] = rows(first, last)
         rgb = image[:3] if len(image) > 2 else image[:1].expand(3, -1, -1).contiguous()

@@ -17,10 +17,13 @@ from torch import Tensor
 
 from ncsr.errors import InputError, brief
 from ncsr.images import Photo, photo_from_array, photo_from_pil, read_photo, to_array
+from ncsr.images.pil import is_deep
 from ncsr.upscaling.provenance import file_hash
 
 File: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 Picture: TypeAlias = File | Image.Image | NDArray[Any] | Tensor
+
+_WHOLE = {torch.uint8: np.uint8, torch.uint16: np.uint16}
 
 
 def open_any(photo: Picture, stacklevel: int = 3) -> tuple[Photo, str | None]:
@@ -52,6 +55,15 @@ def open_any(photo: Picture, stacklevel: int = 3) -> tuple[Photo, str | None]:
     return read, digest
 
 
+def pixel_type_like(given: Picture, read: Photo) -> type[np.generic]:
+    """The type of the pixels of a result that is to be of the kind of `given`, from which `read` was read."""
+    if isinstance(given, Tensor):
+        return _WHOLE.get(given.dtype, np.float32)
+    if isinstance(given, np.ndarray):
+        return {1: np.uint8, 2: np.uint16}[given.itemsize] if given.dtype.kind == "u" else np.float32
+    return np.uint16 if is_deep(read) else np.uint8
+
+
 def array_like(photo: Photo, given: NDArray[Any]) -> NDArray[Any]:
     """A photo as an array of the type and layout of the one that was given."""
     return to_array(photo, given.dtype, flat_gray=given.ndim == 2)
@@ -59,8 +71,7 @@ def array_like(photo: Photo, given: NDArray[Any]) -> NDArray[Any]:
 
 def tensor_like(photo: Photo, given: Tensor) -> Tensor:
     """A photo as a tensor (C, H, W) of the type, on the device of the one that was given."""
-    whole = {torch.uint8: np.uint8, torch.uint16: np.uint16}
-    array = to_array(photo, whole.get(given.dtype, np.float32), flat_gray=False)
+    array = to_array(photo, _WHOLE.get(given.dtype, np.float32), flat_gray=False)
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0))).to(given)
 
 

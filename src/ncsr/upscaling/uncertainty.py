@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 
 from ncsr.images import source_of
 from ncsr.model import NCSR
-from ncsr.pretrained.load import load
+from ncsr.runtime.device import Precision
 from ncsr.sampling.uncertainty import Uncertainty, measure_uncertainty
 from ncsr.space.checks import check_sampling
+from ncsr.upscaling.api import check_progress, ignore_progress, open_model
 from ncsr.upscaling.image import enlarge
 from ncsr.upscaling.kinds import Picture, open_any
-from ncsr.upscaling.provenance import model_name, provenance_of
+from ncsr.upscaling.provenance import provenance_of
 from ncsr.upscaling.tile_size import choose_side
 from ncsr.upscaling.tiling import SampleRequest
 
 
 def uncertainty(
     photo: Picture,
-    model: str | os.PathLike[str] | NCSR = "x4",
+    model: str | os.PathLike[str] | NCSR | None = None,
     samples: int = 16,
     *,
+    scale: int | None = None,
     temperature: float | None = None,
     seed: int | None = None,
     tile: int | None = None,
     consistent: bool = False,
     device: str = "auto",
+    precision: Precision | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Uncertainty:
     """Where the samples of an enlarged photograph agree and where they differ, in tiles as `upscale` has them.
 
-    The arguments are those of `upscale`; transparency is left out. All samples are in memory, three bytes a number.
+    The arguments are those of `upscale`, but for `factor` and `size`; transparency is left out. All samples are in
+    memory, three bytes a number.
 
     Returns:
         Of one image (C, s h, s w), C = 1 of a gray photograph, else 3.
@@ -39,13 +45,14 @@ def uncertainty(
     Raises:
         InputError: as `upscale`.
     """
+    check_progress(progress)
     opened, photograph = open_any(photo)
     source = source_of(opened)
-    network, name = (model, None) if isinstance(model, NCSR) else (load(model, device), model_name(model))
+    network, name = open_model(model, scale, device, precision)
     temperature = network.config.temperature if temperature is None else temperature
     request = SampleRequest(samples, temperature, check_sampling(samples, temperature, seed), tile, consistent)
     side = choose_side(network, *source.size, tile)
-    (made,) = enlarge([source], network, request, side, [np.uint16])
+    (made,) = enlarge([source], network, request, side, [np.uint16], progress=progress or ignore_progress)
     height, colours = made.canvas.shape[1], 1 if source.gray else 3
     origin = provenance_of(network, name, request).of(photograph, source.size, side)
     return measure_uncertainty((made.rows(k)(0, height)[:colours] for k in range(samples)), origin)

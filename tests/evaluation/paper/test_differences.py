@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ncsr.evaluation.paper.differences import _among_the_papers, card
+from ncsr.evaluation.paper.differences import _among_the_papers, _training, card
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,11 @@ def test_which_of_the_papers_photographs(names: list[str], sentence: str) -> Non
 def test_a_card_in_another_encoding_is_read_as_far_as_it_can_be(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_bytes(b"# Model\n\n## Training\n\nOn photographs of K\xf6ln.\n\n## Else\n")
     assert card(SimpleNamespace(folder=tmp_path, config=object())) == "## Training\n\nOn photographs of K\ufffdln."
+
+
+@pytest.mark.parametrize("content", ["foo: [1, 2\n", "inherit: nosuch\n"])
+def test_a_recipe_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> None:
+    """The report, which took long to measure, is not lost for a file that it would have quoted."""
+    (tmp_path / "recipe.yaml").write_text(content)
+    entry = SimpleNamespace(folder=tmp_path / "model", config=object())
+    assert _training("NCSR", entry, None) == "NCSR: how it was trained is not recorded beside it."

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ncsr.config import ModelConfig
+from ncsr.errors import InputError
 from ncsr.evaluation.methods import Method
 from ncsr.evaluation.paper.items import SAMPLES, Item, PaperRow
 from ncsr.evaluation.results import Results
@@ -108,9 +109,8 @@ def _method_differences(entry: MethodForRow) -> list[str]:
 
 def _training(name: str, entry: MethodForRow, paper: dict[str, Any] | None) -> str:
     """How the model was trained, as far as a recipe or a card beside it tells."""
-    path = entry.folder.parent / _RECIPE
-    if path.is_file():
-        ours = read_values(str(path))
+    ours = _recipe_beside(entry.folder)
+    if ours is not None:
         text = ", ".join(f"{key} {ours.get(key)}" for key in _COMPARED)
         known = f"{name}: trained by the recipe beside it ({text}), which does not name the photographs."
     elif card(entry):
@@ -122,6 +122,15 @@ def _training(name: str, entry: MethodForRow, paper: dict[str, Any] | None) -> s
     data = f" on {entry.paper.trained_on}" if entry.paper.trained_on else ""
     crops = f"{paper['steps']} steps of {paper['batch']} crops of {paper['crop']} pixels"
     return f"{known} The paper ({entry.paper.recipe}): {crops}{data}."
+
+
+def _recipe_beside(folder: Path) -> dict[str, Any] | None:
+    """The values of the recipe in the folder of a model's run; None without one that can be read."""
+    path = folder.parent / _RECIPE
+    try:
+        return read_values(str(path)) if path.is_file() else None
+    except InputError:
+        return None
 
 
 def _value(value: Any) -> str:
