@@ -11,9 +11,7 @@ from ncsr.app.visits import Photograph, Visit
 from ncsr.errors import InputError
 from ncsr.images import SUFFIXES, Photo, read_photo
 from ncsr.ops.resize import imresize
-from ncsr.upscaling.provenance import file_hash
-
-MEGABYTE = 10**6
+from ncsr.runtime.files import file_hash
 
 
 def choose_photograph(visit: Visit, path: Path, title: str, max_pixels: int) -> None:

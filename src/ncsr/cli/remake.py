@@ -83,7 +83,7 @@ def remake(
 
 
 def _check_photo(origin: Provenance, file: Path, photo: Path) -> None:
-    from ncsr.upscaling.provenance import file_hash
+    from ncsr.runtime.files import file_hash
 
     if origin.photograph not in (None, found := file_hash(photo)):
         raise InputError(

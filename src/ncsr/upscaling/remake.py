@@ -1,4 +1,4 @@
-"""Making a picture again from what it says of its origin, and comparing the two."""
+"""Making a picture again from its provenance, and comparing the two."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Comparison(NamedTuple):
     """How two pictures of one size and kind differ.
 
     Attributes:
-        values: in each, over all pixels and channels.
-        differing: values that are not equal.
-        largest: difference, in levels.
-        top: the largest level, 255 or 65535.
+        values: how many values each has, over all pixels and channels.
+        differing: how many of them are not equal.
+        largest: the largest difference, in levels.
+        top: the largest possible level, 255 or 65535.
     """
 
     values: int
@@ -52,7 +52,7 @@ def remake(
     """Make a sample again.
 
     Args:
-        origin: of the sample.
+        origin: the provenance of the sample.
         photo: the photograph.
         model: the one that `origin` names, in its precision.
         target: the picture to be written, in the format of its suffix.
@@ -61,7 +61,8 @@ def remake(
         warn: as `enlarge_all`.
 
     Raises:
-        InputError: an origin of no single sample; a photograph that cannot be read, a picture that cannot be written.
+        InputError: not the provenance of a single sample; a photograph that cannot be read; a picture that cannot be
+            written.
     """
     temperature, name = check_single(origin)
     tile = max(SMALLEST, *photo_size(photo, origin.page)) if origin.tile is None else origin.tile
@@ -90,8 +91,8 @@ def compare(path: Path, made: Path) -> Comparison | None:
     """Compare the levels of two pictures, strip by strip; None for two of different size or kind.
 
     Args:
-        path: a picture, of which no more is decoded than the other one has pixels.
-        made: one that this program made.
+        path: a picture from elsewhere; it is decoded only if its header has the size of `made`.
+        made: a picture that this program made.
 
     Raises:
         InputError: one cannot be read.

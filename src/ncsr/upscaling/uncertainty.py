@@ -31,15 +31,15 @@ def uncertainty(
 ) -> Uncertainty:
     """Where the samples of an enlarged photograph agree and where they differ, in tiles as `upscale` has them.
 
-    The arguments are those of `upscale`; transparency is left out. All samples are in memory, three bytes a number.
+    The arguments are those of `upscale`; transparency is left out. All samples are in memory, three bytes a value.
 
     Returns:
-        Of one image (C, s h, s w), C = 1 of a gray photograph, else 3.
+        The uncertainty of one image (C, s h, s w), C = 1 for a gray photograph, else 3.
 
     Raises:
         InputError: as `upscale`.
     """
-    opened, photograph = open_any(photo)
+    opened, photo_hash = open_any(photo)
     source = source_of(opened)
     network, name = (model, None) if isinstance(model, NCSR) else (load(model, device), model_name(model))
     temperature = network.config.temperature if temperature is None else temperature
@@ -47,5 +47,5 @@ def uncertainty(
     side = choose_side(network, *source.size, tile)
     (made,) = enlarge([source], network, request, side, [np.uint16])
     height, colours = made.canvas.shape[1], 1 if source.gray else 3
-    origin = provenance_of(network, name, request).of(photograph, source.size, side)
+    origin = provenance_of(network, name, request).of(photo_hash, source.size, side)
     return measure_uncertainty((made.rows(k)(0, height)[:colours] for k in range(samples)), origin)
