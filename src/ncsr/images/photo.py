@@ -90,17 +90,17 @@ def source_of(photo: Photo) -> Source:
         return replace(photo, rgb=photo.rgb[:, top:bottom, left:right], alpha=alpha)
 
     return Source(
-        photo.size,
-        photo.alpha is not None,
-        photo.gray,
-        photo.bits,
-        photo.icc,
-        photo.exif,
-        window,
-        photo.dpi,
-        photo.notes,
-        photo.xmp,
-        photo.texts,
+        size=photo.size,
+        transparent=photo.alpha is not None,
+        gray=photo.gray,
+        bits=photo.bits,
+        icc=photo.icc,
+        exif=photo.exif,
+        window=window,
+        dpi=photo.dpi,
+        notes=photo.notes,
+        xmp=photo.xmp,
+        texts=photo.texts,
     )
 
 

@@ -254,15 +254,14 @@ def _comparisons(photo: QueuedPhoto, source: Source, job: Job, side: int, warn: 
 
 def _save(path: Path, pixels: NDArray[Any], origin: Provenance, job: Job, source: Source | None = None) -> None:
     """Write a picture with the metadata of `source`, if that is given, and its sidecar, if the job asks for one."""
-    icc, block, dpi, xmp, texts = (
-        (None, None, None, None, ())
-        if source is None
-        else (source.icc, source.exif, source.dpi, source.xmp, source.texts)
-    )
     quality = job.quality if path.suffix.lower() in QUALITY_SUFFIXES else None
     origin = origin.model_copy(update={"quality": quality})
     record = None if job.strip else origin.record()
-    write_pixels(path, pixels, icc, block, dpi, record, xmp=xmp, texts=texts, quality=quality)
+    if source is None:
+        write_pixels(path, pixels, None, None, record=record, quality=quality)
+    else:
+        icc, block, dpi, xmp, texts = source.icc, source.exif, source.dpi, source.xmp, source.texts
+        write_pixels(path, pixels, icc, block, dpi, record, quality=quality, xmp=xmp, texts=texts)
     _save_sidecar(path, origin, job)
 
 

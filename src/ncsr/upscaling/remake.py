@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,8 +67,19 @@ def remake(
     tile = max(SMALLEST, *photo_size(photo, origin.page)) if origin.tile is None else origin.tile
     request = SampleRequest(1, temperature, origin.seed or 0, tile, bool(origin.consistent), *origin.samples)
     size = None if origin.size is None else FinalSize(None, *origin.size)
-    job = Job(model, request, False, False, False, max_pixels, name, allow_incomplete=True, size=size)
-    job = replace(job, page=origin.page, quality=origin.quality)
+    job = Job(
+        model,
+        request,
+        sheet=False,
+        std=False,
+        strip=False,
+        max_pixels=max_pixels,
+        model_name=name,
+        allow_incomplete=True,
+        size=size,
+        quality=origin.quality,
+        page=origin.page,
+    )
     for result in enlarge_all([QueuedPhoto(photo, target)], job, progress, warn):
         if result.failure is not None:
             raise InputError(result.failure)
