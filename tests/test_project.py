@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -89,6 +90,15 @@ def test_files_that_the_documents_name_exist(document):
     names = found(r"`([\w/]+\.py)`", document)
     assert len(names) > 15
     assert [name for name in sorted(names) if not (ROOT / "src/ncsr" / name).is_file()] == []
+
+
+def test_methods_that_the_architecture_names_exist():
+    names = set(re.findall(r"`([A-Z]\w+)\.(\w+)`", (ROOT / "docs/architecture.md").read_text(encoding="utf-8")))
+    assert len(names) > 15
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "src/ncsr").rglob("*.py")]
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    defined = {(c.name, part.name) for c in classes for part in c.body if isinstance(part, ast.FunctionDef)}
+    assert names - defined == set()
 
 
 def test_the_licence_is_true_of_all_that_the_wheel_holds():

@@ -1,6 +1,7 @@
-"""The model's configuration, as `config.json` holds it: what tells one architecture from another is a value here.
+"""The model's configuration, as `config.json` holds it: every architecture is described by these values.
 
-What would ask for absurd memory is refused before anything is allocated; `UNLIMITED` in the environment lifts that.
+Values that would need absurd amounts of memory are refused before anything is allocated, unless the environment has
+`UNLIMITED`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from ncsr.errors import brief
 UNLIMITED = "NCSR_UNLIMITED"
 """The environment variable that lifts the limits of configurations and recipes when it is set to anything."""
 MAX_PARAMETERS = 200_000_000
-"""Of a model, 800 MB in float32; the largest of the paper has 62 million."""
+"""The limit for a model's parameters, 800 MB in float32; the largest model of the paper has 62 million."""
 
-_SHOWN = 3  # faults that one message names
+_SHOWN = 3  # most faults that one message names
 Condition = Literal["noise", "std", "none"]
 NOISE_CHANNELS: dict[Condition, int] = {"noise": 3, "std": 1, "none": 0}
-"""Channels of what the noise conditional layers see."""
+"""Channels of the noise that the noise conditional layers are given, by `FlowConfig.condition`."""
 ScaleBound = Literal["sigmoid", "atan"]
 
 
@@ -128,7 +129,7 @@ class ModelConfig(FrozenModel):
 
     @property
     def parameters(self) -> int:
-        """How many numbers the model's weights are; by arithmetic, without making them."""
+        """The number of the model's parameters, computed without making the model."""
         nf, growth, ups = self.encoder.features, self.encoder.growth, self.scale.bit_length() - 1
         dense = sum(_conv(nf + i * growth, growth) for i in range(4)) + _conv(nf + 4 * growth, nf)
         dense += nf * growth * (self.encoder.dense_block == "esrgan+")
@@ -160,7 +161,7 @@ def _subnet(inputs: int, hidden: int, outputs: int) -> int:
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """What is wrong with the values that `model` refused, in a few clauses; an unknown key with the nearest known."""
+    """Why `model` refused its values, in at most three clauses; an unknown key comes with the nearest known one."""
     errors = error.errors(include_url=False)
     more = [f"and {len(errors) - _SHOWN} more faults"] if len(errors) > _SHOWN else []
     return "; ".join([*(_explain(each, model) for each in errors[:_SHOWN]), *more])

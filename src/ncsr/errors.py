@@ -1,4 +1,4 @@
-"""What goes wrong for a reason that lies outside the package, said in one sentence."""
+"""Errors that are not bugs of the package, each with a one-sentence message, and helpers to write such messages."""
 
 import reprlib
 from collections.abc import Iterator
@@ -17,21 +17,21 @@ class InputError(ValueError):
 
 
 class UnreadableError(InputError):
-    """A file that is damaged, or no photograph: whoever reads it again will not fare better."""
+    """A file that is damaged, or no photograph: reading it again would fail again."""
 
 
 class SamplingError(RuntimeError):
-    """A sample was not finite in any of its draws."""
+    """No draw of a sample was finite."""
 
 
 def brief(value: object) -> str:
-    """`repr` for messages: of anything that came from outside, at most 100 characters, all printable."""
+    """The `repr` of a value from outside, shortened for messages: one line of at most 100 characters, all printable."""
     text = " ".join(_SHORT.repr(value).split())  # arrays break their lines
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def printable(text: str) -> str:
-    """A text in which whatever would move a cursor or change colours, lines or direction stands as its escape."""
+    """A text with escapes in place of characters that would move a cursor or change colours, lines or direction."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -41,7 +41,7 @@ def needs_extra(extra: str, user: str, *packages: str) -> Iterator[None]:
 
     Args:
         extra: the extra's name.
-        user: what needs the packages, as the sentence begins: "plots need matplotlib".
+        user: the beginning of the message, which says what needs the packages: "plots need matplotlib".
         packages: the names under which they are imported.
 
     Raises:

@@ -30,22 +30,23 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _CONV1X1 = "conv1x1.weight"
 _ALWAYS_FLOAT32 = (_CONV1X1, "actnorm.bias", "actnorm.log_scale")
 _CHECKSUM = "sha256"  # in the metadata: of the configuration's text and the tensors
-_SMALL = 2**20  # bytes: what a whole file of this size holds needs no memory to speak of
+_SMALL = 2**20  # bytes: reading an honest file up to this size cannot run out of memory
 _MAX_PICKLE, _MAX_LEGACY = 2**22, 2**26  # bytes of a checkpoint that are searched before it is read
 _MAX_HEADER = 2**24  # bytes; the library stops at 100 MB, which take a gigabyte to read
 
 
 def write_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], *, half: bool = False) -> None:
-    """Write a model folder; whenever this is stopped, the folder opens as the old model or as the new one.
+    """Write a model folder; even if this is interrupted, the folder holds either the old model or the new one.
 
     Args:
-        folder: made when missing.
+        folder: made if it does not exist.
         config: the architecture.
         weights: the state dict.
-        half: store in float16, but for 1x1 convolutions and actnorms.
+        half: store float16, except for 1x1 convolutions and actnorms.
 
     Raises:
         InputError: the folder cannot be made, or a weight is too large for float16.
+        OSError: a file cannot be written.
     """
     stored = {key: _stored(key, value, half) for key, value in weights.items()}
     make_folder(folder)
@@ -54,7 +55,8 @@ def write_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], *
     with atomic_path(folder / CONFIG) as config_path, atomic_path(folder / WEIGHTS) as weights_path:
         weights_path.write_bytes(_ordered(save(stored, metadata=metadata)))
         config_path.write_text(text + "\n", encoding="utf-8")
-        (folder / CONFIG).unlink(missing_ok=True)  # the weights, replaced first, hold a configuration of their own
+        # until the new one is in place, the configuration inside the weights, which are replaced first, counts
+        (folder / CONFIG).unlink(missing_ok=True)
 
 
 def read_model(source: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
@@ -120,7 +122,8 @@ def open_tensors(path: Path, what: str) -> Iterator[Any]:
 def check_weights(weights: Weights, source: Path | str) -> None:
     """Raise InputError if a weight is no real, finite number, or a 1x1 convolution of the flow has no inverse.
 
-    A 1x1 convolution counts as singular when its condition number leaves no digit of its inverse right in float32.
+    A 1x1 convolution counts as singular if its condition number is at least 1 / eps of float32 (8.4e6): then no digit
+    of its inverse is right.
     """
     for key, value in weights.items():
         if not (value.is_floating_point() or value.dtype == torch.bool):
@@ -138,7 +141,7 @@ def check_weights(weights: Weights, source: Path | str) -> None:
 
 
 def fingerprint(config: ModelConfig, weights: dict[str, Tensor]) -> str:
-    """16 hexadecimal digits that tell models apart by what they hold, wherever they come from."""
+    """The first 16 hexadecimal digits of `digest`: equal for models with equal configuration and weights."""
     return digest(config.model_dump_json(), weights)[:16]
 
 
@@ -153,7 +156,7 @@ def digest(text: str, weights: dict[str, Tensor]) -> str:
 
 
 def _ordered(content: bytes) -> bytes:
-    """A safetensors file with its metadata in order, which the library writes in any: equal models are equal files."""
+    """A safetensors file with sorted metadata, so that equal models are equal files; the library does not sort them."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -163,7 +166,7 @@ def _ordered(content: bytes) -> bytes:
 
 
 def _read_config(source: Path, path: Path, metadata: dict[str, str]) -> ModelConfig:
-    """The configuration beside the weights, else that in their metadata; the two may differ in the temperature."""
+    """The configuration beside the weights, else the one in their metadata; only their temperatures may differ."""
     own, beside = metadata.get("config"), source / CONFIG
     try:
         text = read_small(beside) if beside.is_file() else own
@@ -183,8 +186,8 @@ def _read_config(source: Path, path: Path, metadata: dict[str, str]) -> ModelCon
 
 
 def _check_size(source: Path, config: ModelConfig, shapes: Iterable[list[int]]) -> None:
-    """Raise InputError, before any is read, unless the weights are as many numbers as the configuration has."""
-    found = sum(math.prod(shape) for shape in shapes if shape)  # what has no axes is a flag
+    """Raise InputError, before weights are read, unless they are as many numbers as the model has parameters."""
+    found = sum(math.prod(shape) for shape in shapes if shape)  # tensors without axes are flags
     if found != config.parameters:
         raise InputError(
             f"the weights in {source} do not fit their configuration: {found} numbers instead of {config.parameters}; "
@@ -202,7 +205,10 @@ def _stored(key: str, value: Tensor, half: bool) -> Tensor:
 
 
 def read_checkpoint(path: Path) -> Weights:
-    """Read a `.pth` file without running code in it; wrappers and `module.` prefixes are taken off.
+    """Read a `.pth` file without running code in it; wrappers and `module.` prefixes are removed.
+
+    Returns:
+        The state dict, on the CPU.
 
     Raises:
         InputError: no such file, not a checkpoint, or one that holds more than dense tensors of real numbers.
@@ -216,7 +222,7 @@ def read_checkpoint(path: Path) -> Weights:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     except Exception as error:  # a damaged pickle ends in errors of every kind
-        if is_exhaustion(error) and path.stat().st_size > _SMALL:  # a smaller file that asks for so much is hostile
+        if is_exhaustion(error) and path.stat().st_size > _SMALL:  # a smaller one that needs so much is hostile
             raise
         raise InputError(
             f"{path} is not a checkpoint that can be read safely: expected a file of tensors only, all of it, plain"

@@ -83,7 +83,7 @@ def test_nothing_of_a_photograph_is_kept_of_who_left(studio, visits, tmp_path):
     assert list(folder.iterdir())
     visits.leave(visit.id)
     with pytest.raises(InputError, match="no photograph"):
-        studio.canvas(visit)
+        studio.renderer(visit)
     del visit
     gc.collect()
     assert photograph() is None

@@ -13,8 +13,9 @@ from PIL.PngImagePlugin import PngInfo
 import ncsr
 from ncsr import InputError
 from ncsr.images import photo_from_array, to_array, write_pixels
+from ncsr.runtime.files import file_hash
 from ncsr.upscaling.api import upscale_photo
-from ncsr.upscaling.provenance import Provenance, file_hash, model_name, provenance_of
+from ncsr.upscaling.provenance import Provenance, model_name, provenance_of
 from ncsr.upscaling.tiling import SampleRequest
 from tests.conftest import scene8
 

@@ -1,4 +1,4 @@
-"""Maps that the page lays over pictures: where samples differ or agree, what is invented, what is likely."""
+"""Maps for overlays of the page: where samples differ or agree, what is invented, what is unlikely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps that the page lays over a visitor's pictures, made when they are asked for."""
+"""Overlays: maps that the page shows on top of a visitor's pictures, made on request."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _ROWS = 256  # of pictures that are measured at a time
 
 
 def overlay(visit: Visit, kind: str, name: str) -> bytes | None:
-    """The PNG file of a map of what is in the visitor's pictures; None if there is none of this kind.
+    """The PNG file of an overlay; None if the visitor's pictures do not have one of this kind.
 
     Args:
-        visit: whose pictures.
-        kind: `deviation` and `disagreement` are of all samples, `invented` and `likelihood` of one picture.
+        visit: the visit.
+        kind: `deviation` or `disagreement` of all samples, `invented` or `likelihood` of one picture.
         name: of that picture.
 
     Raises:

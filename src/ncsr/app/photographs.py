@@ -11,13 +11,11 @@ from ncsr.app.visits import Photograph, Visit
 from ncsr.errors import InputError
 from ncsr.images import SUFFIXES, Photo, read_photo
 from ncsr.ops.resize import imresize
-from ncsr.upscaling.provenance import file_hash
-
-MEGABYTE = 10**6
+from ncsr.runtime.files import file_hash
 
 
 def choose_photograph(visit: Visit, path: Path, title: str, max_pixels: int) -> None:
-    """Begin a visitor's work on the photograph in a file.
+    """Make the photograph in a file the visitor's current one.
 
     Raises:
         InputError: it cannot be read, or is too large or too small.
@@ -29,7 +27,7 @@ def choose_photograph(visit: Visit, path: Path, title: str, max_pixels: int) -> 
 
 
 def choose_reference(visit: Visit, path: Path, title: str, scale: int, max_pixels: int) -> None:
-    """Begin a visitor's work on a high-resolution photograph, reduced by `scale`, which is the reference then.
+    """Make a high-resolution photograph the visitor's reference, and its reduction by `scale` the current photograph.
 
     Raises:
         InputError: it cannot be read, or is too large or too small.
@@ -44,7 +42,7 @@ def choose_reference(visit: Visit, path: Path, title: str, scale: int, max_pixel
 
 
 def _read(path: Path, title: str, max_pixels: int) -> Photo:
-    """Read a photograph; what is wrong is said of its title, not of where it lies here."""
+    """Read a photograph; error messages name its title instead of its path on this machine."""
     try:
         return read_photo(path, max_pixels=max_pixels)
     except (InputError, MemoryError) as error:
@@ -56,13 +54,13 @@ def _read(path: Path, title: str, max_pixels: int) -> Photo:
 
 
 def check_title(title: str) -> None:
-    """Raise InputError unless the name of a file is that of a photograph."""
+    """Raise InputError unless the name of a file has the suffix of a photograph."""
     if Path(title).suffix.lower() not in SUFFIXES:
         kinds = "PNG, JPEG, WebP, AVIF, JPEG XL, TIFF, GIF or BMP"
         raise InputError(f"{title[:80]} is no photograph that is read here: choose {kinds}")
 
 
 def _laid_on_white(photo: Photo) -> Tensor:
-    """(1, 3, H, W) of a photograph, opaque."""
+    """The colours of a photograph on white, (1, 3, H, W) in [0, 1]."""
     rgb = photo.rgb if photo.alpha is None else torch.lerp(torch.ones(()), photo.rgb, photo.alpha)
     return rgb[None].contiguous()

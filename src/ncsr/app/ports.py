@@ -1,4 +1,4 @@
-"""Where the page is served."""
+"""The port that the page is served on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From latents to pictures and back, tile by tile, so that a job can tell how far it is and be stopped in between."""
+"""From latents to pictures and back, tile by tile, so that a job can report progress and be stopped in between."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from ncsr.upscaling.tile_size import choose_side, tile_bytes
 from ncsr.upscaling.tiling import Tile, tiles
 
 Event: TypeAlias = dict[str, Any]
-"""What the page is told of a job: one of progress, picture, overlays, walk and so on."""
+"""A message about a job for the page; "event" names its kind: progress, picture, walk, ..."""
 
 _LARGEST = 128  # LR pixels along the side of a tile: larger ones are little faster, and a job ends only between tiles
-_PREPARE = 6  # parts, each as long as decoding, that the encoder and the conditions of a tile take
+_PREPARE = 6  # the time to prepare a tile's space (encoder, conditions), in units of the time to decode the tile
 _CELL = 2  # LR pixels along the side of the largest cell of latents
 
 
 class Pace:
-    """Tells how much of a job is done, and how long the rest will take.
+    """Progress of a job: how much is done, and how long the rest will take.
 
     Args:
         total: parts of the job, each as long as decoding a tile.
@@ -39,7 +39,7 @@ class Pace:
         self._total, self._done, self._start = total, 0, time.monotonic()
 
     def step(self, what: str, parts: int = 1) -> Event:
-        """The event that `parts` more are done of what is at work."""
+        """Count `parts` as done; returns the progress event. `what` names the current work."""
         self._done += parts
         taken = time.monotonic() - self._start
         left = taken / self._done * (self._total - self._done)
@@ -47,14 +47,14 @@ class Pace:
 
 
 @dataclass
-class Canvas:
-    """One photograph and one model: what its pictures are rendered by.
+class Renderer:
+    """Renders the pictures of one photograph by one model.
 
     Attributes:
         model: in eval mode.
-        lr: (1, 3, h, w) in [0, 1].
-        tiles: what is computed at a time.
-        keep: whether the spaces of all tiles are kept, so that the encoder sees the photograph once.
+        lr: the photograph, (1, 3, h, w) in [0, 1].
+        tiles: cover it; each is computed at once.
+        keep: whether the spaces of all tiles are kept, so that the encoder runs only once per tile.
     """
 
     model: NCSR
@@ -64,8 +64,8 @@ class Canvas:
     _spaces: dict[Tile, Space] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: NCSR, lr: Tensor) -> Canvas:
-        """The canvas of a photograph, in tiles that fit into memory, small enough for a job to be stopped soon."""
+    def of(cls, model: NCSR, lr: Tensor) -> Renderer:
+        """A renderer whose tiles fit into memory, and are small enough for a job to be stopped soon."""
         height, width = lr.shape[-2:]
         side = min(_LARGEST, choose_side(model, height, width, None))
         covering = list(tiles(height, width, side))
@@ -92,16 +92,16 @@ class Canvas:
         return self.model.space(self.lr[..., top:bottom, left:right], origin=(top, left))
 
     def parts(self, pictures: int, area: Sequence[Tile] | None = None) -> int:
-        """How long it takes to render some tiles of pictures, for `Pace`."""
+        """How many parts, for `Pace`, it takes to render the tiles in `area` (None: all) of so many pictures."""
         area = self.tiles if area is None else area
         new = [tile for tile in area if tile not in self._spaces]
         return pictures * len(area) + _PREPARE * len(new) * (1 if self.keep else pictures)
 
     def latents(self, source: Drawn | Path | None) -> Latents:
-        """The latents of a whole picture.
+        """The latents of a whole picture, from `Picture.latents`.
 
         Raises:
-            InputError: it has none.
+            InputError: it has none, because the model did not make it.
         """
         if source is None:
             raise InputError("the bicubic picture is not of the model: choose a sample")
@@ -111,13 +111,13 @@ class Canvas:
         return space.latents(source.number + 1, source.seed, source.temperature).pick(source.number)
 
     def touched(self, mask: Tensor) -> list[Tile]:
-        """The tiles that a change of the latents in a mask (h, w) can change."""
-        return [
-            tile
-            for tile in self.tiles
-            for top, left, bottom, right in [tile.window]
-            if bool(mask[max(top - _CELL, 0) : bottom + _CELL, max(left - _CELL, 0) : right + _CELL].any())
-        ]
+        """The tiles that can change when the latents change where the mask (h, w) is not zero."""
+
+        def can_change(tile: Tile) -> bool:
+            top, left, bottom, right = tile.window
+            return bool(mask[max(top - _CELL, 0) : bottom + _CELL, max(left - _CELL, 0) : right + _CELL].any())
+
+        return [tile for tile in self.tiles if can_change(tile)]
 
     @torch.no_grad()
     def render(
@@ -132,10 +132,10 @@ class Canvas:
 
         Args:
             source: what to decode.
-            pace: tells how far the job is.
-            what: is at work.
-            area: the tiles to decode; all without.
-            image: what the picture is elsewhere.
+            pace: counts the progress.
+            what: names the picture in progress events.
+            area: the tiles to decode; None decodes all.
+            image: (3, s h, s w), the picture outside of `area`; it is overwritten.
 
         Raises:
             SamplingError: it is not finite.
@@ -190,7 +190,7 @@ class Canvas:
         return density
 
     def cut(self, latents: Latents, tile: Tile) -> list[Tensor]:
-        """The latents of a tile's window."""
+        """The part of a whole picture's latents that belongs to a tile's window."""
         top, left, bottom, right = tile.window
         parts = []
         for z in latents:

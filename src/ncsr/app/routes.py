@@ -1,4 +1,4 @@
-"""What the page asks for besides its jobs: itself, visits, photographs, pictures and downloads."""
+"""The HTTP routes of the page, apart from its jobs: its files, visits, photographs, pictures and downloads."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 class Page(NamedTuple):
-    """What the routes share, as the server's `state.page`.
+    """What the routes share; the server has it as `state.page`.
 
     Attributes:
         studio: makes the pictures.
         visits: of all visitors.
-        jobs: their names, in the order of Gradio's numbering.
-        max_pixels: of a photograph.
-        max_bytes: of its file.
+        jobs: names of the jobs, in the order of Gradio's numbering.
+        max_pixels: the largest photograph.
+        max_bytes: the largest file.
     """
 
     studio: Studio
@@ -109,8 +109,8 @@ async def _photograph(visit: Visitor, page: Shared, title: str, request: Request
                 if file.tell() + len(chunk) > page.max_bytes:
                     raise InputError(f"{title[:80]} is too large: up to {page.max_bytes / 1e6:g} MB are taken")
                 file.write(chunk)
-        told: dict[str, Any] = await run_in_threadpool(_chosen, visit, path, title[:80], scale, page.max_pixels)
-        return told
+        chosen: dict[str, Any] = await run_in_threadpool(_chosen, visit, path, title[:80], scale, page.max_pixels)
+        return chosen
     finally:
         path.unlink(missing_ok=True)
 
@@ -120,7 +120,7 @@ def _example(visit: Visitor, page: Shared) -> dict[str, Any]:
 
 
 def _chosen(visit: Visit, path: Path, title: str, scale: int, max_pixels: int) -> dict[str, Any]:
-    """Choose a photograph, or with a scale a reference; what the page is told of it."""
+    """Choose a photograph or, with a scale, a reference; returns its description for the page."""
     if scale:
         photographs.choose_reference(visit, path, title, scale, max_pixels)
     else:
@@ -156,7 +156,7 @@ def _download(what: str, visit: Visitor, page: Shared, picture: str = "") -> Res
         return _attached(downloads.sheet(visit), "ncsr-sheet.png")
     chosen = visit.picture(picture)
     if what == "latents":
-        content = downloads.latents(visit, picture, page.studio.canvas(visit))
+        content = downloads.latents(visit, picture, page.studio.renderer(visit))
         return _attached(content, downloads.file_name(visit, chosen, ".safetensors"))
     return _attached((visit.folder / f"{picture}.png").read_bytes(), downloads.file_name(visit, chosen, ".png"))
 

@@ -1,6 +1,6 @@
-"""The server of the page: a Gradio server whose queue runs the jobs, and routes of its own for all else.
+"""The server of the page: a Gradio server whose queue runs the jobs, with routes of this package for everything else.
 
-Whatever a visitor has is reached by a secret that only their browser knows, which is also Gradio's session. Of Gradio's
+A visitor's data are found only by a secret that their browser knows, which is also Gradio's session hash. Of Gradio's
 own routes only those of the queue are open.
 """
 
@@ -35,8 +35,8 @@ def serve(studio: Studio, host: str, port: int, max_pixels: int, max_bytes: int,
         studio: makes the pictures.
         host: the address to listen on; 127.0.0.1 is this machine alone.
         port: to listen on; 0 takes a free one.
-        max_pixels: of a photograph.
-        max_bytes: of its file.
+        max_pixels: the largest photograph that visitors may send.
+        max_bytes: its largest file.
         ready: called with the page's address.
 
     Raises:
@@ -60,7 +60,7 @@ def serve(studio: Studio, host: str, port: int, max_pixels: int, max_bytes: int,
 
 
 def _make_ready(studio: Studio) -> None:
-    """Do what the first visitor would wait for."""
+    """Load the default model and what Gradio needs, for which the first visitor would have to wait."""
     studio.model(next(iter(studio.models)))
     with suppress(ImportError):
         import_module("matplotlib.pyplot")  # Gradio imports it at the first job, where it is installed
@@ -102,7 +102,7 @@ def _streamed(run: Callable[..., Iterator[Event]], visits: Visits) -> Callable[.
 
 
 def _guarded(events: Iterator[Event], visit: Visit) -> Iterator[Event]:
-    """The events of a job until its visitor leaves; what goes wrong for a reason is one sentence."""
+    """The events of a job until its visitor leaves; errors that are no bugs become one sentence on the page."""
     try:
         for event in events:
             if visit.ended.is_set():

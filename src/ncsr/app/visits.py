@@ -1,4 +1,4 @@
-"""Visitors of the page, and what is kept for each until they leave: a photograph, and a folder of pictures."""
+"""Visits to the page: what is kept for each visitor until they leave, a photograph and a folder of pictures."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from torch import Tensor
 from ncsr.errors import InputError
 from ncsr.latents import Latents
 
-IDLE_SECONDS = 600  # without a sign of life, after which a visitor has left; the page gives one each minute
+IDLE_SECONDS = 600  # without a request, after which a visit ends; an open page sends one each minute
 MOST_PICTURES = 48
 _MOST_VISITS = 200
 
 
 class Drawn(NamedTuple):
-    """Where a sample came from: what to draw its latents by."""
+    """How a sample's latents are drawn: sample `number`, counted from 0, of a seed, at a temperature."""
 
     seed: int
     number: int
@@ -39,10 +39,10 @@ class Picture:
 
     Attributes:
         name: of its files, given by the server.
-        label: what the page calls it.
-        made: a sentence that tells how it was made.
-        latents: what it was decoded from, or the file that has it; None for what the flow did not make.
-        lr_psnr: how well its reduction agrees with the photograph, in dB.
+        label: its title on the page.
+        made: a clause that says how it was made.
+        latents: how the latents that it was decoded from were drawn, or their file; None if the flow did not make it.
+        lr_psnr: LR-PSNR in dB: how well its reduction agrees with the photograph; infinity if exactly.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Picture:
 
 
 def decibels(psnr: float, digits: int) -> float | None:
-    """A PSNR as JSON has it; None where nothing differs."""
+    """A PSNR for JSON, rounded; None for infinity."""
     return round(psnr, digits) if math.isfinite(psnr) else None
 
 
 class Photograph(NamedTuple):
-    """What is enlarged.
+    """A photograph that a visitor enlarges.
 
     Attributes:
         title: the name of its file, without suffix.
@@ -84,8 +84,8 @@ class Visit:
         reference: the high-resolution photograph (1, 3, s h, s w) that it was reduced from, if there is one.
         model: the name of the model that made the pictures.
         pictures: by name.
-        texture: latents to give to another photograph.
-        ended: set when the visitor has left, so that a job ends.
+        texture: latents of an encoded reference, to be used for another photograph.
+        ended: set when the visitor has left, to stop a running job.
     """
 
     id: str
@@ -100,7 +100,7 @@ class Visit:
     _names: int = 0
 
     def new_name(self, kind: str) -> str:
-        """A name that no file of this visitor has had."""
+        """A new name for a file, `kind` with a number; no file of this visit has had it."""
         self._names += 1
         return f"{kind}{self._names}"
 
@@ -128,7 +128,7 @@ class Visit:
         return next((path for path in self.folder.iterdir() if path.name == name), None)
 
     def keep_only(self, names: list[str]) -> None:
-        """Remove all pictures but these, and all files that belong to none."""
+        """Remove all pictures but these, and all files that belong to no picture."""
         self.pictures = {name: picture for name, picture in self.pictures.items() if name in names}
         for path in list(self.folder.iterdir()):
             if path.name.partition(".")[0].partition("-")[0] not in self.pictures:
@@ -195,7 +195,7 @@ class Visits:
             shutil.rmtree(visit.folder, ignore_errors=True)
 
     def leave_idle(self) -> None:
-        """End all visits without a sign of life."""
+        """End all visits without a request for `IDLE_SECONDS`."""
         with self._lock:
             idle = [v.id for v in self._visits.values() if time.monotonic() - v.seen > IDLE_SECONDS]
         for id in idle:

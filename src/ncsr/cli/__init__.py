@@ -82,7 +82,7 @@ def main() -> None:
     """Run the command line; wrong input and want of memory end with exit code 2, Ctrl-C with 130."""
     watch_streams()
     if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # what libraries tell programmers; python -W brings it back
+        warnings.simplefilter("ignore")  # warnings of libraries are for programmers; python -W brings them back
     _leave(_run())
 
 
@@ -107,9 +107,9 @@ def _run() -> int:
     except (InputError, MemoryError) as error:
         print(f"ncsr: {printable(str(error))}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # nobody reads any more
+    except BrokenPipeError:  # the reader closed the pipe
         return 1
-    except OSError as error:  # of a path that nothing else looked at before: too long a name, a folder not to be read
+    except OSError as error:  # of a path that was not checked before: too long a name, an unreadable folder
         what = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         print(f"ncsr: {printable(what)}{error.strerror or error}", file=sys.stderr)
         return 2
@@ -117,9 +117,10 @@ def _run() -> int:
 
 
 def _leave(code: int) -> None:
-    """End with this exit code; in a process group, as training leaves it, without taking the interpreter down.
+    """End the process with this exit code; if it is in a torch.distributed process group, without Python's shutdown.
 
-    The group's threads may then want Python's lock, which aborts the process or never lets it end.
+    The threads of such a group, which training leaves behind, may ask for Python's lock during the shutdown, which
+    aborts the process or hangs it.
     """
     dist = sys.modules.get("torch.distributed")  # a command that did not import it has no process group
     if dist is not None and dist.is_available() and dist.is_initialized():

@@ -15,7 +15,7 @@ def app(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 7860,
     share: Annotated[
         str,
-        typer.Option(metavar="no|yes", help="yes: whoever reaches this machine over its network sees the page, too."),
+        typer.Option(metavar="no|yes", help="yes: everybody who can reach this machine by network can use the page."),
     ] = "no",
     model: Annotated[
         list[str] | None,
@@ -44,7 +44,7 @@ def app(
         raise InputError(f"--share must be no or yes, got {share!r}")
     if max_pixels < 16 or max_megabytes < 1:
         raise InputError("--max-pixels must be at least 16 and --max-megabytes at least 1")
-    first = "x4-small" if pick_device(device).type == "cpu" else "x4"  # which answers in seconds
+    first = "x4-small" if pick_device(device).type == "cpu" else "x4"  # x4-small answers in seconds on a CPU
     host = "0.0.0.0" if share == "yes" else "127.0.0.1"
     port = free_port(host, port)  # before the imports, which take seconds
     studio = Studio(model or sorted(bundled_models(), key=lambda name: name != first), device)

@@ -1,4 +1,4 @@
-"""What a shell completes: names are looked up without PyTorch, so that it answers at once."""
+"""Completions for the shell; names are looked up without importing PyTorch, so that they come at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def names(*words: str) -> Callable[[str], list[str]]:
-    """A completion by these words."""
+    """A completion function for these words."""
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -66,7 +65,7 @@ def evaluate(
     calibration: Annotated[
         bool,
         typer.Option(
-            "--calibration", help="Also whether the samples' spread tells their error, with a plot; take -n 20."
+            "--calibration", help="Also measure whether the samples' spread predicts their error; use -n 20 or more."
         ),
     ] = False,
     pictures: Pictures = 20,
@@ -77,7 +76,7 @@ def evaluate(
     """Measure models on photographs as the papers do, and write a report: a page, a table, JSON and CSV.
 
     Bicubic and, of every flow, temperature 0 are measured as well. MODEL may also be bicubic.
-    A run that was stopped goes on where it was when it is started again.
+    Started again after it was stopped, a run goes on where it was.
     Several processes: torchrun --nproc-per-node N -m ncsr evaluate ...
     """
     from ncsr.cli.reporting import write_report
@@ -98,9 +97,22 @@ def evaluate(
         methods, scale, notes = _methods(models, scale, request, temperatures or [], device, precision)
         photographs, problems = find_pairs(hr, lr, scale, limit)
         work = Evaluation(
-            hr, lr, output, scale, methods, photographs, notes, pictures, lpips, truncate, device, seed, tile, precision
+            hr,
+            lr,
+            output,
+            scale,
+            methods,
+            photographs,
+            notes,
+            pictures,
+            lpips,
+            truncate=truncate,
+            device=device,
+            seed=seed,
+            tile=tile,
+            precision=precision,
+            calibration=calibration,
         )
-        work = replace(work, calibration=calibration)
         raise typer.Exit(write_report(work, processes, problems))
 
 

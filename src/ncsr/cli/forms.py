@@ -1,4 +1,4 @@
-"""The options of `ncsr upscale` about what files hold."""
+"""Parsing and checking the options of `ncsr upscale` about files: format, quality, page, pipes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parse_std_format(text: str | None) -> str:
 
 
 def parse_page(text: str | None) -> int | None:
-    """The page that --page asks for; None for none, and for all."""
+    """The number that --page gives; None for `all`, and without --page."""
     if text in (None, "all"):
         return None
     if not (text.isascii() and text.isdecimal() and 0 < int(text) < 2**31):
@@ -43,7 +43,7 @@ def parse_page(text: str | None) -> int | None:
 
 
 def check_quality_used(quality: int | None, results: Sequence[PurePath], consistent: bool) -> None:
-    """Refuse a quality where no result has any, or where it would change what --consistent fits."""
+    """Raise InputError for a quality if no result's format has one, or with --consistent, which it would undo."""
     check_quality(quality)
     if quality is None or not results:
         return
@@ -54,16 +54,19 @@ def check_quality_used(quality: int | None, results: Sequence[PurePath], consist
 
 
 def check_pipes(context: typer.Context, piped: Piped, samples: int, cannot: bool) -> int:
-    """How many samples are made where standard input or output stands for a file.
+    """Check the options of a command that reads standard input or writes standard output.
 
     Args:
         context: of the command.
         piped: the arguments.
-        samples: that -n asks for; if it is not given, the only image is one.
-        cannot: whether something was asked for that does not go together with either.
+        samples: the value of -n.
+        cannot: whether an option was given that does not work with pipes.
+
+    Returns:
+        How many samples to make: one on standard output, unless -n was given.
 
     Raises:
-        InputError: it does not go together, or there would be several images on standard output.
+        InputError: an option does not work with pipes, or there would be several images on standard output.
     """
     if cannot:
         raise InputError("- goes with none of --json, --skip-existing, --ray and --page all: name files")

@@ -46,9 +46,8 @@ def info(
     source = find_model(model)
     network = load(source, "cpu")
     config, card = network.config, read_card(source)
-    parameters = sum(p.numel() for p in network.parameters())
     kind = "encoder only: one image, no likelihood" if config.flow is None else "conditional normalizing flow"
-    print(f"{model}: x{config.scale}, {kind}, {parameters / 1e6:.2f} million parameters")
+    print(f"{model}: x{config.scale}, {kind}, {config.parameters / 1e6:.2f} million parameters")
     print(f"encoder: {_line(config.encoder.model_dump())}")
     if config.flow is not None:
         print(f"flow: {_line(config.flow.model_dump())}")
@@ -66,7 +65,7 @@ def _line(values: dict[str, object]) -> str:
 
 
 def _list_bundled() -> None:
-    """Print the bundled models as a table: a trial of each tells its speed."""
+    """Print a table of the bundled models, with the speed of each from a trial, and the licences."""
     import torch
 
     from ncsr.hub.card import read_card

@@ -59,38 +59,38 @@ PrecisionName: TypeAlias = Annotated[
     ),
 ]
 Recursive: TypeAlias = Annotated[
-    bool, typer.Option("-r", "--recursive", help="Also the folders inside folders, which are made again in OUTPUT.")
+    bool, typer.Option("-r", "--recursive", help="Also search folders inside folders; OUTPUT gets the same folders.")
 ]
 SkipExisting: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--skip-existing",
-        help="Keep a manifest of what is done, and leave out what it says was done with the same settings.",
+        help="Keep a manifest of finished photographs, and leave out those finished before with the same settings.",
     ),
 ]
 MaxPixels: TypeAlias = Annotated[
-    int, typer.Option(help="Refuse photographs of more pixels, but for TIFF files that are read in parts.")
+    int, typer.Option(help="Refuse photographs of more pixels, except TIFF files that can be read in parts.")
 ]
 RayAddress: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--ray",
         metavar="[ADDRESS]",
-        help="Let the workers of a Ray cluster do it: HOST:PORT, or auto, the one of this machine; "
-        "local, or nothing, starts workers here.",
+        help="Let the workers of a Ray cluster do it: HOST:PORT, or auto for the cluster of this machine; "
+        "local, or no value, starts workers here.",
     ),
 ]
 
 AllowIncomplete: TypeAlias = Annotated[
     bool,
-    typer.Option("--allow-incomplete", help="Take JPEG files whose data end early, too: what is missing is gray."),
+    typer.Option("--allow-incomplete", help="Also take JPEG files whose data end early; the missing part is gray."),
 ]
 
 FactorOption: TypeAlias = Annotated[
     float | None,
     typer.Option(
         "--factor",
-        help="Times as large, as 3 or 2.5: enlarged by 4 or 8, then reduced by bicubic.",
+        help="How many times as large, 3 or 2.5 for example: enlarged by 4 or 8, then reduced by bicubic.",
         show_default="the scale",
     ),
 ]
@@ -99,7 +99,7 @@ SizeOption: TypeAlias = Annotated[
     typer.Option(
         "--size",
         metavar="WxH",
-        help="Final size in pixels, as 1600x, x1200 or 1600x1200: enlarged by 4 or 8, then reduced by bicubic.",
+        help="Final size in pixels: 1600x, x1200 or 1600x1200. Enlarged by 4 or 8, then reduced by bicubic.",
         show_default="scale times the photograph's",
     ),
 ]
@@ -140,8 +140,8 @@ DeviationFormat: TypeAlias = Annotated[
     typer.Option(
         "--std-format",
         metavar="png|tiff|npy",
-        help="Of that map, which it asks for, too: png is gray, white 32 levels of 255 or more; tiff and npy hold "
-        "the deviation itself in float32, 1 being the whole range from black to white.",
+        help="Format of that map; implies --std. png is gray, with white for 32 levels of 255 or more; tiff and npy "
+        "hold the deviation itself in float32, 1 being the whole range from black to white.",
         show_default="png",
         autocompletion=names("png", "tiff", "npy"),
     ),
@@ -151,8 +151,8 @@ Format: TypeAlias = Annotated[
     typer.Option(
         "--format",
         metavar="png|jpg|webp|tiff|avif|jxl",
-        help="Of the results.",
-        show_default="the photograph's, or png where that is not written",
+        help="Format of the results.",
+        show_default="the photograph's, or png if ncsr does not write that",
         autocompletion=names("png", "jpg", "webp", "tiff", "avif", "jxl"),
     ),
 ]
@@ -162,8 +162,8 @@ Quality: TypeAlias = Annotated[
         "--quality",
         min=1,
         max=100,
-        help="Of jpg and avif (95 unless it is given), of webp and jxl (lossless unless it is given; jxl at 100, "
-        "too). png, tiff and bmp have none.",
+        help="Quality of jpg and avif (95 if not given), webp and jxl (lossless if not given; jxl at 100, too). "
+        "png, tiff and bmp have none.",
         show_default=False,
     ),
 ]
@@ -172,8 +172,8 @@ Page: TypeAlias = Annotated[
     typer.Option(
         "--page",
         metavar="N|all",
-        help="Of TIFF files, or the frame of GIF, PNG, WebP and AVIF; all makes photo_p1, photo_p2, ... of each.",
-        show_default="the first; a sentence says if there are more",
+        help="Page of TIFF files, or frame of GIF, PNG, WebP and AVIF; all makes photo_p1, photo_p2, ... of each.",
+        show_default="the first, with a note if there are more",
     ),
 ]
 Strip: TypeAlias = Annotated[
@@ -182,12 +182,12 @@ Strip: TypeAlias = Annotated[
 Sidecar: TypeAlias = Annotated[
     bool, typer.Option("--sidecar", help="Also write each image's provenance beside it, as IMAGE.json.")
 ]
-Quiet: TypeAlias = Annotated[bool, typer.Option("-q", "--quiet", help="Nothing but errors on standard error.")]
+Quiet: TypeAlias = Annotated[bool, typer.Option("-q", "--quiet", help="Print only errors to standard error.")]
 Json: TypeAlias = Annotated[
-    bool, typer.Option("--json", help="A line of JSON for every image and every failure on standard output.")
+    bool, typer.Option("--json", help="Print a line of JSON to standard output for every image and every failure.")
 ]
 
-MAX_PIXELS = 178_956_970  # `ncsr.images.MAX_PIXELS`, which the commands would import PyTorch to read
+MAX_PIXELS = 178_956_970  # equals `ncsr.images.MAX_PIXELS`, whose import would import PyTorch
 
 
 def load_model(model: str | None, scale: int | None, device: str, precision: str) -> NCSR:
@@ -221,7 +221,7 @@ def parse_final_size(size: str | None, factor: float | None) -> FinalSize | None
 
 
 def check_arguments(arguments: list[str]) -> None:
-    """Raise InputError if one is empty: as a path it would be the folder that the command runs in."""
+    """Raise InputError if an argument is empty: as a path it would mean the current folder."""
     for before, argument in zip(["ncsr", *arguments], arguments, strict=False):
         if not argument or re.fullmatch("--[a-z-]+=", argument):
             raise InputError(
@@ -230,7 +230,7 @@ def check_arguments(arguments: list[str]) -> None:
 
 
 def with_address(arguments: list[str]) -> list[str]:
-    """The arguments with `--ray local` for `--ray` alone, which Typer does not know: its options have values or not."""
+    """The arguments with `--ray` alone replaced by `--ray local`, since Typer has no options with optional values."""
     filled = []
     for argument, following in zip(arguments, [*arguments, "-"][1:], strict=True):
         filled += [argument, "local"] if argument == "--ray" and following.startswith("-") else [argument]

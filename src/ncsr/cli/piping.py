@@ -20,9 +20,10 @@ class Piped(NamedTuple):
     """Arguments with files in place of `-`.
 
     Attributes:
-        inputs, output: the arguments.
-        sends: whether the result is to be sent to standard output.
-        names: what the files are called to people.
+        inputs: the photographs.
+        output: where the results go.
+        sends: whether the result is sent to standard output.
+        names: names for messages, "standard input" or "standard output", by the path of the file.
     """
 
     inputs: Sequence[str]
@@ -31,23 +32,23 @@ class Piped(NamedTuple):
     names: Mapping[str, str]
 
     def named(self, sentence: str) -> str:
-        """A sentence with the names that the user knows."""
+        """A sentence with these names in place of the paths."""
         for path, name in self.names.items():
             sentence = sentence.replace(path, name)
         return sentence
 
 
 def receive(context: typer.Context, inputs: Sequence[str], output: str, suffix: str) -> Piped:
-    """Arguments with files in a folder that is gone when the command ends in place of `-`.
+    """Replace `-` by files in a temporary folder, and read standard input into its file.
 
     Args:
-        context: of the command.
+        context: of the command; the folder is removed when the command ends.
         inputs: photographs.
         output: where the results go.
         suffix: of the result that is sent to standard output.
 
     Raises:
-        InputError: several photographs where one goes through; nobody writes or reads what is piped.
+        InputError: several photographs with `-`; standard input or output is a terminal.
     """
     if PIPE not in (*inputs, output):
         return Piped(inputs, output, False, {})
@@ -72,7 +73,7 @@ def send(path: Path) -> None:
 
     Raises:
         InputError: it cannot be written.
-        BrokenPipeError: nobody reads any more.
+        BrokenPipeError: the reader closed the pipe.
     """
     try:
         with path.open("rb") as file:

@@ -114,7 +114,7 @@ def plan(
 def _planned(
     inputs: Sequence[str], consistent: bool, recursive: bool, suffix: str | None, *, all_pages: bool
 ) -> tuple[list[tuple[Path, Path]], Mapping[Any, int], list[str]]:
-    """The photographs, each with a result in no folder; their pages by the result; what holds no photograph."""
+    """The photographs with the names of their results, pages by result, and sentences about unusable inputs."""
     from ncsr.runtime.remote import Remote, parse_location
     from ncsr.upscaling.paths import plan_results, with_pages
 

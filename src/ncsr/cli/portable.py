@@ -1,4 +1,4 @@
-"""Texts of reports without the folders of the machine that made them."""
+"""Removing the folders of this machine from the texts of reports."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def portable_by(arguments: Sequence[str]) -> Callable[[str], str]:
-    """A function that leaves out of a text the folders in which a command's absolute paths lie.
+    """A function that shortens the absolute paths among a command's arguments wherever a text has them.
 
-    What is kept of each path are its last components: one, or as many as tell it from the others.
+    Of each path the last component is kept, or as many as distinguish it from the others.
     """
     paths = set(map(_path_in, arguments))
     folders = {f"{_left_out(path, paths)}{os.sep}" for path in paths if path.is_absolute() and path.name}

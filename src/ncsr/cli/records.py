@@ -1,4 +1,4 @@
-"""What `ncsr upscale --json` prints: a line for every image, and for whatever else became of a photograph."""
+"""The lines of `ncsr upscale --json`: one for every image, and one for a photograph that failed or was skipped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ncsr.upscaling.job import Job, UpscaleResult
 
 
 def json_lines(result: UpscaleResult, job: Job) -> Iterator[str]:
-    """The lines for a photograph: its images, or that it was left out as done before, or what went wrong."""
+    """The lines for a photograph: its images, or that it was skipped, or its error."""
     photograph, request = str(result.path), job.request
     if result.failure is not None:
         yield json.dumps({"photograph": photograph, "error": result.failure})

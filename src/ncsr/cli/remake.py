@@ -83,7 +83,7 @@ def remake(
 
 
 def _check_photo(origin: Provenance, file: Path, photo: Path) -> None:
-    from ncsr.upscaling.provenance import file_hash
+    from ncsr.runtime.files import file_hash
 
     if origin.photograph not in (None, found := file_hash(photo)):
         raise InputError(
@@ -93,7 +93,7 @@ def _check_photo(origin: Provenance, file: Path, photo: Path) -> None:
 
 
 def _judge(origin: Provenance, picture: Path, difference: Comparison | None) -> tuple[bool, str]:
-    """Whether the picture is the one that was made again, but for rounding, and what is said of it."""
+    """Whether the picture equals the one made again, apart from rounding, and the verdict in words."""
     from ncsr.images.writing import LOSSY_SUFFIXES
 
     if difference is None:

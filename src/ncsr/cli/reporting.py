@@ -58,7 +58,7 @@ def write_report(work: Evaluation, processes: Processes, problems: list[str]) ->
 
 
 def load_model_or_encoder(argument: str, scale: int | None, device: str, precision: str) -> tuple[NCSR, list[str]]:
-    """A model, or with :encoder behind its name its encoder alone, and what a reader must know of it."""
+    """The model of an argument, its encoder alone if the argument ends in :encoder, and notes for the report."""
     model = load_model(argument.removesuffix(ENCODER), scale, device, precision)
     if not argument.endswith(ENCODER):
         return model, []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,9 +106,22 @@ def reproduce(
             pairs, problems = _photographs(item, data, lr, scale, limit, folders)
             compared = [Bicubic(), *(entry.method for entry in methods)]
             work = Evaluation(
-                data, lr, part, scale, compared, pairs, notes, pictures, lpips, truncate, device, seed, tile, precision
+                data,
+                lr,
+                part,
+                scale,
+                compared,
+                pairs,
+                notes,
+                pictures,
+                lpips,
+                truncate=truncate,
+                device=device,
+                seed=seed,
+                tile=tile,
+                precision=precision,
+                addition=PaperAddition(item, methods),
             )
-            work = replace(work, addition=PaperAddition(item, methods))
             codes.append(write_report(work, processes, problems))
             parts.append(part / f"{item.name}.png")
         if len(item.scales) > 1 and processes.rank == 0 and all(code < 2 for code in codes):

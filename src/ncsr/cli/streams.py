@@ -1,4 +1,4 @@
-"""Standard output and standard error of a command, which may be closed, full, or of an encoding that lacks a name."""
+"""Standard output and error that survive being closed, a full disk, and file names that their encoding lacks."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ncsr.errors import InputError
 
 
 class Stream:
-    """A text stream that is there; when it cannot be written, it says so once, and takes all else in silence.
+    """Wraps a text stream: when writing fails it raises an error once, and from then on discards what is written.
 
     Args:
-        stream: the stream; None, which Python has for one that is closed, takes everything.
-        name: what the sentence calls it; None: it is not worth an error, as nobody could be told.
+        stream: the stream; None, which Python has for a closed one, discards everything.
+        name: of the stream in error messages; None, for standard error, raises no errors, as nobody could read them.
 
     Raises:
         InputError: on writing or flushing, if the stream cannot be written.
-        BrokenPipeError: if nobody reads any more.
+        BrokenPipeError: on writing or flushing, if the reader closed the pipe.
     """
 
     def __init__(self, stream: TextIO | None, name: str | None) -> None:
         self._stream = stream or open(os.devnull, "w")  # noqa: SIM115 (as long as the process)
         self._name, self._lost = name, False
-        if name and isinstance(stream, io.TextIOWrapper):  # names of files that are no text come out as they are
+        if name and isinstance(stream, io.TextIOWrapper):  # file names that are not valid text are written unchanged
             unicode = stream.encoding.lower().startswith("utf")
             stream.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
 
@@ -39,7 +39,7 @@ class Stream:
         return len(text)
 
     def flush(self) -> None:
-        """Write what waits to be written."""
+        """Flush the stream."""
         self._try(self._stream.flush)
 
     def _try(self, action: Callable[[], object]) -> None:
@@ -57,5 +57,5 @@ class Stream:
 
 
 def watch_streams() -> None:
-    """Let standard output and standard error be such streams until the process ends."""
+    """Wrap standard output and standard error until the process ends."""
     sys.stdout, sys.stderr = Stream(sys.stdout, "standard output"), Stream(sys.stderr, None)

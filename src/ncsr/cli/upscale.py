@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from json import dumps
 from pathlib import Path
@@ -94,8 +93,8 @@ def upscale(
 
     photo.png becomes OUTPUT/photo_s0.png, photo_s1.png, ...; with -n 1 or -t 0, OUTPUT/photo.png.
     What a sample shows beyond the photograph is invented: plausible, not observed.
-    A photograph in tiles that was stopped goes on where it was when it is started again.
-    A run that began with --skip-existing goes on past the photographs that are done.
+    Started again after it was stopped, a photograph in tiles goes on where it was.
+    With --skip-existing, a run that is started again leaves out the photographs that are done.
     With --ray, INPUT and OUTPUT may be URLs: s3://bucket/folder and whatever else fsspec has a driver for.
     """
     from ncsr.cli.forms import check_pipes, check_quality_used, parse_format, parse_page, parse_std_format
@@ -140,9 +139,24 @@ def upscale(
         kind = network.device.type if workers is None else workers.device
         settings = manifest_settings(network, request, strip, kind, final) if skip_existing else None
         name = model_name(default_model(network.config.scale) if model is None else model)
-        job = Job(network, request, sheet, std, strip, max_pixels, name, sidecar, settings, allow_incomplete)
-        job = replace(job, size=final, measure=json, quality=quality, std_suffix=std_suffix, page=number)
-        job = replace(job, pages=work.pages)
+        job = Job(
+            network,
+            request,
+            sheet=sheet,
+            std=std,
+            strip=strip,
+            max_pixels=max_pixels,
+            model_name=name,
+            sidecar=sidecar,
+            settings=settings,
+            allow_incomplete=allow_incomplete,
+            size=final,
+            measure=json,
+            quality=quality,
+            std_suffix=std_suffix,
+            page=number,
+            pages=work.pages,
+        )
         check_results(work.plan, job.names)
         _make_folders(work)
         if json:
@@ -154,11 +168,11 @@ def upscale(
 
 
 class _Work(NamedTuple):
-    """What is to be done: photographs with their results, and what is to be said of the arguments.
+    """The photographs to enlarge with their results, and sentences about the arguments.
 
     Attributes:
         plan: photographs, each with the path of its result before `_s0` and the like.
-        pages: the page by the result, where all are taken.
+        pages: with --page all, the page by the path of the result.
         folder: the folder of the results.
         failures: sentences about arguments that hold no photograph.
         notes: sentences about what is left out.
@@ -174,6 +188,7 @@ class _Work(NamedTuple):
 def _work(
     piped: Piped, suffix: str | None, consistent: bool, recursive: bool, *, all_pages: bool, by_ray: bool
 ) -> _Work:
+    """Find the photographs of the arguments, and name their results."""
     from ncsr.upscaling.paths import plan_results, with_pages
 
     *sources, results = _locations([*piped.inputs, piped.output], urls=by_ray)
@@ -186,7 +201,7 @@ def _work(
 
 
 def _make_folders(work: _Work) -> None:
-    """Make the folder of the results, and remove what runs that were killed left in it and in those inside."""
+    """Make the folder of the results, and remove temporary files that killed runs left in it and in those inside."""
     from ncsr.runtime.files import make_folder
     from ncsr.runtime.locks import remove_abandoned
     from ncsr.upscaling.manifest import manifest_path
@@ -212,7 +227,7 @@ def _enlarged(
 
 
 def _conclude(work: _Work, failed: dict[Path | Remote, list[str]], skipped: int, piped: Piped, quiet: bool) -> None:
-    """Say what became of the run as a whole, and end the command with its code."""
+    """Print the summary and the failures of the run; exit with 1 or 2 if there are failures."""
     done = len(work.plan) - sum(map(len, failed.values()))
     photographs = dict.fromkeys(path for path, _ in work.plan)
     failures = [*work.failures, *(each for path in photographs for each in failed.get(path, ()))]
@@ -227,9 +242,18 @@ def _conclude(work: _Work, failed: dict[Path | Remote, list[str]], skipped: int,
 def _tell(
     made: Iterable[UpscaleResult], job: Job, piped: Piped, bar: ProgressBar, seed: int | None, json: bool
 ) -> tuple[dict[Path | Remote, list[str]], int]:
-    """Say of each photograph what became of it, as it is done, and of all what `seed` was drawn.
+    """Print the result of each photograph when it is done, and before the first one the seed.
 
-    Returns the failures of each photograph, and how many were left out.
+    Args:
+        made: the results, computed while they are iterated over.
+        job: what is done to each photograph.
+        piped: the arguments.
+        bar: the progress bar to print past.
+        seed: a seed that was drawn, not given; None prints none.
+        json: print JSON lines instead of paths.
+
+    Returns:
+        The failures by photograph, and how many photographs were skipped.
     """
     from ncsr.cli.piping import send
     from ncsr.cli.records import json_lines
@@ -247,7 +271,7 @@ def _tell(
             if result.failure is not None:
                 failed.setdefault(result.path, []).append(result.failure)
             elif result.paths:
-                tell_seed()  # before the first result: whatever stops the run, its results can be made again
+                tell_seed()  # before the first result, so that it is known however the run ends
                 if piped.sends:
                     send(Path(result.paths[0]))
                 elif not json:
@@ -256,14 +280,14 @@ def _tell(
                 bar.print(*map(piped.named, json_lines(result, job)))
             for note in result.notes:
                 bar.warn(piped.named(note))
-    except KeyboardInterrupt:  # results may be there that were not told of yet
+    except KeyboardInterrupt:  # there may be results whose paths were not printed yet
         tell_seed()
         raise
     return failed, skipped
 
 
 def _locations(texts: Sequence[str], urls: bool) -> list[Path | Remote]:
-    """The paths and, if `urls` are right, URLs that arguments name."""
+    """The paths and, if `urls` are allowed, URLs that arguments name."""
     from ncsr.runtime.remote import Remote, parse_location
 
     locations = [parse_location(text) for text in texts]
@@ -274,12 +298,13 @@ def _locations(texts: Sequence[str], urls: bool) -> list[Path | Remote]:
 
 
 def _resumed_seed(targets: Sequence[Path | Remote], network: NCSR, request: SampleRequest, skip_existing: bool) -> int:
-    """The seed of a run that was stopped or, with `--skip-existing`, of the manifests, if there is one to go on with.
+    """The seed to use: that of an earlier run to go on with, or else the request's.
 
-    That is one of which all but the seed is as in the request, whose own seed it is otherwise.
+    An earlier run is one that was stopped or, with `--skip-existing`, one that left manifests; all its settings but the
+    seed must be those of the request.
 
     Raises:
-        InputError: there may be manifests behind a URL; looking for them there would take a request per photograph.
+        InputError: `--skip-existing` with results behind a URL: looking for manifests would take a request for each.
     """
     from ncsr.runtime.remote import Remote
     from ncsr.upscaling.image import sample_settings
@@ -287,7 +312,7 @@ def _resumed_seed(targets: Sequence[Path | Remote], network: NCSR, request: Samp
     from ncsr.upscaling.resume_log import resumable_seed
 
     settings = sample_settings(network, request)
-    del settings["device"]  # which may be that of workers
+    del settings["device"]  # with --ray it is the workers' device that counts, which is not known here
     for target in targets:
         if isinstance(target, Remote):
             if skip_existing:

@@ -1,4 +1,4 @@
-"""What the parser of the command line has to say, in one sentence."""
+"""The errors of the command line's parser, in one sentence each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from ncsr.errors import brief
 
 ParserError: type[Exception] = typer.BadParameter.__mro__[1]  # typer has click's classes inside it or, once, beside it
-"""What the parser raises for whatever it cannot make sense of."""
+"""The base class of the parser's errors."""
 
 
 def usage_sentence(error: Any, arguments: list[str]) -> str:
@@ -34,7 +34,7 @@ def usage_sentence(error: Any, arguments: list[str]) -> str:
 
 
 def _name(parameter: Any) -> str:
-    """How people write a parameter: -o / --output, INPUT."""
+    """A parameter as it is typed: -o / --output, INPUT."""
     option = parameter.param_type_name == "option"
     return str(" / ".join(parameter.opts) if option else parameter.metavar or parameter.name.upper())
 

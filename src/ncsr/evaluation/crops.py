@@ -33,10 +33,10 @@ class Crop(NamedTuple):
 def find_crops(error: Tensor, hr: Tensor) -> dict[str, Crop]:
     """Find the squares where errors are greatest and least on average, "worst" and "best".
 
-    The least would be in flat sky: only the half of the squares is looked at where the photograph varies more.
+    For the best only the half of the squares counts where the photograph varies more, or it would be flat sky.
 
     Args:
-        error: (H', W') per pixel, of at most the photograph's size.
+        error: (H', W'), the error of each pixel, of at most the photograph's size.
         hr: (3, H, W) uint8.
     """
     height, width = error.shape

@@ -1,4 +1,4 @@
-"""HTML by the templates of this folder, which escape all that they are given but for other templates' HTML."""
+"""HTML by the templates of this folder, which escape all values except the HTML of other templates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TEMPLATES = Environment(
 
 
 def render(template: str, **values: Any) -> Markup:
-    """A template of this folder, filled in; escaped already, so that another template takes it as it is."""
+    """A template of this folder, filled in; marked as escaped, so that other templates insert it unchanged."""
     return Markup(_TEMPLATES.get_template(template).render(values))
 
 

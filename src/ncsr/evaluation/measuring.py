@@ -1,4 +1,4 @@
-"""The measures of one photograph's samples, and those of a set of photographs as a whole."""
+"""Measuring the samples of one photograph, and those of a set of photographs as a whole."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ State = dict[str, Tensor]
 class ImageMeasures:
     """All measures of one photograph, whose LPIPS features are computed once for all models and samples.
 
-    Measured on the device of `lpips`. With `truncate`, samples are truncated to 8 bits for LR-PSNR; with `calibration`,
-    CRPS is among the measures.
+    Args:
+        pair: the photograph and its LR image.
+        lpips: the network; LPIPS is computed on its device.
+        truncate: whether samples are truncated to 8 bits for LR-PSNR instead of rounded.
+        calibration: whether CRPS is measured as well.
     """
 
     def __init__(self, pair: Pair, lpips: LPIPS, truncate: bool, calibration: bool = False) -> None:
@@ -31,7 +34,8 @@ class ImageMeasures:
 
         Args:
             samples: uint8, or floating point in [0, 1].
-            deterministic: whether one image stands for any number of equal ones: then they do not deviate at all.
+            deterministic: whether the only image stands for any number of equal samples, whose spread is 0; otherwise
+                one image has no measures of spread.
         """
         hr, lr = self._pair.hr, self._pair.lr
         stored = eight_bit(samples)
@@ -49,18 +53,18 @@ class ImageMeasures:
 
 
 class SetMeasures:
-    """Texture distance, grain and, if asked for, calibration, gathered image by image.
+    """Texture distance, grain and, with `calibration`, calibration of a set of photographs, gathered one by one.
 
-    The state has the same size for any number of images.
+    The size of the state does not depend on their number.
     """
 
     def __init__(self, calibration: bool = False) -> None:
-        self._measures = set_measures(sync_on_compute=False)  # shared by files instead: `ncsr.evaluation.records`
+        self._measures = set_measures(sync_on_compute=False)  # processes share files instead: ncsr.evaluation.records
         if calibration:
             self._measures.add_metrics({"calibration": Calibration(sync_on_compute=False)})
 
     def add(self, samples: Tensor, hr: Tensor) -> None:
-        """Take in the samples (n, 3, H, W) of a photograph (3, H, W)."""
+        """Add the samples (n, 3, H, W) of a photograph (3, H, W)."""
         self._measures.update(samples, hr)
 
     def state(self) -> State:
@@ -69,12 +73,12 @@ class SetMeasures:
         return {f"{kind}_{name}": getattr(measure, name) for kind, measure in measures for name in measure.metric_state}
 
     def merge(self, state: State) -> None:
-        """Take in what another has gathered of other images."""
+        """Add the `state` that another process gathered from other photographs."""
         for kind, measure in self._measures.items():
             measure.merge_state({name: state[f"{kind}_{name}"] for name in measure.metric_state})
 
     def figures(self) -> dict[str, float]:
-        """The figures of all that came; at least one image."""
+        """The figures of all photographs, of which there must be at least one."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that nothing came but by `merge`
+            warnings.simplefilter("ignore")  # torchmetrics warns if `update` was never called, but only `merge`
             return {name: float(value) for name, value in self._measures.compute().items()}

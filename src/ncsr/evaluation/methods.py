@@ -30,7 +30,7 @@ class Method:
     """The base of all methods: each makes the images of one row of the table, `row`."""
 
     origin: Provenance
-    """Where its images come from, as far as that is known."""
+    """The provenance of its images, as far as it is known."""
 
     def __init__(self, row: Row) -> None:
         self.row = row
@@ -57,7 +57,13 @@ class Bicubic(Method):
 
 
 class ImageFolder(Method):
-    """Images that somebody made, in one of the folders that `PhotographFiles.samples` lists, which `index` tells."""
+    """Images that somebody made, in a folder.
+
+    Args:
+        folder: the folder, for the row of the table.
+        index: its index in `PhotographFiles.samples`, which lists the files.
+        name: of the row; None is the folder.
+    """
 
     def __init__(self, folder: Path, index: int, name: str | None = None) -> None:
         super().__init__(Row(name=name or str(folder), model=str(folder), samples=None))
@@ -70,9 +76,13 @@ class ImageFolder(Method):
 
 
 class ModelMethod(Method):
-    """A model, in eval mode, at one temperature; `argument` is its name in the command.
+    """A model at one temperature.
 
-    The temperature of the request is a flow's. Where a model has no noise to draw, one image is made.
+    Args:
+        name: of the row.
+        argument: the model as the command names it.
+        model: in eval mode.
+        request: which samples. Its temperature applies to flows only; a model that draws no noise makes one image.
     """
 
     def __init__(self, name: str, argument: str, model: NCSR, request: SampleRequest) -> None:
@@ -106,7 +116,7 @@ class ModelMethod(Method):
             return None
         lr = pair.lr[None].float() / 255
         with torch.no_grad():
-            space = self._model.training_space(lr)  # not `space`, which would prepare sampling; float32 with "auto"
+            space = self._model.training_space(lr)  # unlike `space`, it prepares no sampling, and "auto" is float32
         return dequantised_bits_per_dim(space, pair.hr[None]).item()
 
 
@@ -118,7 +128,7 @@ def encoder_alone(model: NCSR) -> NCSR:
 
 
 def methods_of(argument: str, model: NCSR, request: SampleRequest, temperatures: list[float]) -> list[ModelMethod]:
-    """The rows of one model: an encoder once, a flow at 0 and at every other temperature, or, without any, its own."""
+    """The rows of one model: an encoder once; a flow at 0 and at each temperature given or, if none is, its default."""
     name = short_name(argument)
     if model.flow is None:
         return [ModelMethod(name, argument, model, request)]
@@ -135,7 +145,7 @@ def check_unique_names(methods: Sequence[Method]) -> None:
 
 
 def short_name(argument: str) -> str:
-    """A path without the folders that it lies in; RUN/model, as training leaves it, is called RUN."""
+    """The last part of a model's path; for RUN/model, as training writes it, that is RUN."""
     path = Path(argument)
     if path.name == "model.safetensors":
         path = path.parent

@@ -1,4 +1,4 @@
-"""Finding the files that belong together, and reading them: photographs, their LR images, anybody's samples."""
+"""Finding the files that belong together, and reading them: photographs, their LR images, samples made elsewhere."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from ncsr.images import find_photos, is_photo_path, photo_size, read_eight_bit
 from ncsr.metrics.fidelity import psnr
 from ncsr.metrics.pixels import crop_to_multiple
 from ncsr.ops.resize import imresize
+from ncsr.runtime.files import file_hash
 
 SAME_KERNEL = 45.0
-"""dB between an LR image and the bicubic reduction, from which on they count as the same (rounding: 55 and more)."""
+"""PSNR in dB from which on an LR image counts as the bicubic reduction (rounding alone leaves 55 or more)."""
 
 _NTIRE = re.compile(r"(\d{6})_sample(\d{5})")
-_BESIDE = ("_std", "_sheet")
+_BESIDE = ("_std", "_sheet")  # what `ncsr upscale` adds to the names of maps and sheets
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,14 @@ class PhotographFiles:
         return self.hr.name
 
     def fingerprint(self) -> str:
-        """12 hexadecimal digits of the contents of all files."""
+        """12 hexadecimal digits of a hash of the contents of all files.
+
+        Raises:
+            InputError: one cannot be read.
+        """
         digest = hashlib.sha256()
         for path in (self.hr, *([self.lr] if self.lr else []), *(p for group in self.samples for p in group)):
-            try:
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-            except OSError as error:
-                raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+            digest.update(bytes.fromhex(file_hash(path)))
         return digest.hexdigest()[:12]
 
 
@@ -64,7 +66,8 @@ class Pair:
         files: the files that they were read from.
         hr: (3, s h, s w) uint8, cropped to a multiple of the scale.
         lr: (3, h, w) uint8.
-        agreement: dB between a given LR image and the bicubic reduction of the photograph; None: it is that reduction.
+        agreement: PSNR in dB between a given LR image and the bicubic reduction of the photograph; None if the LR image
+            was made by that reduction.
     """
 
     files: PhotographFiles
@@ -88,8 +91,14 @@ def find_pairs(
 ) -> tuple[list[PhotographFiles], list[str]]:
     """The photographs of a folder with their LR images, and a sentence for each that lacks one.
 
-    LR images have the photograph's name, or that with x4 or x8 behind it (DIV2K), and any suffix; the very name goes
-    first, and one with the very name of another photograph is that one's.
+    An LR image has the photograph's name or, as in DIV2K, that name followed by x4 or x8, and any suffix. Of several
+    the one with exactly the photograph's name is taken; one with exactly the name of another photograph is not.
+
+    Args:
+        hr: folder of the photographs.
+        lr: folder of their LR images; None: they will be made.
+        scale: 4 or 8.
+        limit: take only so many photographs, the first by name.
 
     Raises:
         InputError: a folder without photographs.
@@ -136,10 +145,15 @@ def match_samples(
 ) -> tuple[list[PhotographFiles], list[str]]:
     """Find every photograph's samples in every folder.
 
-    File names are NTIRE's, 000000_sample00000.png, with the photograph's index in its sorted folder, or the
-    photograph's (with or without x4) with _s0, _s1, ... or nothing behind it; a pattern that `check_pattern` takes
-    stands for the photograph's name instead. Of photographs whose names differ in
-    their suffixes alone, a file belongs to that with its own suffix.
+    A file is named as in NTIRE 2021, 000000_sample00000.png (the first number is the photograph's index in its sorted
+    folder), or by the photograph's name, with or without x4, followed by _s0, _s1, ... or nothing. If names of
+    photographs differ only in their suffixes, a file belongs to the photograph with its own suffix.
+
+    Args:
+        pairs: the photographs.
+        folders: of samples.
+        scale: 4 or 8.
+        pattern: replaces the photograph's name in names of files; see `check_pattern`.
 
     Args:
         pairs: the photographs whose samples are wanted.
@@ -149,7 +163,7 @@ def match_samples(
         others: further photographs, whose samples may be in the folders, too, and are left alone.
 
     Returns:
-        The photographs whose samples are all there, and a sentence for whatever is missing or misnamed.
+        The photographs whose samples are complete, and a sentence for each that is missing or misnamed.
     """
     problems: list[str] = []
     patterns = ["{stem}x{scale}", "{stem}"] if pattern is None else [pattern]
@@ -206,12 +220,16 @@ def read_sample(path: Path, pair: Pair) -> Tensor:
 def _by_photograph(
     pairs: list[PhotographFiles], folder: Path, names: list[str], problems: list[str]
 ) -> dict[int, dict[int, Path]]:
-    """The files of a folder by the photograph's index and the sample's number; of `names` the last goes first."""
+    """The files of a folder by the photograph's index and the sample's number.
+
+    Of `names`, with {stem} for the photograph's, later ones take precedence. Sentences about files that belong to no
+    photograph are added to `problems`.
+    """
     stems: dict[str, int] = {}
     for files in pairs:
         for name in names:
             stem = name.replace("{stem}", files.hr.stem)
-            stems[stem] = stems[stem + files.hr.suffix] = files.index  # the latter goes first
+            stems[stem] = stems[stem + files.hr.suffix] = files.index  # with the suffix, it takes precedence
     known = {files.index for files in pairs}
     paths = find_photos(folder)
     # "a_s0" is sample 0 of "a", rather than the only image of a photograph "a_s0", if there is an "a_s0_s0".
@@ -241,13 +259,13 @@ def _by_photograph(
 
 
 def _read_like(like: Tensor, path: Path, what: str) -> Tensor:
-    """An image of the size of another, (3, H, W) uint8; one of another size is not even decoded.
+    """Read an image that must have the size of `like`, (3, H, W) uint8; one of another size is not even decoded.
 
     Raises:
-        InputError: it cannot be read, or is of another size than `what` is.
+        InputError: it cannot be read, or has another size; `what` names in the sentence what the size is that of.
     """
     expected, size = tuple(like.shape[-2:]), photo_size(path)
-    if sorted(size) == sorted(expected):  # the header tells the sides before the photograph is turned upright
+    if sorted(size) == sorted(expected):  # sides may be exchanged: the header has them before EXIF's orientation
         image = read_eight_bit(path)
         size = image.shape[-2], image.shape[-1]
         if size == expected:

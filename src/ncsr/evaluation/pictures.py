@@ -89,7 +89,10 @@ def _whole(pair: Pair, shown: list[RowImages], crops: dict[str, Crop]) -> list[_
 
 
 def _closeup(pair: Pair, shown: list[RowImages], crop: Crop) -> list[tuple[str, list[_Picture]]]:
-    """A line of what is one image each, then a line of samples, with a heading, for each row that has several."""
+    """The lines of a close-up: one of all single images, then one of samples for each row with several.
+
+    Each line is a heading and its pictures.
+    """
     lr = Crop(*(value // pair.scale for value in crop)).of(pair.lr)
     singles = [
         (crop.of(pair.hr), "photograph", _PHOTOGRAPH),

@@ -28,9 +28,11 @@ def is_sweep(rows: Iterable[Row]) -> bool:
 
 
 def sweep_png(results: Results, record: str) -> bytes:
-    """A panel per measure: a line per model with its confidence interval, dashed lines for what has no temperature.
+    """A panel per measure: a line per model with its confidence interval, dashed lines for rows without temperature.
 
-    The file says by `record` where it comes from.
+    Args:
+        results: of the evaluation.
+        record: of the plot's origin, stored in the file.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -92,7 +94,7 @@ def calibration_png(gathered: dict[str, tuple[Tensor, Tensor]], record: str) -> 
 
 
 def figure_png(figure: Figure, dpi: int, record: str) -> bytes:
-    """A figure as PNG, the same bytes whatever made it, with what it says of its origin."""
+    """A figure as PNG with a record of its origin; matplotlib's own version is left out of the file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None, "ncsr": record})
     return buffer.getvalue()

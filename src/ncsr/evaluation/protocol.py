@@ -22,13 +22,13 @@ class Row(FrozenModel):
     model: str
     """The model, or the folder, as the command names it."""
     fingerprint: str | None = None
-    """Hash of configuration and weights (`ncsr.serialization.fingerprint`); None of what is no model."""
+    """Hash of configuration and weights (`ncsr.serialization.fingerprint`); None for what is no model."""
     temperature: float | None = None
     """The sampling temperature; None where there is none to choose."""
     samples: int | None
     """Samples of each photograph; None: as many as there are files."""
     deterministic: bool = False
-    """Whether one image is all there can be, so that it stands for any number of equal samples."""
+    """Whether the method always makes the same image, which then stands for any number of equal samples."""
 
 
 class Protocol(FrozenModel):
@@ -54,7 +54,7 @@ class Protocol(FrozenModel):
 
 
 class Settings(FrozenModel):
-    """A whole evaluation, but for its images."""
+    """All settings of an evaluation."""
 
     ncsr: str
     torch: str

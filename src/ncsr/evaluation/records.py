@@ -1,8 +1,9 @@
 """The records of an evaluation, written after every photograph, so that a run that was stopped can go on.
 
-A folder for each evaluation's settings holds, per photograph, a JSON file of figures, its section of the page and
-what a figure of the paper shows of it, and per process one file of what the set as a whole needs. That file also lists
-the photographs it knows and is written last: it alone says what is done. Its size does not grow with the set.
+Each evaluation has a hidden folder named by a hash of its settings. For each photograph it holds a JSON file of
+figures, the photograph's section of the page and, for figures of the paper, their pictures; for each process, the state
+of the measures of the set as a whole. This last file also lists the photographs that it includes and is written last,
+so it alone decides which photographs are done. Its size does not grow with the set.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ncsr.runtime.files import atomic_path, hidden_name, make_folder
 from ncsr.runtime.parsing import parse_json
 from ncsr.runtime.torchrun import Processes
 
-_SHARED = "_photographed"  # what the photographs are: the same in all rows, stored with the first
+_SHARED = "_photographed"  # ends names of states of the photographs: equal in all rows, stored with the first
 
 
 class Records:
@@ -32,12 +33,13 @@ class Records:
     Args:
         output: the folder of results.
         settings: only records of the same settings count.
-        files: fingerprints of all photographs' files, by name; where a record knows others, all begins anew.
+        files: fingerprints of all photographs' files, by name. A process's records count only if all their photographs
+            are among these.
         processes: the processes that share the photographs.
 
     Attributes:
-        measures: what this process has gathered for the figures of the set, by row.
-        done: names of the photographs that need no more work.
+        measures: the measures of the set that this process has gathered, by row.
+        done: names of the photographs that are already measured, by any process.
     """
 
     def __init__(self, output: Path, settings: Settings, files: dict[str, str], processes: Processes) -> None:
@@ -67,7 +69,16 @@ class Records:
         samples: dict[str, Tensor],
         hr: Tensor,
     ) -> None:
-        """Write all that is known of a photograph, and take its samples (n, 3, H, W), by row, into `measures`.
+        """Write the records of a photograph, and add its samples to `measures`.
+
+        Args:
+            name: of the photograph.
+            fingerprint: of its files.
+            record: its figures.
+            section: its section of the page, HTML.
+            panels: its pictures for a figure of the paper.
+            samples: (n, 3, H, W) by row.
+            hr: (3, H, W).
 
         Raises:
             InputError: it cannot be written, as on a full disk; what was measured before stays.
@@ -78,7 +89,7 @@ class Records:
         }
         if panels:
             contents[".panels"] = save(panels)
-        gathered = deepcopy(self.measures)  # which stay as they are if anything fails
+        gathered = deepcopy(self.measures)  # so that they are unchanged if anything fails
         for row, images in samples.items():
             gathered[row].add(images, hr)
         tensors = {
@@ -101,7 +112,7 @@ class Records:
         self._seen, self.measures = seen, gathered
 
     def merged(self) -> dict[str, SetMeasures]:
-        """The measures of the set that all processes have gathered, by row; to be asked when they are done."""
+        """The measures of the set from all processes, by row; call it when all are done."""
         self.measures = {row: SetMeasures(self._calibration) for row in self._rows}
         for path in sorted(self.folder.glob("set-*.safetensors")):
             self._merge(_read(path, self._rows)[1])
@@ -138,7 +149,7 @@ class Records:
 
 
 def _read(path: Path, rows: list[str]) -> tuple[dict[str, str], dict[str, State]]:
-    """The photographs that the file of a process knows, and what it gathered, by row."""
+    """The photographs in the file of a process (fingerprints by name), and the states of its measures, by row."""
     try:
         with safe_open(path, framework="pt") as file:
             seen: dict[str, str] = parse_json((file.metadata() or {})["seen"])

@@ -1,4 +1,4 @@
-"""From per-image figures to files: CSV, JSON, a Markdown table."""
+"""From the figures of single images to the files of a report: CSV, JSON, a Markdown table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Results:
     """A whole evaluation.
 
     Attributes:
-        settings: what decided it.
+        settings: all settings that decide the figures.
         command: the command line that made it.
         folder: name of the photographs' folder.
         records: one per photograph, in order.
@@ -40,7 +40,13 @@ class Results:
 
 
 def summarise(records: list[Record], row: str, of_set: dict[str, float]) -> dict[str, Interval]:
-    """The figures of the row of that name over all images and those of the set, in the order of `MEASURES`."""
+    """The figures of one row of the table, in the order of `MEASURES`.
+
+    Args:
+        records: one per photograph.
+        row: its name.
+        of_set: its figures of the set as a whole, by measure.
+    """
     found = {}
     for measure in MEASURES:
         if measure.name in of_set:
@@ -53,7 +59,7 @@ def summarise(records: list[Record], row: str, of_set: dict[str, float]) -> dict
 
 
 def interval(values: list[float]) -> Interval:
-    """Mean and 95 % confidence interval of independent figures, by Student's t; at least one."""
+    """Mean and 95 % confidence interval, by Student's t, of one or more independent figures."""
     n = len(values)
     if n == 1 or not all(map(math.isfinite, values)):
         return Interval(math.fsum(values) / n, images=n)
@@ -62,7 +68,7 @@ def interval(values: list[float]) -> Interval:
 
 
 def student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t, within 1e-3."""
+    """The 97.5 % quantile of Student's t for so many degrees of freedom, within 1e-3."""
     if freedom <= len(_STUDENT):
         return _STUDENT[freedom - 1]
     z = statistics.NormalDist().inv_cdf(0.975)  # Abramowitz and Stegun, 26.7.5
@@ -86,7 +92,7 @@ def images_csv(results: Results) -> str:
 
 
 def json_text(results: Results) -> str:
-    """All settings, all figures of the set, and where they come from; infinity is "inf", not a number null."""
+    """All settings, the figures of all rows, and the images they come from; infinity is "inf", NaN is null."""
     images = [
         {"name": r["name"], "sha256": f, "lr_agreement_db": plain(r["agreement"])}
         for r, f in zip(results.records, results.fingerprints, strict=True)

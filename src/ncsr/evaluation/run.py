@@ -45,16 +45,17 @@ Progress = Callable[[str, float], None]
 
 
 class Addition:
-    """Something that is added to a report, as a table or figure of the paper is; this one adds nothing."""
+    """The base of what can be added to a report, such as a table of the paper; by itself it adds nothing."""
 
     name: str | None = None
+    """The table or figure of the paper; None for none."""
 
     def panels(self, pair: Pair, shown: list[RowImages]) -> dict[str, Tensor]:
-        """The pictures that it shows of a photograph, which are kept with the photograph's record."""
+        """The pictures of a photograph that it needs; they are stored with the photograph's record."""
         return {}
 
     def write(self, results: Results, panels: dict[str, dict[str, Tensor]]) -> tuple[dict[str, bytes], str]:
-        """Its files, by name, and its part of the page, from the results and the panels of all photographs."""
+        """Its files (contents by name) and its chapter of the page, from the results and all photographs' panels."""
         return {}, ""
 
 
@@ -69,17 +70,17 @@ class Evaluation:
         scale: the factor that everything enlarges by.
         methods: the methods whose images are measured, one per row of the table.
         pairs: the photographs' files.
-        notes: sentences for the reader.
+        notes: sentences for the reader of the report.
         pictures: how many photographs the page shows.
         lpips: the network that LPIPS and the diversity on it need.
-        truncate: save samples by truncation for LR-PSNR.
+        truncate: truncate samples to 8 bits for LR-PSNR, as the published code does, instead of rounding.
         device: the device to compute on.
         seed: the samples' seed; None if the images are there already.
         tile: side of the tiles in LR pixels; None if the images are there already.
         precision: the precision of the models.
         addition: what a table or figure of the paper adds to the report.
-        command: the command line that asked for it.
-        portable: leaves the folders of this machine out of the report's sentences.
+        command: the command line, for the report.
+        portable: removes the folders of this machine from a sentence.
         calibration: measure CRPS, spread against error and coverage as well.
     """
 
@@ -137,9 +138,15 @@ class Report(NamedTuple):
 
 
 def evaluate(work: Evaluation, processes: Processes, progress: Progress) -> Report:
-    """Measure everything that has no record yet, and write the report."""
+    """Measure the photographs that have no record yet, and write the report.
+
+    Args:
+        work: the evaluation.
+        processes: share the photographs; process 0 writes the report.
+        progress: called as this process goes on.
+    """
     fingerprints, unread = _fingerprints(work)
-    for rank in range(processes.world):  # one after the other: records of other photographs are removed
+    for rank in range(processes.world):  # one after the other, since `Records` removes files that no longer count
         if rank == processes.rank:
             records = Records(work.output, work.settings, fingerprints, processes)
         processes.gather(None)
@@ -152,7 +159,7 @@ def evaluate(work: Evaluation, processes: Processes, progress: Progress) -> Repo
 
 
 def _fingerprints(work: Evaluation) -> tuple[dict[str, str], list[str]]:
-    """The fingerprints of all photographs' files, by name, and a sentence for each that none can read."""
+    """The fingerprints of all photographs' files, by name, and a sentence for each that cannot be read."""
     fingerprints, failures = {}, []
     for files in work.pairs:
         try:
@@ -165,7 +172,7 @@ def _fingerprints(work: Evaluation) -> tuple[dict[str, str], list[str]]:
 def _measure_share(
     work: Evaluation, share: list[PhotographFiles], fingerprints: dict[str, str], records: Records, progress: Progress
 ) -> list[str]:
-    """Measure a process' share of the photographs, as far as they have no record; returns a sentence per failure."""
+    """Measure those of a process's share of photographs that have no record; returns a sentence per failure."""
     failures = []
     readable = [files for files in share if files.name in fingerprints]
     left = [files for files in readable if files.name not in records.done]

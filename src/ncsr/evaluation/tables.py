@@ -19,7 +19,7 @@ class Measure(NamedTuple):
     Attributes:
         name: its name in JSON and CSV.
         label: its name in tables and plots.
-        digits: behind the decimal point.
+        digits: decimal places.
         better: 1 if more is better, -1 if less is, 0 if neither.
     """
 
@@ -66,7 +66,7 @@ class Interval(NamedTuple):
 
 
 NONE = "–"
-"""What stands for a figure that is not given, or was not measured."""
+"""Shown in place of a figure that does not exist or was not measured."""
 
 
 class Cell(NamedTuple):
@@ -101,9 +101,9 @@ def _safe(text: str) -> str:
 
 
 def table_of(rows: dict[str, dict[str, Interval]], mark_best: bool = True) -> Table:
-    """A table of figures by the row's name and the measure's: a line for each measure that some row has.
+    """A table of figures by the row's name and the measure's, with a line per measure and a column per row.
 
-    There are more measures than fit beside each other, and mostly fewer rows.
+    It is turned like this because there are usually more measures than rows. Measures that no row has are left out.
     """
     lines = []
     for measure in measures_of(rows):
@@ -128,7 +128,7 @@ def figure_cell(measure: Measure, value: Interval | None, best: bool = False) ->
 
 
 def heading(measure: Measure, label: str | None = None) -> str:
-    """A measure's label, or another, and behind a space that does not break an arrow for the way that is better."""
+    """A measure's label (or another), then a non-breaking space and an arrow for the better direction, if any."""
     arrow = {1: "\N{NO-BREAK SPACE}↑", -1: "\N{NO-BREAK SPACE}↓", 0: ""}[measure.better]
     return (label or measure.label) + arrow
 
@@ -150,9 +150,9 @@ def plain(value: float | None) -> float | str | None:
 
 
 def csv_text(columns: list[str], lines: Iterable[dict[str, Any]]) -> str:
-    """These columns as CSV: what a line lacks is left empty, and what it has besides is left out.
+    """These columns as CSV: missing values are empty, values of other columns are left out.
 
-    Texts are printable, and those that a spreadsheet takes for a formula begin with an apostrophe.
+    Texts are made printable; those that a spreadsheet would take for a formula begin with an apostrophe.
     """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")

@@ -1,4 +1,4 @@
-"""A model's card: `card.json` beside it, for programs, and the page that the hub shows of it."""
+"""A model's card, `card.json` beside it, and the page (README.md) for the hub made from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CARD, PAGE = "card.json", "README.md"
 
 
 class Card(FrozenModel):
-    """The facts of a model card that other places show, so that they stand in one file."""
+    """The facts about a model that several places show, kept in one file."""
 
     licence: str | None = None
     """SPDX identifier of the weights' licence."""
@@ -53,13 +53,13 @@ def read_card(folder: Path) -> Card | None:
 
 
 def hub_page(repo: str, config: ModelConfig, card: Card, text: str | None) -> str:
-    """The README.md that the hub shows of a model: metadata by which it is found, then text.
+    """The README.md for a model on the hub: metadata, by which it is found, then text.
 
     Args:
         repo: the repository, "owner/name".
         config: the model's.
-        card: what becomes metadata.
-        text: the model's own README.md, whose metadata go before ours; None has one written.
+        card: the facts for the metadata.
+        text: the model's own README.md, whose metadata override these; None writes a short one.
 
     Raises:
         InputError: the text begins with metadata that cannot be read.
@@ -92,7 +92,7 @@ def hub_page(repo: str, config: ModelConfig, card: Card, text: str | None) -> st
 
 
 def _written(repo: str, config: ModelConfig, card: Card) -> str:
-    """The text for a model that brings none."""
+    """The text for a model without a README.md."""
     kind, default = "an RRDB encoder: one image of each photograph", ""
     if config.flow is not None:
         kind = "a conditional normalizing flow: as many different images of a photograph as are wanted"

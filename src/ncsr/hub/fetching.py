@@ -1,4 +1,4 @@
-"""Models from the hub, into huggingface_hub's cache; what goes wrong there, in one sentence each."""
+"""Fetching models from the hub into huggingface_hub's cache; each error becomes one sentence."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def parse_id(name: str) -> tuple[str, str | None] | None:
 
 
 def fetch(repo: str, revision: str | None = None) -> Path:
-    """The folder, in the cache, that holds a model of the hub; without a network the one that came before.
+    """Fetch a model from the hub, and return its folder in the cache; without a network, one fetched before.
 
-    huggingface_hub's environment variables say where the cache is, who asks, and whom (HF_HOME, HF_TOKEN, HF_ENDPOINT).
+    huggingface_hub's environment variables set the cache (HF_HOME), the token (HF_TOKEN) and the server (HF_ENDPOINT).
 
     Args:
         repo: "owner/name".
         revision: a branch, a tag or a commit; None is the branch `main`.
 
     Raises:
-        InputError: it is not there, not for whoever asks, or did not come.
+        InputError: there is no such model, no permission to read it, or the connection failed.
     """
     from huggingface_hub import snapshot_download
 
@@ -55,7 +55,10 @@ def fetch(repo: str, revision: str | None = None) -> Path:
 
 @contextmanager
 def calling_the_hub(repo: str, revision: str | None) -> Iterator[None]:
-    """Make what huggingface_hub raises in the body an `InputError` that says what to do; show its bars on terminals."""
+    """Turn errors of huggingface_hub in the body into an `InputError` that says what to do.
+
+    Its progress bars are shown only on terminals.
+    """
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     silenced = not sys.stderr.isatty() and not are_progress_bars_disabled()
@@ -63,7 +66,7 @@ def calling_the_hub(repo: str, revision: str | None) -> Iterator[None]:
         disable_progress_bars()
     try:
         yield
-    except Exception as error:  # which library carries the network, and so its errors, changes with its version
+    except Exception as error:  # versions of huggingface_hub use different network libraries, with errors of their own
         if is_exhaustion(error):
             raise
         raise InputError(_sentence(error, repo, revision)) from error
@@ -73,6 +76,7 @@ def calling_the_hub(repo: str, revision: str | None) -> Iterator[None]:
 
 
 def _sentence(error: Exception, repo: str, revision: str | None) -> str:
+    """What went wrong, and what to do."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -112,7 +116,7 @@ def _sentence(error: Exception, repo: str, revision: str | None) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """What an error says, in one line: of the network's, in which libraries wrap it, what the system says."""
+    """The reason of an error in one line: the server's message, the system's (of a wrapped error), or its own."""
     within: list[BaseException] = [error]
     while (deeper := within[-1].__cause__ or within[-1].__context__) is not None and deeper not in within:
         within.append(deeper)

@@ -1,4 +1,4 @@
-"""A model folder, pushed to the hub."""
+"""Pushing a model folder to the hub."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def push(
 ) -> str:
     """Push a model folder to the hub in one commit, and return the commit's address.
 
-    The model goes there, its card, its licence, and those files beside it that its README.md links to or has as `name`;
-    nothing else that lies in the folder. Repository and branch are made where they are missing.
+    Pushed are the model, its card, its licence, and those files beside it that its README.md links to or names in
+    backticks; nothing else in the folder. Repository and branch are made if they do not exist.
 
     Args:
         folder: of the model.
         repo: "owner/name".
         card: becomes `card.json` and the metadata of README.md.
-        private: of a repository that is made; None is as the owner has it.
+        private: whether a repository that is made is private; None is the owner's default.
         token: None takes that of `hf auth login` or HF_TOKEN.
         branch: to push to; None is `main`.
-        create_pr: ask by a pull request.
-        commit_message: None has one written.
+        create_pr: open a pull request instead of pushing.
+        commit_message: None writes one.
 
     Raises:
-        InputError: no model in the folder, or the hub does not take it.
+        InputError: there is no model in the folder, or the hub refuses it or cannot be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 

@@ -1,4 +1,4 @@
-"""AVIF files, by libavif: what they hold by Pillow, pixels (which Pillow gives in 8 bits only) by imagecodecs."""
+"""AVIF files, by libavif: metadata through Pillow, pixels through imagecodecs, because Pillow gives 8 bits only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST_SIDE, MOST_PIXELS = 32_768, 2**28
 
 
 class _About(NamedTuple):
-    """As Pillow tells it."""
+    """What Pillow's `AvifDecoder.get_info` returns."""
 
     size: tuple[int, int]  # width, height
     frames: int
@@ -45,13 +45,13 @@ def avif_size(data: bytes) -> tuple[int, int]:
 
 
 def open_frames(path: Path) -> ImageFile:
-    """A file by Pillow, which tells its pictures apart; nothing of it is decoded.
+    """Open a file with Pillow, to get at its single pictures; nothing of it is decoded yet.
 
     Raises:
-        InputError: it cannot be read with the libraries that are here.
+        InputError: the installed libraries cannot read AVIF.
     """
     check_avif()
-    from PIL.AvifImagePlugin import AvifImageFile  # of which older ones have none
+    from PIL.AvifImagePlugin import AvifImageFile  # older versions of Pillow do not have it
 
     return AvifImageFile(path)
 
@@ -65,7 +65,7 @@ def read_avif(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
     """Decode the first picture; `check_size(width, height)` is called before that.
 
     Raises:
-        InputError: it cannot be read with the libraries that are here.
+        InputError: the installed libraries cannot read AVIF.
         ValueError, imagecodecs.AvifError: it is damaged or truncated.
     """
     decoder = _decoder(data)
@@ -73,7 +73,7 @@ def read_avif(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
     check_size(*about.size)
     width, height = about.size
     bits, icc, notes = _properties(data, gray=about.mode in ("L", "LA"))
-    if about.frames > 1:  # imagecodecs writes beyond its memory if it is asked for one of several
+    if about.frames > 1:  # imagecodecs writes beyond its memory when one of several pictures is asked for
         notes += ("it has several pictures, of which the first is taken (--page)",)
         pixels, bits = np.frombuffer(decoder.get_frame(0)[0], np.uint8).reshape(height, width, -1), 8
     else:
@@ -87,7 +87,7 @@ def read_avif(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
 
 
 def frame_colours(data: bytes) -> tuple[bytes | None, tuple[str, ...]]:
-    """The profile of the colours of all pictures of a file, None for sRGB or one that Pillow finds; and a note."""
+    """The ICC profile for the pictures of a file, None for sRGB, and notes about colours that are not known."""
     about = _about(data)
     _, icc, notes = _properties(data, gray=about.mode in ("L", "LA"))
     return about.icc or icc, notes
@@ -98,7 +98,7 @@ def _about(data: bytes) -> _About:
 
 
 def _decoder(data: bytes) -> Any:
-    """What Pillow's own class, which changes EXIF that differs from the container, decodes with."""
+    """The decoder inside Pillow's `AvifImageFile`; that class itself edits EXIF that differs from the container."""
     check_avif()
     from PIL import _avif
 
@@ -106,7 +106,7 @@ def _decoder(data: bytes) -> Any:
 
 
 def _properties(data: Buffer, *, gray: bool) -> tuple[int, bytes | None, tuple[str, ...]]:
-    """Bits of the channels; the profile of colours that are told by code numbers, and a note about them."""
+    """Bits of the channels, and the ICC profile and notes for colours that the file gives by code numbers."""
     bits, colours = 8, described_colours(1, 13, gray=gray)
     for name, start, _ in _boxes_at(data, 0, len(data), [b"meta", b"iprp", b"ipco"]):
         if name == b"av1C" and bits == 8:
@@ -119,7 +119,7 @@ def _properties(data: Buffer, *, gray: bool) -> tuple[int, bytes | None, tuple[s
 
 
 def _boxes_at(data: Buffer, start: int, end: int, path: list[bytes]) -> list[tuple[bytes, int, int]]:
-    """The boxes inside the box that a path of names leads to."""
+    """The boxes inside the box at a path of box names, such as meta, iprp, ipco; none if there is no such box."""
     found = list(boxes(data, start, end))
     if not path:
         return found

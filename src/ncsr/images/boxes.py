@@ -1,4 +1,4 @@
-"""Boxes: the containers of AVIF, HEIF, JPEG 2000 and JPEG XL files are made of them."""
+"""Boxes, of which the containers of AVIF, HEIF, JPEG 2000 and JPEG XL files consist."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from ncsr.images.exif import Buffer
 
 
 def boxes(data: Buffer, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of the content of each box between two places: length (4 bytes), name (4), content.
+    """Name, and start and end of the content, of each box in `data[start:end]`.
 
-    A length of 1 stands for one of 8 bytes behind the name, 0 for all that is left.
+    A box is its length (4 bytes), its name (4) and its content. A length of 1 means that the length follows the name,
+    in 8 bytes; 0 means that the box reaches to the end.
 
     Raises:
         ValueError: a box is cut short.

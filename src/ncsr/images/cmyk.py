@@ -49,9 +49,9 @@ def rgb_from_gray(gray: NDArray[Any], profile: bytes) -> NDArray[Any]:
 
 
 def in_srgb(pixels: NDArray[Any], profile: bytes) -> NDArray[Any]:
-    """(H, W, C) pixels, C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha, in sRGB; as they are if that cannot be.
+    """Convert (H, W, C) pixels to sRGB by their profile; with a damaged profile they are returned as they are.
 
-    Gray stays gray.
+    C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; gray stays gray.
     """
     channels = pixels.shape[2]
     gray = channels < 3

@@ -1,4 +1,4 @@
-"""Colour spaces that a file tells by code numbers (ITU-T H.273) instead of a profile."""
+"""Colour spaces that a file names by code numbers (ITU-T H.273) instead of a profile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import imagecodecs
 import numpy as np
 
 SRGB_CURVES = {1, 2, 6, 13, 14, 15}
-"""Codes of the curves that count as sRGB's: its own, those of video that screens show like it, and "unspecified"."""
+"""Codes of transfer curves that are treated as sRGB's: its own, those of SDR video, and "unspecified"."""
 _LINEAR, _PQ, _HLG = 8, 16, 18
 _GAMMA = {4: 2.2, 5: 2.8, _LINEAR: 1.0}
 _D65 = (0.3127, 0.3290, 1.0)
@@ -18,9 +18,15 @@ _SRGB_PRIMARIES = (0.64, 0.33, 1.0, 0.30, 0.60, 1.0, 0.15, 0.06, 1.0)
 
 
 def described_colours(primaries: int, curve: int, *, gray: bool = False) -> tuple[bytes | None, tuple[str, ...]]:
-    """The ICC profile of colours with these codes, None for sRGB; and a note if they are of another, unknown kind.
+    """The ICC profile for colours with these codes.
 
-    Gray has no primaries, and a profile of its own kind.
+    Args:
+        primaries: code of the primaries; ignored for gray.
+        curve: code of the transfer curve.
+        gray: make a profile for gray.
+
+    Returns:
+        The profile, None for sRGB; and a note if the colours are unknown or HDR, and treated as sRGB.
     """
     if curve in (_PQ, _HLG):
         return None, ("its values are those of an HDR screen, and are taken for sRGB",)

@@ -3,8 +3,8 @@
 A block is a header (byte order, 42, offset of the first directory) and directories. A directory is a count, 12-byte
 entries (tag, type, number of values, and the values or their offset), and the offset of the next directory, which
 describes the preview image. Two tags of the first directory lead to further ones, Exif (camera) and GPS. Offsets count
-from the start of the block, and camera makers' notes hold such offsets where nobody else finds them: so a block is
-changed in place where that is possible (`with_size`), and rebuilt only on its way from and to TIFF. That is done here
+from the start of the block, and camera makers' notes hold such offsets in undocumented places. So a block is changed in
+place where that is possible (`with_size`), and rebuilt only on its way from and to TIFF. This module does it by itself
 because Pillow turns letters that are not ASCII into question marks, and tifffile writes no inner directories.
 """
 
@@ -27,8 +27,8 @@ _RESOLUTION = {*_RESOLUTIONS, 0x0128}
 _DESCRIPTIVE = {269, 270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096), _CAMERA, _GPS}
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # of a value, by type
 _SHORT, _LONG, _UNDEFINED = 3, 4, 7
-_COMMENT, _ASCII = 0x9286, b"ASCII\0\0\0"  # the user's, and what stands before a text
-_ALIKE = 16  # bytes that tell whether a comment is of this package
+_COMMENT, _ASCII = 0x9286, b"ASCII\0\0\0"  # the tag of the user comment, and the prefix of one in ASCII
+_ALIKE = 16  # bytes at the beginning of a comment that show whether this package wrote it
 _MAGIC = {"<": b"II*\0", ">": b"MM\0*"}
 _DAMAGED = (ValueError, struct.error)
 
@@ -60,16 +60,21 @@ def orientation(block: bytes) -> int | None:
 
 
 def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """A view of a stored (H, W, C) image the way EXIF's orientation (1 to 8) wants it seen; (W, H, C) from 5 on."""
+    """A stored (H, W, C) image turned upright by its EXIF orientation (1 to 8), as a view; (W, H, C) from 5 on."""
     turned = image.swapaxes(0, 1) if orientation >= 5 else image
     return np.flip(turned, {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}.get(orientation, ()))
 
 
 def with_size(block: bytes, height: int, width: int, *, sideways: bool = False) -> bytes | None:
-    """The block for an upright photograph of this size, all else in its place; None if it is empty or damaged.
+    """The block with orientation 1 and the size of the upright photograph; None if it is empty or damaged.
 
-    The preview image is unlinked: it shows another picture. `sideways` says that rows became columns, as do the
-    resolutions then.
+    Everything else stays in its place, but the preview image is unlinked, since it shows another picture.
+
+    Args:
+        block: the EXIF block.
+        height: of the upright photograph.
+        width: of the upright photograph.
+        sideways: whether turning it upright exchanged rows and columns; then the two resolutions are exchanged, too.
     """
     patched = bytearray(block)
     try:
@@ -95,9 +100,9 @@ def with_size(block: bytes, height: int, width: int, *, sideways: bool = False) 
 
 
 def with_comment(block: bytes | None, comment: str) -> bytes:
-    """The block with an ASCII text as its user comment, all else in its place; without a block, one of that alone.
+    """The block with an ASCII text as its user comment, everything else in its place; None makes a new block.
 
-    A comment that is there stays, unless it begins like the new one.
+    An existing comment is replaced only if it begins like the new one.
     """
     block = block or _MAGIC["<"] + struct.pack("<IHI", 8, 0, 0)
     value = _ASCII + comment.encode("ascii")
@@ -117,7 +122,7 @@ def with_comment(block: bytes | None, comment: str) -> bytes:
 
 
 def without_orientation(block: bytes | None) -> bytes:
-    """A sound block without its orientation, all else in its place; nothing without one."""
+    """A sound block without its orientation, everything else in its place; empty for None."""
     if block is None:
         return b""
     order, start, fields = _parsed(block)
@@ -132,9 +137,9 @@ def without_orientation(block: bytes | None) -> bytes:
 
 
 def read_from_tiff(path: Path, page: int) -> bytes | None:
-    """A block of the descriptive fields of the page whose directory is there in a TIFF file.
+    """A block of the descriptive fields of a page of a TIFF file; `page` is the offset of its directory.
 
-    None if it has none, the file is a BigTIFF, or they are damaged.
+    None if the page has none, the file is a BigTIFF, or they are damaged.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
@@ -185,9 +190,9 @@ def _described(fields: dict[int, _Field]) -> dict[int, _Field]:
 
 
 def _directory(buffer: Buffer, order: str, start: int, leads: tuple[int, ...] = (_CAMERA, _GPS)) -> dict[int, _Field]:
-    """The fields of the directory at `start`; `leads` lead to directories.
+    """The fields of the directory at `start`; the tags in `leads` are offsets of inner directories, read as well.
 
-    Those of an unknown type, and those that lead out of the block or to a damaged directory, are left out.
+    Fields of an unknown type, and those that point out of the block or to a damaged directory, are left out.
     """
     (count,) = struct.unpack_from(order + "H", buffer, start)
     fields: dict[int, _Field] = {}
@@ -213,7 +218,7 @@ def _directory(buffer: Buffer, order: str, start: int, leads: tuple[int, ...] = 
 
 
 def _with_entry(block: bytes, order: str, start: int, entry: tuple[int, int, int, bytes]) -> tuple[bytes, int]:
-    """The block with a copy of its directory at `start` behind it that has one more entry, and where that begins."""
+    """The block followed by a copy of its directory at `start` with one more entry, and the offset of this copy."""
     (count,) = struct.unpack_from(order + "H", block, start)
     end = start + 2 + 12 * count
     tag, kind, number, value = entry

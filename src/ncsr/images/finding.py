@@ -16,14 +16,14 @@ WRITABLE = frozenset({".avif", ".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".jxl",
 """The suffixes, lower case, of the files that are written."""
 
 SUFFIXES = WRITABLE | {".gif", ".heic", ".heif", ".j2k", ".jp2"}
-"""Those of the files that are read."""
+"""The suffixes of the files that are read."""
 
 OTHER_SUFFIXES = frozenset(
     {".exr", ".pdf", ".psd", ".svg", ".tga"}
     | {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"}  # of cameras
     | {".pbm", ".pgm", ".pnm", ".ppm", ".dib", ".eps", ".hdr", ".ico", ".jif", ".jxr", ".pcx", ".qoi"}
 )
-"""Those of images that are neither."""
+"""The suffixes of images that are neither read nor written."""
 
 
 def is_photo_path(inside: PurePath) -> bool:
@@ -63,9 +63,9 @@ class FolderContents(NamedTuple):
 
 
 def search_folder(folder: str | os.PathLike[str], recursive: bool = False) -> FolderContents:
-    """Look for photographs in a folder and, on request, in the folders inside; nothing hidden (named .something).
+    """Look for photographs in a folder and, with `recursive`, in the folders inside; hidden names (.name) are skipped.
 
-    Links are followed, but for those that lead back to a folder that they lie in.
+    Links are followed, unless they lead back to a folder that they lie in.
 
     Raises:
         InputError: if `folder` is not a folder, or holds no photograph.

@@ -36,7 +36,7 @@ def read_heif(path: Path, check_size: Callable[[int, int], None]) -> Raster:
     about = file.info
     pixels = np.asarray(file)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    if pixels.dtype == np.uint16:  # in the upper bits
+    if pixels.dtype == np.uint16:  # values are in the upper bits
         bits = about["bit_depth"]
         pixels = stretched(pixels >> (16 - bits), bits)
     codes = about.get("nclx_profile") or {"color_primaries": 1, "transfer_characteristics": 13}
@@ -44,7 +44,7 @@ def read_heif(path: Path, check_size: Callable[[int, int], None]) -> Raster:
     if len(file) > 1:
         notes += ("it has several pictures, of which the primary one is taken",)
     raster = Raster(pixels, about.get("icc_profile") or icc, notes=notes, premultiplied=file.premultiplied_alpha)
-    return upright_raster(raster, about.get("exif"), orientation=1, xmp=about.get("xmp"))  # libheif turns it
+    return upright_raster(raster, about.get("exif"), orientation=1, xmp=about.get("xmp"))  # libheif turned it upright
 
 
 def _opened(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""JPEG 2000 files: pixels by OpenJPEG, colours, profile, EXIF and XMP from the boxes."""
+"""JPEG 2000 files: pixels by OpenJPEG; colours, profile, EXIF and XMP are read from the boxes here."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class _About(NamedTuple):
 
 
 def stream_size(data: Buffer) -> tuple[int, int]:
-    """(width, height) of a stream: those of its reference grid, less where the picture begins on it.
+    """(width, height) of a stream: the extent of its reference grid minus the offset of the picture on it.
 
     Raises:
-        ValueError, struct.error: it is none.
+        ValueError, struct.error: it is no JPEG 2000 stream.
     """
     start = data[: len(data)].index(_STREAM) + 8 if data[:4] != _STREAM else 8
     right, bottom, left, top = struct.unpack_from(">IIII", data, start)
@@ -78,7 +78,7 @@ def read_jp2(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
 
 
 def _about(data: Buffer) -> _About:
-    """What the boxes tell, and the header of the stream."""
+    """The facts in the boxes and in the header of the stream."""
     about = _About()
     stream = 0 if data[:4] == _STREAM else None
     header = list[tuple[bytes, int, int]]()

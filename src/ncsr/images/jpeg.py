@@ -1,9 +1,10 @@
-"""JPEG files: their markers, looked at before anything is decoded, and a decoder that notices missing data.
+"""JPEG files: their markers, checked before anything is decoded, and a decoder that notices missing data.
 
-libjpeg makes up data that are missing, in gray, and Pillow and imagecodecs do not pass its warning on. But it also
-works with data that come piece by piece, and that shows where it stands: given all data but the end marker, it wants
-more of them if some are missing, and waits for the marker if none are. As it reads ahead, it wants some bytes behind
-the last block as well: if no block is missing, the pixels are the same with any.
+libjpeg fills missing data with gray, and neither Pillow nor imagecodecs passes its warning on. But libjpeg can also be
+given the data in pieces, and then shows what it lacks: given all data but the end marker, it asks for more data if some
+blocks are missing, and waits for the marker if none is. Because it reads a few bytes ahead of the block that it
+decodes, some filling must follow the data. Two different fillings are tried: if no block is missing, the pixels do not
+depend on the filling (`JpegFile._has_all_blocks`).
 """
 
 from __future__ import annotations
@@ -25,29 +26,26 @@ from ncsr.images.raster import Raster
 
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither a stuffed byte nor a restart
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
-_END, _SCAN, _INTERVAL, _BARE = 0xD9, 0xDA, 0xDD, (0x01, 0xD8)  # those in _BARE have no length
+_END, _SCAN, _INTERVAL, _BARE = 0xD9, 0xDA, 0xDD, (0x01, 0xD8)  # markers; those in _BARE have no length
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HUFFMAN, _PROGRESSIVE = (0xC0, 0xC1, 0xC2), (0xC2, 0xCA)
 _COEFFICIENTS = 64  # of a block
 _MOST_SCANS = 100  # encoders make about ten; each costs the time of one pass over the picture
 _INCOMPLETE = "its data end early, so that a part of the picture is missing"
 _EOI = b"\xff\xd9"
-_AHEAD = (
-    b"\x55" * 8,
-    b"\xaa" * 8,
-)  # as far as libjpeg reads ahead: never the same bit
-_LOWEST = 32  # rows of pixels that the last blocks reach up to
+_FILLINGS = b"\x55" * 8, b"\xaa" * 8  # as long as libjpeg reads ahead; they differ in every bit
+_LOWEST = 32  # rows of pixels at the bottom that the last blocks can change
 
 
 class _Layout(NamedTuple):
-    frame: int  # the marker of the frame: what kind of JPEG
+    frame: int  # the marker of the frame header, which tells the kind of JPEG
     precision: int
     components: int
     width: int
     height: int
     end: int  # where the compressed data end
-    ended: bool  # by the end marker
-    complete: bool  # as far as the other markers tell
+    ended: bool  # whether an end marker follows them
+    complete: bool  # whether no data are missing as far as the other markers tell
 
 
 class _Scan(NamedTuple):
@@ -62,40 +60,40 @@ class _Scan(NamedTuple):
 
 
 class JpegFile(JpegImageFile):
-    """Pillow's reader without its look into the EXIF block for the resolution: it warns if the block is damaged."""
+    """Pillow's reader, but it does not read the resolution from the EXIF block: that warns of damaged blocks."""
 
     def _read_dpi_from_exif(self) -> None:
         pass
 
     def decode(self, data: bytes, layout: _Layout) -> bool:
-        """Decode the pixels; says whether all of their data were there.
+        """Decode the pixels; returns whether all of their data were there.
 
         Raises:
             OSError: the data cannot be decoded.
         """
         self.load_prepare()
         body = data[: layout.end].rstrip(b"\xff")
-        wary = layout.frame in _HUFFMAN  # others cannot be decoded piece by piece
-        complete = layout.complete and (self._has_all_blocks(body) if wary else layout.ended)
-        if complete and not layout.ended:  # nor filled up by whoever cut it: its last byte is of a block
+        in_pieces = layout.frame in _HUFFMAN  # whether libjpeg can decode it piece by piece
+        complete = layout.complete and (self._has_all_blocks(body) if in_pieces else layout.ended)
+        if complete and not layout.ended:  # the data may be cut and padded: the last byte must belong to a block
             complete = not (body.endswith(b"\0\0") or self._has_all_blocks(body[:-1]))
-        if not (complete and wary and layout.ended):
+        if not (complete and in_pieces and layout.ended):
             taken, error = self._new_decoder().decode(body + _EOI)
             if error < 0:
                 raise OSError(f"the decoder gave up with code {error}")
-            complete = complete and (wary or taken == -1)
+            complete = complete and (in_pieces or taken == -1)
         self.tile = []
         return complete
 
     def _has_all_blocks(self, body: bytes) -> bool:
-        """Decode the pixels; says whether they are the same whatever comes behind the data."""
+        """Decode the pixels; returns whether they are the same whichever filling follows the data."""
         lowest = []
-        for ahead in _AHEAD:
+        for filling in _FILLINGS:
             decoder = self._new_decoder()
-            taken, error = decoder.decode(body + ahead)
+            taken, error = decoder.decode(body + filling)
             ended = taken == -1
-            if taken == len(body + ahead):  # waiting for the marker, it passes over all else; in a block, it keeps that
-                ended = decoder.decode(ahead[:2])[0] == 2
+            if taken == len(body + filling):  # it skips further bytes if it waits for the marker, not within a block
+                ended = decoder.decode(filling[:2])[0] == 2
             if error < 0 or not ended:
                 return False
             decoder.decode(_EOI)
@@ -114,7 +112,8 @@ def read_jpeg(data: bytes, check_size: Callable[[int, int], None], *, allow_inco
     """Decode a whole file; `check_size(width, height)` is called before any pixel is decoded.
 
     Raises:
-        InputError: a part of the picture is missing, and `allow_incomplete` does not say that this may be.
+        InputError: a part of the picture is missing, and not `allow_incomplete`.
+        OSError, ValueError, IndexError, struct.error: it is damaged.
     """
     image = JpegFile(io.BytesIO(data))
     check_size(*image.size)
@@ -128,7 +127,7 @@ def read_jpeg(data: bytes, check_size: Callable[[int, int], None], *, allow_inco
 
 
 def check_segment(data: bytes, most_pixels: int) -> None:
-    """Make sure that the JPEG stream of a tile or strip is no larger than its place, and whole.
+    """Check that the JPEG stream of a TIFF tile or strip is whole and has at most `most_pixels`.
 
     Raises:
         ValueError: it is not, or it is damaged.
@@ -143,7 +142,7 @@ def check_segment(data: bytes, most_pixels: int) -> None:
 
 
 def _layout(data: bytes) -> _Layout:
-    """What the markers of a file tell, up to its end marker.
+    """What the markers of a file say, up to its end marker.
 
     Raises:
         ValueError: there are too many scans, or no frame.

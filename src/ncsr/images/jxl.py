@@ -1,6 +1,7 @@
-"""JPEG XL files: pixels by libjxl; sizes and colours from its header, EXIF and XMP from the boxes, by hand beside it.
+"""JPEG XL files: pixels by libjxl through imagecodecs; sizes, colours, EXIF and XMP are read here.
 
-imagecodecs hands on no colour profile in either direction: a written file is in sRGB.
+imagecodecs neither reads nor writes colour profiles, so colours come from the header of the stream, and a written file
+is in sRGB. The functions that read the header name its fields as ISO/IEC 18181-1 does, in comments.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ _STREAM = b"\xff\x0a"
 _HEADER = 4096  # bytes of the stream in which its header ends
 _RATIOS = ((1, 1), (6, 5), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
 _METADATA_LIMIT = 2**24  # bytes of EXIF or XMP that are unpacked
-_ALPHA, _SPOT, _CFA = 0, 2, 5  # kinds of further channels
-_CUSTOM, _PRIMARIES = 2, {1: 1, 9: 9, 11: 12}  # their codes of primaries, as those of ITU-T H.273
-_LINEAR, _SRGB = 8, 13  # curves
-_GAMMAS = {10_000_000: _LINEAR, 4_545_455: 4, 4_545_454: 4}  # curves by ten millionths of a gamma's inverse
+_ALPHA, _SPOT, _CFA = 0, 2, 5  # types of extra channels
+_CUSTOM, _PRIMARIES = 2, {1: 1, 9: 9, 11: 12}  # JPEG XL's codes of primaries, and the same in ITU-T H.273
+_LINEAR, _SRGB = 8, 13  # codes of transfer curves
+_GAMMAS = {10_000_000: _LINEAR, 4_545_455: 4, 4_545_454: 4}  # code of a curve by 10^7 / gamma
 _FAST = 3  # effort for lossless: a seventh of the default's time, files of the same size
 
 
@@ -34,12 +35,12 @@ class _About(NamedTuple):
     orientation: int = 1
     animated: bool = False
     floating: bool = False
-    channels: tuple[int, ...] = ()  # kinds of those beside the colours
+    channels: tuple[int, ...] = ()  # types of the extra channels
     premultiplied: bool = False
     icc: bytes | None = None
     notes: tuple[str, ...] = ()
     curve: int = _SRGB
-    curve_at: int = 0  # the bit of the stream behind its code
+    curve_end: int = 0  # the bit of the stream after the curve's code
 
 
 def check_jxl() -> None:
@@ -93,7 +94,7 @@ def encode_jxl(pixels: NDArray[Any], exif: bytes | None, xmp: bytes, quality: in
     stored = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     if quality in (None, 100):
         data = bytes(imagecodecs.jpegxl_encode(stored, usecontainer=True, lossless=True, effort=_FAST))
-        data = _said_to_be_srgb(data)
+        data = _declared_srgb(data)
     else:
         levels = np.rint(stored * np.float32(255 / np.iinfo(stored.dtype).max)).astype(np.uint8)
         data = bytes(imagecodecs.jpegxl_encode(levels, usecontainer=True, distance=_distance(quality)))
@@ -105,13 +106,16 @@ def _distance(quality: int) -> float:
     return 0.1 + (100 - quality) * 0.09 if quality >= 30 else 53 / 3000 * quality**2 - 23 / 20 * quality + 25
 
 
-def _said_to_be_srgb(data: bytes) -> bytes:
-    """The file of 16 bits with the curve of sRGB: imagecodecs, which is not asked, says that it is linear."""
+def _declared_srgb(data: bytes) -> bytes:
+    """The file with sRGB's transfer curve in its header, where imagecodecs declares 16-bit values linear.
+
+    Codes from 2 on are stored as their difference from 2 in 4 bits: see `_Bits.code`.
+    """
     stream = _stream(data)
     about = _about(stream)
     if about.curve != _LINEAR:
         return data
-    header = int.from_bytes(stream, "little") ^ (_LINEAR - 2 ^ _SRGB - 2) << about.curve_at - 4
+    header = int.from_bytes(stream, "little") ^ (_LINEAR - 2 ^ _SRGB - 2) << about.curve_end - 4
     return data.replace(stream, header.to_bytes(len(stream), "little"), 1)
 
 
@@ -121,7 +125,7 @@ def _stream(data: Buffer) -> bytes:
         return data[:_HEADER]
     for name, start, end in boxes(data, 0, len(data)):
         if name in (b"jxlc", b"jxlp"):
-            start += 4 * (name == b"jxlp")  # its number
+            start += 4 * (name == b"jxlp")  # the number of the part
             return data[start : min(end, start + _HEADER)]
     raise ValueError("it has no picture")
 
@@ -142,65 +146,70 @@ def _metadata(data: Buffer) -> dict[bytes, bytes]:
 
 
 class _Bits:
-    """The header of a stream: numbers of some bits each, the lowest first."""
+    """Reads the header of a stream: unsigned numbers, their lowest bit first.
+
+    Attributes:
+        at: position of the next bit.
+    """
 
     def __init__(self, data: bytes) -> None:
-        self._value, self._end, self.at = int.from_bytes(data, "little"), 8 * len(data), 16  # behind the signature
+        self._value, self._end, self.at = int.from_bytes(data, "little"), 8 * len(data), 16  # after the signature
 
     def take(self, count: int) -> int:
-        """A number of so many bits."""
+        """The number in the next `count` bits."""
         self.at += count
         if self.at > self._end:
             raise ValueError("its data end early")
         return self._value >> self.at - count & (1 << count) - 1
 
     def choose(self, *choices: tuple[int, int]) -> int:
-        """One of four kinds of number, each a least value and how many bits are added to it."""
+        """A number coded in one of four ways (the standard's U32), each a pair (least value, bits to add to it)."""
         least, count = choices[self.take(2)]
         return least + self.take(count)
 
     def code(self) -> int:
-        """A code number."""
+        """A code number (the standard's Enum)."""
         return self.choose((0, 0), (1, 0), (2, 4), (18, 6))
 
 
 def _about(stream: bytes) -> _About:
-    """What the header of a stream (ISO/IEC 18181-1, annex D) tells.
+    """The facts in the header of a stream (ISO/IEC 18181-1, annex D: SizeHeader and ImageMetadata).
 
     Raises:
-        ValueError: it is cut short or none.
+        ValueError: it is cut short, or there is no header.
     """
     if stream[:2] != _STREAM:
         raise ValueError("it has no picture")
     bits = _Bits(stream)
     about = _About(_size(bits))
-    if bits.take(1):  # all as usual
+    if bits.take(1):  # all_default
         return about
-    if bits.take(1):
+    if bits.take(1):  # extra_fields
         about = about._replace(orientation=bits.take(3) + 1)
-        if bits.take(1):
-            _size(bits)  # that is meant for the screen
-        if bits.take(1):
+        if bits.take(1):  # have_intrinsic_size
+            _size(bits)
+        if bits.take(1):  # have_preview
             _preview(bits)
-        if bits.take(1):
+        if bits.take(1):  # have_animation
             about = about._replace(animated=True)
-            bits.choose((100, 0), (1000, 0), (1, 10), (1, 30))
-            bits.choose((1, 0), (1001, 0), (1, 8), (1, 10))
-            bits.choose((0, 0), (0, 3), (0, 16), (0, 32))
-            bits.take(1)
+            bits.choose((100, 0), (1000, 0), (1, 10), (1, 30))  # tps_numerator
+            bits.choose((1, 0), (1001, 0), (1, 8), (1, 10))  # tps_denominator
+            bits.choose((0, 0), (0, 3), (0, 16), (0, 32))  # num_loops
+            bits.take(1)  # have_timecodes
     floating = _depth(bits)
-    bits.take(1)
-    kinds, premultiplied = [], False
-    for _ in range(bits.choose((0, 0), (1, 0), (2, 4), (1, 12))):
-        kind, associated = _further_channel(bits)
-        kinds.append(kind)
+    bits.take(1)  # modular_16bit_buffers
+    types, premultiplied = [], False
+    for _ in range(bits.choose((0, 0), (1, 0), (2, 4), (1, 12))):  # num_extra_channels
+        channel_type, associated = _extra_channel(bits)
+        types.append(channel_type)
         premultiplied |= associated
-    bits.take(1)
-    about = about._replace(floating=floating, channels=tuple(kinds), premultiplied=premultiplied)
+    bits.take(1)  # xyb_encoded
+    about = about._replace(floating=floating, channels=tuple(types), premultiplied=premultiplied)
     return _with_colours(about, bits)
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
+    """(width, height) in a SizeHeader."""
     small = bits.take(1)
 
     def side() -> int:
@@ -215,6 +224,7 @@ def _size(bits: _Bits) -> tuple[int, int]:
 
 
 def _preview(bits: _Bits) -> None:
+    """Skip a PreviewHeader."""
     eighth = bits.take(1)
 
     def side() -> int:
@@ -228,54 +238,55 @@ def _preview(bits: _Bits) -> None:
 
 
 def _depth(bits: _Bits) -> bool:
-    """Whether values are floating-point."""
+    """Whether values are floating-point (BitDepth)."""
     floating = bool(bits.take(1))
     if floating:
-        bits.choose((32, 0), (16, 0), (24, 0), (1, 6))
-        bits.take(4)
+        bits.choose((32, 0), (16, 0), (24, 0), (1, 6))  # bits_per_sample
+        bits.take(4)  # exp_bits
     else:
-        bits.choose((8, 0), (10, 0), (12, 0), (1, 6))
+        bits.choose((8, 0), (10, 0), (12, 0), (1, 6))  # bits_per_sample
     return floating
 
 
-def _further_channel(bits: _Bits) -> tuple[int, bool]:
-    """The kind of a channel beside the colours, and whether these are multiplied by it."""
-    if bits.take(1):
+def _extra_channel(bits: _Bits) -> tuple[int, bool]:
+    """The type of an extra channel, and whether the colours are multiplied by it (ExtraChannelInfo)."""
+    if bits.take(1):  # d_alpha
         return _ALPHA, False
-    kind = bits.code()
+    channel_type = bits.code()
     _depth(bits)
-    bits.choose((0, 0), (3, 0), (4, 0), (1, 3))
-    for _ in range(bits.choose((0, 0), (0, 4), (16, 5), (48, 10))):
-        bits.take(8)  # of its name
-    associated = kind == _ALPHA and bool(bits.take(1))
-    if kind == _SPOT:
-        bits.take(64)
-    elif kind == _CFA:
-        bits.choose((1, 0), (0, 2), (3, 4), (19, 8))
-    return kind, associated
+    bits.choose((0, 0), (3, 0), (4, 0), (1, 3))  # dim_shift
+    for _ in range(bits.choose((0, 0), (0, 4), (16, 5), (48, 10))):  # name_len
+        bits.take(8)
+    associated = channel_type == _ALPHA and bool(bits.take(1))
+    if channel_type == _SPOT:
+        bits.take(64)  # red, green, blue and solidity
+    elif channel_type == _CFA:
+        bits.choose((1, 0), (0, 2), (3, 4), (19, 8))  # cfa_channel
+    return channel_type, associated
 
 
 def _with_colours(about: _About, bits: _Bits) -> _About:
-    """The profile of the colours, None for sRGB, and a note if they are not known."""
-    if bits.take(1):  # sRGB
+    """`about` with the profile of the colours, None for sRGB, and a note if they are not known (ColourEncoding)."""
+    if bits.take(1):  # all_default: sRGB
         return about
-    if bits.take(1):
+    if bits.take(1):  # want_icc
         return about._replace(notes=("its colour profile is not read: its colours are taken for sRGB",))
     gray = bits.code() == 1
     white = bits.code()
     if white == _CUSTOM:
-        _coordinates(bits, 1)
+        _skip_coordinates(bits, 1)
     primaries = 1 if gray else bits.code()
     if primaries == _CUSTOM:
-        _coordinates(bits, 3)
-    curve = _GAMMAS.get(bits.take(24), 0) if bits.take(1) else bits.code()
-    about = about._replace(curve=curve, curve_at=bits.at)
+        _skip_coordinates(bits, 3)
+    curve = _GAMMAS.get(bits.take(24), 0) if bits.take(1) else bits.code()  # have_gamma
+    about = about._replace(curve=curve, curve_end=bits.at)
     if white != 1 or primaries not in _PRIMARIES or (gray and curve not in SRGB_CURVES):
         return about._replace(notes=("its colour space is not known, and is taken for sRGB",))
     icc, notes = described_colours(_PRIMARIES[primaries], curve)
     return about._replace(icc=icc, notes=notes)
 
 
-def _coordinates(bits: _Bits, count: int) -> None:
+def _skip_coordinates(bits: _Bits, count: int) -> None:
+    """Skip the chromaticities, x and y, of so many points."""
     for _ in range(2 * count):
         bits.choose((0, 19), (524_288, 19), (1_048_576, 20), (2_097_152, 21))

@@ -1,4 +1,4 @@
-"""The kinds of image files, told by their first bytes."""
+"""The kinds of image files, recognised by their first bytes."""
 
 from __future__ import annotations
 

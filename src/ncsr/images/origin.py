@@ -1,4 +1,4 @@
-"""What every written picture says of its origin: of a sample, all that it takes to make it again."""
+"""The record of its origin that every written picture holds: for a sample, all that it takes to make it again."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ class Provenance(BaseModel):
 
     Attributes:
         ncsr: the package's version.
-        picture: what it is; at temperature 0 it is the model's most probable image.
-        notice: what whoever sees the picture ought to know; None where it shows nothing that a model made.
-        model: the name under which the model was opened, without folders; of a picture of several, all. None for a
-            model without a name. Here and below, None is also what is not known, as of a grid of any images, or not
-            the same for all that is seen.
-        model_hash: 16 hexadecimal digits that tell models apart by what they hold; of several, all.
+        picture: what it shows; a sample at temperature 0 is "most probable image".
+        notice: a warning for whoever sees the picture; None if no model made any part of it.
+        model: the name under which the model was opened, without folders; None for a model without a name. From here
+            on, None also stands for what is not known or, in a picture of several, not the same for all; only model,
+            model_hash and temperature list all values then.
+        model_hash: `ncsr.serialization.fingerprint` of the model: 16 hexadecimal digits.
         scale: s.
-        seed: of the samples; None at temperature 0, where it decides nothing.
-        samples: the numbers of the samples that are seen: one, or all that a map or a sheet was made of.
-        temperature: standard deviation of the latents; of a sheet maybe several.
+        seed: of the samples; None at temperature 0, where it has no effect.
+        samples: the indices of the samples shown: one, or all that a map or a sheet was made of.
+        temperature: standard deviation of the latents.
         tile: side of the tiles in LR pixels; None for a photograph in one piece.
-        consistent: whether each sample was changed for its reduction to be the photograph.
+        consistent: whether each sample was changed so that its reduction is the photograph.
         precision: of the model's convolutions: float32, tf32 or bfloat16.
-        device: the kind of device, as torch calls it.
+        device: the kind of device, as torch names it.
         photograph: SHA-256 of the photograph's file; None for one that came without a file.
-        size: (W, H) that the model's image was reduced to by bicubic; None for all of it.
-        page: or frame of the photograph's file, where one was asked for.
-        quality: that it was written with, where one was asked for.
+        size: (W, H) that the model's image was reduced to by bicubic; None if it was not reduced.
+        page: the page or frame of the photograph's file, if one was asked for.
+        quality: the quality that the file was written with, if one was asked for.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", protected_namespaces=())
 
-    ncsr: str  # comes first: `ncsr.images.exif` tells by it whose comment it is
+    ncsr: str  # comes first: `ncsr.images.exif` recognises a comment of this package by it
     picture: Kind
     notice: str | None = "synthetic detail: not for identification"
     model: str | list[str] | None = None
@@ -74,24 +74,24 @@ class Provenance(BaseModel):
     def of(
         self, photograph: str | None, size: tuple[int, int], side: int, final: tuple[int, int] | None = None
     ) -> Provenance:
-        """A copy for one photograph.
+        """A copy with the facts about one photograph.
 
         Args:
             photograph: SHA-256 of its file; None without a file.
             size: (H, W) of the photograph.
             side: of the tiles, LR pixels.
-            final: (H, W) that the samples are reduced to; None for all of them.
+            final: (H, W) that the samples are reduced to; None if they are not.
         """
         tile = None if side >= max(size) else side
         return self.model_copy(update={"photograph": photograph, "tile": tile, "size": final and [*final[::-1]]})
 
     def showing(self, samples: list[int]) -> Provenance:
-        """The same of these samples."""
+        """A copy for a picture of these samples."""
         return self.model_copy(update={"samples": samples})
 
     def record(self) -> str:
         """The text that is written: JSON in ASCII."""
-        # without them as records of earlier versions, which do not know them
+        # earlier versions refuse fields that they do not know, so these are written only where they are set
         without = {name for name in ("size", "page", "quality") if getattr(self, name) is None}
         return json.dumps(self.model_dump(exclude=without), separators=(",", ":"))
 
@@ -102,7 +102,10 @@ def plain(picture: Kind, **known: Any) -> Provenance:
 
 
 def together(origins: Iterable[Provenance], picture: Kind) -> Provenance:
-    """The origin of a picture that shows several: all models, samples and temperatures; of the rest what is one."""
+    """The origin of a picture made of several: all their models, samples and temperatures.
+
+    Other facts are None unless all share them. Origins of pictures that no model made do not count.
+    """
     made = [origin for origin in origins if origin.notice is not None]
 
     def all_of(name: str) -> list[Any]:

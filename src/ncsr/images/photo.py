@@ -1,4 +1,4 @@
-"""One photograph in memory, its transparency, and photographs of which only windows are in memory."""
+"""A photograph in memory (`Photo`), and one that is read window by window (`Source`)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ class Photo:
     Attributes:
         rgb: (3, H, W) float32 in [0, 1]; three equal channels if `gray`.
         alpha: (1, H, W) float32 in [0, 1], straight, 1 = opaque; None if the photograph has no transparency.
-        gray: whether it came as gray, and is to be written as gray.
+        gray: whether it was read as gray, and is to be written as gray.
         bits: per channel, 8 or 16.
         icc: the colour profile; None means sRGB.
         exif: the EXIF block, from its byte-order mark on, with orientation 1; None if there is none.
         dpi: the resolution that the file states beside EXIF; None if it states none.
-        notes: what the reader has to say, each without a full stop: that there are further pages, say.
+        notes: clauses for the user, without full stops, on what the reader did: that it took the first of several
+            pages, for example.
         xmp: the XMP packet, as it was read; None if there is none.
-        texts: the chunks of text of a PNG file, each its name and content.
+        texts: the text chunks of a PNG file, each as its name (4 bytes) and content.
     """
 
     rgb: Tensor
@@ -60,7 +61,7 @@ class Source:
     Attributes:
         size: (H, W) in pixels.
         transparent: whether its windows have alpha.
-        window: gives rows `top` to `bottom` and columns `left` to `right` (exclusive).
+        window: called as window(top, left, bottom, right), returns these rows and columns (ends excluded) as a `Photo`.
     """
 
     size: tuple[int, int]
@@ -89,17 +90,17 @@ def source_of(photo: Photo) -> Source:
         return replace(photo, rgb=photo.rgb[:, top:bottom, left:right], alpha=alpha)
 
     return Source(
-        photo.size,
-        photo.alpha is not None,
-        photo.gray,
-        photo.bits,
-        photo.icc,
-        photo.exif,
-        window,
-        photo.dpi,
-        photo.notes,
-        photo.xmp,
-        photo.texts,
+        size=photo.size,
+        transparent=photo.alpha is not None,
+        gray=photo.gray,
+        bits=photo.bits,
+        icc=photo.icc,
+        exif=photo.exif,
+        window=window,
+        dpi=photo.dpi,
+        notes=photo.notes,
+        xmp=photo.xmp,
+        texts=photo.texts,
     )
 
 

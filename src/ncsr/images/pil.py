@@ -1,4 +1,4 @@
-"""Photographs from and to PIL images, which write what they say of their origin."""
+"""Photographs from and to PIL images, and images whose files record their origin."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _PHOTO_MODES = {*_SIMPLER_MODE, "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "I;16L
 
 
 class RecordedImage(Image.Image):
-    """A PIL image whose PNG, JPEG, WebP, AVIF and TIFF files say where it comes from, as `info["ncsr"]` does.
+    """A PIL image whose `save` writes the record of its origin, `info["ncsr"]`, into PNG, JPEG, WebP, AVIF and TIFF.
 
-    What PIL makes of it, by `crop` or `resize`, is an ordinary image.
+    Images derived from it, by `crop` or `resize`, are ordinary ones.
     """
 
     def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
-        """As of every PIL image; `pnginfo`, `xmp` and `tiffinfo` that are given count."""
+        """As every PIL image does; `pnginfo`, `xmp` or `tiffinfo` in `params` replace the record."""
         packet, texts = self.info["xmp"], PngInfo()
         texts.add_text("ncsr", self.info["ncsr"])
         texts.add_itxt("XML:com.adobe.xmp", packet.decode())
@@ -36,7 +36,10 @@ class RecordedImage(Image.Image):
 
 
 def recorded(image: Image.Image, record: str, packet: bytes | None = None) -> RecordedImage:
-    """The image, which is not to be used any more, with a record of its origin and the XMP packet that holds it."""
+    """A `RecordedImage` with a record of its origin and the XMP packet that holds it.
+
+    It shares its pixels with `image`, which must not be used any more.
+    """
     made = RecordedImage()
     made.__dict__.update(image.__dict__)
     made.info |= {"ncsr": record, "xmp": packet or packet_of(record)}
@@ -44,9 +47,9 @@ def recorded(image: Image.Image, record: str, packet: bytes | None = None) -> Re
 
 
 def photo_from_pil(image: Image.Image) -> Photo:
-    """Make a photo of a PIL image, with the ICC profile, EXIF and resolution in its `info`; it is turned upright.
+    """Make an upright photo of a PIL image, with the ICC profile, EXIF, XMP and resolution in its `info`.
 
-    PIL has the EXIF of TIFF files elsewhere: `read_photo` reads it.
+    PIL keeps the EXIF of TIFF files elsewhere; use `read_photo` for these.
 
     Raises:
         InputError: if the image cannot be decoded, or its mode is no photograph's (32 bits, floating point, LAB, HSV).
@@ -65,7 +68,7 @@ def raster_from_pil(image: Image.Image, notes: tuple[str, ...] = ()) -> Raster:
 
 
 def stored_pixels(image: Image.Image) -> tuple[Array, bytes | None]:
-    """(H, W, C) as the image holds them, of CMYK the RGB, and the ICC profile of these.
+    """The values (H, W, C) that the image stores, CMYK converted to RGB, and their ICC profile.
 
     Raises:
         InputError: as `photo_from_pil`.
@@ -97,9 +100,9 @@ def is_deep(photo: Photo) -> bool:
 def to_pil(photo: Photo, record: str | None = None) -> Image.Image:
     """The photo as a PIL image: L, LA, RGB or RGBA, and I;16 for 16-bit gray without alpha.
 
-    PIL has no 16-bit colour: it is rounded to 8 bits. ICC profile, EXIF and resolution are in the image's `info`; so is
-    a record of its origin (see `write_pixels`), as "ncsr" and, with the photograph's own packet, "xmp", and the image
-    is a `RecordedImage`.
+    PIL has no 16-bit colour: it is rounded to 8 bits. ICC profile, EXIF, XMP and resolution are in the image's `info`.
+    With a record of its origin (see `write_pixels`), the image is a `RecordedImage`, whose `info` has it as "ncsr" and
+    merged into "xmp".
     """
     image = Image.fromarray(to_array(photo, np.uint16 if is_deep(photo) else np.uint8))
     if photo.icc is not None:

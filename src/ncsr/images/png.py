@@ -1,4 +1,4 @@
-"""PNG files: pixels by libpng, which keeps all 16 bits; profile, EXIF, XMP and resolution by hand, beside it."""
+"""PNG files: pixels by libpng, which keeps all 16 bits; profile, EXIF, XMP, texts and resolution are handled here."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _PALETTE = 3  # a kind of colour
 _METADATA_LIMIT = 1 << 24  # bytes of a profile, EXIF or XMP; larger ones are attacks
 _RAW_EXIF, _RAW_APP1, _XMP = b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp"
-_RECORD = b"ncsr"  # of its origin
+_RECORD = b"ncsr"  # the keyword of the record of a picture's origin
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_NOT_KEPT = (_RECORD, _XMP, _RAW_EXIF, _RAW_APP1)  # as texts
+_NOT_KEPT = (_RECORD, _XMP, _RAW_EXIF, _RAW_APP1)  # keywords of texts that become other metadata
 _PER_METRE, _INCHES = 1, 0.0254  # a unit of resolution; inches in it
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by kind of colour
 _LONGEST = 2**26  # bytes of compressed data that are handed to libpng in one chunk
@@ -58,16 +58,16 @@ def decode_png(data: bytes) -> Raster:
 
 
 def with_metadata(pixels: Array, data: bytes) -> Raster:
-    """Pixels of a file, as they are stored there, turned upright, with all that the file says of them."""
+    """Pixels as a file stores them, turned upright, with the metadata of that file."""
     return _described(pixels, list(_chunks(data)))
 
 
 def _described(pixels: Array, chunks: Sequence[bytes]) -> Raster:
-    """`with_metadata`, of the chunks of a file."""
+    """`with_metadata`, from the chunks of a file."""
     colour_type = chunks[0][17]
     metadata = {chunk[4:8]: chunk[8:-4] for chunk in chunks if chunk[4:8] not in _PIXELS}
     icc, notes = _inflated(metadata.get(b"iCCP", b"").partition(b"\0")[2][1:]), tuple[str, ...]()
-    if len(codes := metadata.get(b"cICP", b"")) == 4:  # it goes before a profile, as far as it is known here
+    if len(codes := metadata.get(b"cICP", b"")) == 4:  # it takes precedence over a profile, unless it is not known here
         described, unknown = described_colours(codes[0], codes[1], gray=colour_type in (0, 4))
         icc, notes = (icc, ()) if unknown and icc else (described, unknown)
     if colour_type == _PALETTE and icc is None:
@@ -81,7 +81,7 @@ def _described(pixels: Array, chunks: Sequence[bytes]) -> Raster:
 
 
 def read_record(file: BinaryIO) -> str | None:
-    """The record of its origin in an open file, of which little more is read; None where there is none."""
+    """The record of its origin in an open file, found without reading the pixels; None if there is none."""
     file.seek(len(SIGNATURE))
     while len(start := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", start)
@@ -105,7 +105,14 @@ def encode_png(
 ) -> bytes:
     """The file of (H, W, C) pixels, uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
 
-    A record of its origin stands in it as the text "ncsr"; `texts` are further chunks, each its name and content.
+    Args:
+        pixels: the pixels.
+        icc: the colour profile.
+        exif: the EXIF block.
+        dpi: the resolution.
+        xmp: the XMP packet, or nothing.
+        texts: further text chunks, each its name and content.
+        record: of the picture's origin, in ASCII; becomes the text "ncsr".
     """
     plain = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     # Photographs have no repeated strings for zlib to find: looking for runs alone takes a third of the time.
@@ -155,7 +162,7 @@ def _keyword(chunk: bytes) -> bytes:
 
 
 def _text(chunk: bytes) -> tuple[bytes, bytes] | None:
-    """Keyword and text of a chunk of text that may hold EXIF, XMP or a record of its origin; None if it is another."""
+    """Keyword and text of a chunk, if its keyword is in `_NOT_KEPT`; None for all others."""
     name, (keyword, _, body) = chunk[4:8], chunk[8:-4].partition(b"\0")
     if keyword not in _NOT_KEPT:
         return None
@@ -166,7 +173,7 @@ def _text(chunk: bytes) -> tuple[bytes, bytes] | None:
 
 
 def unpacked_raw_profile(text: bytes) -> bytes:
-    """The block in ImageMagick's text of it: a line of its name, one of its length, and hexadecimal digits."""
+    """The EXIF block in a text as ImageMagick writes it: a line with a name, one with a length, hexadecimal digits."""
     try:
         return bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
     except ValueError:
@@ -182,11 +189,11 @@ def _dpi(body: bytes) -> Dpi | None:
 
 
 def _pixels(chunks: list[bytes]) -> NDArray[Any]:
-    """(H, W, C) pixels, decoded by libpng from as little as makes them.
+    """(H, W, C) pixels, decoded by libpng from a file that is made anew from the necessary chunks.
 
-    libpng complains on the terminal about what it does not like: compressed data that it takes all the same, chunks in
-    the wrong place, and interlaced files, in the way that imagecodecs has it decode them. So data are unpacked and
-    checked here, and each pass of an interlaced file is handed on as a file of its own.
+    libpng prints warnings on the terminal: about odd compressed data, about misplaced chunks and, as imagecodecs calls
+    it, about interlaced files. To avoid them the data are unpacked and checked here, and each pass of an interlaced
+    file is decoded as a file of its own.
     """
     for chunk in chunks:
         if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
@@ -202,7 +209,7 @@ def _pixels(chunks: list[bytes]) -> NDArray[Any]:
     stream = zlib.decompressobj()
     packed = b"".join(chunk[8:-4] for chunk in chunks if chunk[4:8] == b"IDAT")
     rows = stream.decompress(packed, sum(lengths)) if passes else b""
-    stream.decompress(stream.unconsumed_tail, 1)  # checks the sum behind it
+    stream.decompress(stream.unconsumed_tail, 1)  # checks the checksum at the end
     if len(rows) < sum(lengths) or not passes:
         raise ValueError("its data end early")
     colours = _first(chunks, b"PLTE") if colour == _PALETTE else b""
@@ -234,5 +241,5 @@ def _pixels(chunks: list[bytes]) -> NDArray[Any]:
 
 
 def _first(chunks: list[bytes], name: bytes) -> bytes:
-    """The first chunk of a name; nothing if there is none."""
+    """The first chunk with a name; empty if there is none."""
     return next((chunk for chunk in chunks if chunk[4:8] == name), b"")

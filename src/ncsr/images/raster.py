@@ -1,4 +1,4 @@
-"""A photograph as its file stores it: what every reader makes, and what `Photo` and `Source` are made of."""
+"""A photograph as its file stores it: every reader returns a `Raster`, from which `Photo` and `Source` are made."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Raster:
     def source(
         self, size: tuple[int, int] | None = None, window: Callable[[int, int, int, int], Photo] | None = None
     ) -> Source:
-        """The photograph, looked at in windows; with `size` and `window`, another one that differs only in these."""
+        """The photograph as a `Source`; with `size` and `window`, a larger one of which this raster is a part."""
 
         def part(top: int, left: int, bottom: int, right: int) -> Photo:
             return replace(self, pixels=self.pixels[top:bottom, left:right]).photo()
@@ -103,10 +103,10 @@ def gray_if_equal(array: Array) -> Array:
 
 
 def stretched(array: Array, bits: int) -> Array:
-    """Unsigned values of so many bits stretched to the whole range of 8 or 16.
+    """Unsigned values of so many bits, stretched to the whole range of uint8 or uint16.
 
     Raises:
-        IndexError: one is too large.
+        IndexError: a value does not fit into so many bits.
     """
     if bits in (8, 16):
         return array

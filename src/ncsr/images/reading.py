@@ -35,18 +35,18 @@ from ncsr.images.xmp import record_in, record_of_comment
 from ncsr.runtime.memory import is_exhaustion
 
 MAX_PIXELS = 178_956_970
-"""The default limit of a photograph's pixels: Pillow's, past which it calls a file a decompression bomb."""
+"""The default limit of a photograph's pixels: Pillow's, above which it calls a file a decompression bomb."""
 
 _ROWS = 256  # of a photograph that are floating point at a time
 _PIL_FILES: dict[str, Callable[[Path], ImageFile]] = {"BMP": BmpImageFile, "GIF": GifImageFile, "JPEG": JpegFile}
-"""What opens a file without decoding it, and without Pillow's own limit of pixels."""
+"""Pillow's readers of single pictures, called directly: they decode nothing yet, and check no limit of pixels."""
 _FRAMED: dict[str, Callable[[Path], ImageFile]] = {
     "AVIF": avif.open_frames,
     "GIF": GifImageFile,
     "PNG": PngImageFile,
     "WebP": WebPImageFile,
 }
-"""What opens the files whose frames `page` may name, without Pillow's own limit of pixels."""
+"""Readers of the kinds whose frames `page` may name, called directly for the same reason."""
 # What Pillow, tifffile and imagecodecs (whose errors are RuntimeErrors) raise when a file is damaged. TypeError,
 # AttributeError, AssertionError and the like are not among them: they would be bugs of this package.
 _DECODER_ERRORS = (
@@ -69,14 +69,14 @@ def read_photo(
     allow_incomplete: bool = False,
     page: int | None = None,
 ) -> Photo:
-    """Read a file of any kind in `ncsr.images.kinds`; what becomes of its values is in `ncsr.images`.
+    """Read a photograph; `ncsr.images` says how stored values become those of a `Photo`.
 
     Args:
-        path: the file. Its suffix must be in `SUFFIXES`, or it has none; its kind is told by its content.
-        max_pixels: a larger photograph is refused before it is decoded, as it may be made to fill the memory.
-        allow_incomplete: take a JPEG file whose data end early, too; what is missing is gray.
-        page: of a TIFF file, or the frame of a GIF, PNG, WebP or AVIF file, 1 the first; None is the first, too, with a
-            note if there are more. One of several frames is read by Pillow, in 8 bits.
+        path: the file. Its suffix must be in `SUFFIXES` or empty; the kind of file is recognised by its content.
+        max_pixels: a larger photograph is refused before it is decoded, since it may be made to fill the memory.
+        allow_incomplete: also accept a JPEG file whose data end early; the missing part is gray.
+        page: the page of a TIFF file, or the frame of a GIF, PNG, WebP or AVIF file, 1 the first; None is the first as
+            well, with a note if there are more. One of several frames is read by Pillow, in 8 bits.
 
     Raises:
         InputError: if there is no such file, or it is empty, damaged, truncated, too large, or no photograph. Its
@@ -95,10 +95,10 @@ def open_photo(
     allow_incomplete: bool = False,
     page: int | None = None,
 ) -> Source:
-    """A photograph to be looked at in windows; what becomes of its values is in `ncsr.images`.
+    """Open a photograph to be read in windows; `ncsr.images` says how stored values become those of a `Photo`.
 
-    TIFF files that allow it (`ncsr.images.tiff.tiff_source`) are read window by window, of whatever size; all others
-    are read now, as a whole, and kept as they are stored.
+    TIFF files that allow it (`ncsr.images.tiff.tiff_source`) are read window by window, whatever their size. All others
+    are decoded now, as a whole, and kept as their stored values.
 
     Args:
         path: as `read_photo`.
@@ -119,8 +119,8 @@ def open_photo(
 def read_eight_bit(path: str | os.PathLike[str]) -> Tensor:
     """A photograph as measures and training take it: (3, H, W) uint8.
 
-    16 bits are rounded to 8. Colours are premultiplied, as they are enlarged, that is laid on black: what a file holds
-    where it is transparent is nobody's picture.
+    16 bits are rounded to 8. Colours are premultiplied (laid on black), as they are for enlarging: invisible colours of
+    transparent pixels do not count.
 
     Raises:
         InputError, MemoryError: as `read_photo`.
@@ -137,7 +137,7 @@ def read_eight_bit(path: str | os.PathLike[str]) -> Tensor:
 
 
 def count_pages(path: str | os.PathLike[str]) -> int:
-    """How many pages or frames a photograph's file has that `page` may name: of kinds without any, one.
+    """How many pages or frames of a photograph's file `page` may name; 1 for kinds of files that have only one.
 
     Raises:
         InputError: as `read_photo`.
@@ -152,7 +152,7 @@ def count_pages(path: str | os.PathLike[str]) -> int:
 
 
 def photo_size(path: str | os.PathLike[str], page: int | None = None) -> tuple[int, int]:
-    """(H, W) as the header tells them, before a photograph that lies on its side (EXIF) is turned; nothing is decoded.
+    """(H, W) as stored in the header, that is before the EXIF orientation is applied; nothing is decoded.
 
     Raises:
         InputError: as `read_photo`; damage behind the header goes unnoticed.
@@ -243,7 +243,7 @@ def _frame_count(image: ImageFile) -> int:
 
 
 def _read_frame(image: ImageFile, page: int, count: int, check_size: Callable[[int, int], None]) -> ImageFile:
-    """The image at a whole frame, 1 the first, put together from all before it that it changes."""
+    """The image at frame `page`, 1 the first; Pillow composes it from the frames before it."""
     check_size(*image.size)
     if not 0 < page <= count:
         raise InputError(f"it has no page {page}, only {count}")
@@ -264,12 +264,12 @@ def _read_by_pillow(path: Path, opener: Callable[[Path], ImageFile], check_size:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Make what decoders raise one sentence that names the file; what they do not raise passes as it is.
+    """Turn the errors of decoders into one sentence that names the file; other exceptions pass.
 
     Raises:
-        MemoryError: if memory ran out.
-        UnreadableError: if what the file holds is to blame.
-        InputError: if it was anything else.
+        MemoryError: memory ran out.
+        InputError: the system refused to read the file.
+        UnreadableError: the content of the file is to blame.
     """
     try:
         yield

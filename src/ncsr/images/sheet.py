@@ -29,13 +29,13 @@ def grid(images: Tensor, columns: int = 4) -> Image.Image:
     """Images of one size in rows, with gaps on white, every pixel as it is.
 
     Args:
-        images: (..., C, H, W) with C = 3 or 1, floating point in [0, 1] (what lies beyond is clipped) or uint8; those
-            of more axes one after the other, as `space.sample` gives them sample after sample.
+        images: (..., C, H, W) with C = 3 or 1, floating point in [0, 1] (values beyond are clipped) or uint8. Leading
+            axes are flattened in order; for the result of `space.sample` that is sample after sample.
         columns: most images in a row.
 
     Returns:
-        An image whose files say that it is a grid of this package, and what whoever sees it ought to know; of models
-        nothing, which the images do not tell.
+        An image whose files record that it is a grid of this package, with a notice that detail is synthetic. The
+        record names no model, since tensors do not tell theirs.
 
     Raises:
         InputError: no such images, or values that are not finite.

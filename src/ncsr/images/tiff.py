@@ -39,7 +39,7 @@ _CLASSIC_LIMIT = 2**32 - 2**25  # bytes of pixels beside which everything else s
 def read_tiff(path: Path, check_size: Callable[[int, int], None], number: int | None = None) -> Raster:
     """Read a page, 1 the first; `check_size(width, height)` is called before any pixel is decoded.
 
-    None is the first, too, with a note if there are more. Pages that are another one in small do not count.
+    None is the first as well, with a note if there are more. Reduced copies of another page do not count as pages.
 
     Raises:
         InputError: if the page is no photograph: floating point, signed or over 16 bits, other colours or channels;
@@ -56,10 +56,10 @@ def read_tiff(path: Path, check_size: Callable[[int, int], None], number: int | 
 
 
 def tiff_source(path: Path, number: int | None = None) -> Source | None:
-    """A page, as `read_tiff` has it, to be read in windows; None if it must be read as a whole.
+    """A page, chosen as in `read_tiff`, to be read in windows; None if it must be read as a whole.
 
-    By windows go upright pages without palette whose pixels are not compressed, or lie in tiles or strips of at most
-    16 million values: the first pages of pyramids, and whatever is too large for the memory.
+    Pages can be read in windows if they are upright, have no palette, and are uncompressed or in tiles or strips of at
+    most 16 million values: the first pages of pyramids, and nearly all that is too large for the memory.
 
     Raises:
         InputError: as `read_tiff`.
@@ -84,11 +84,11 @@ def tiff_source(path: Path, number: int | None = None) -> Source | None:
 
 @contextmanager
 def _photograph(path: Path, number: int | None = None) -> Iterator[tifffile.TiffPage]:
-    """Open a page of a file, the first if its number is None: a photograph, its sizes integers.
+    """Open a page of a file, the first if its number is None; it is checked to be a photograph with integer sizes.
 
     Raises:
         InputError: if it is no photograph, or there is no such page.
-        ValueError: if it is damaged, which tifffile tells in many ways.
+        ValueError: if it is damaged.
     """
     with _opened(path) as file:
         page = file.pages.first if number in (None, 1) else next(islice(_pages(file), max(number - 1, 0), None), None)
@@ -111,7 +111,7 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
 
 
 def _pages(file: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
-    """The pages but those that are another one in small."""
+    """The pages that are not reduced copies of another one."""
     with _tifffile():
         for index, page in enumerate(file.pages):
             if isinstance(page, tifffile.TiffPage) and not (index and page.is_reduced):
@@ -126,10 +126,10 @@ def page_count(path: Path) -> int:
 
 @contextmanager
 def _tifffile() -> Iterator[None]:
-    """A context for calls of tifffile, which cannot calculate with whatever a header holds.
+    """A context for calls of tifffile, which fails in many ways on headers that make no sense.
 
     Raises:
-        ValueError: instead of what would be a bug in this package.
+        ValueError: in place of errors such as TypeError, which would look like a bug of this package.
     """
     try:
         yield
@@ -140,10 +140,10 @@ def _tifffile() -> Iterator[None]:
 
 
 def _check_places(page: tifffile.TiffPage) -> None:
-    """Make sure that the header tells of a place inside the file for every tile or strip.
+    """Check that every tile or strip lies inside the file, as far as the header says.
 
     Raises:
-        ValueError: it does not.
+        ValueError: one does not.
     """
     height, width = _segment(page)
     if min(height, width, page.imagelength, page.imagewidth, page.samplesperpixel) < 1:
@@ -156,13 +156,13 @@ def _check_places(page: tifffile.TiffPage) -> None:
     end = page.parent.filehandle.size
     for start, length in zip(page.dataoffsets, page.databytecounts, strict=False):
         if not start and not length:
-            continue  # left out, as all its pixels are 0
+            continue  # not stored, because all its pixels are 0
         if not 0 < start < end or not length > 0 or (page.compression != _NONE and start + length > end):
             raise ValueError("its data end early")
 
 
 def _notes(page: tifffile.TiffPage, number: int | None) -> tuple[str, ...]:
-    """A note if alpha is a guess; one if no page was asked for, and there is one that is not the first in small."""
+    """Notes for the user: that alpha is a guess; that there are further pages, if none was asked for."""
     notes: tuple[str, ...] = ()
     if page.extrasamples == (_UNSPECIFIED,):
         notes = ("its last channel, of which it does not say what it is, is taken for transparency",)
@@ -199,7 +199,7 @@ def _dpi(page: tifffile.TiffPage) -> Dpi | None:
 
 
 def _raster(page: tifffile.TiffPage, array: NDArray[Any]) -> Raster:
-    """(h, w, samples) stored values with profile and resolution and no other metadata, as they lie in the file."""
+    """A raster of stored values (h, w, samples), not turned upright, with profile and resolution alone."""
     icc = page.iccprofile if isinstance(page.iccprofile, bytes) else None
     colours, bits = _COLOURS[page.photometric], page.bitspersample
     palette = page.colormap if page.photometric == _PALETTE else None
@@ -243,11 +243,11 @@ def _read_window(page: tifffile.TiffPage, top: int, left: int, bottom: int, righ
 
 
 def _decoded(page: tifffile.TiffPage, index: int) -> NDArray[Any] | None:
-    """(h, w, contiguous samples) of a tile or strip; None if it is left out.
+    """(h, w, contiguous samples) of a tile or strip; None if it is not stored, because all its pixels are 0.
 
     Raises:
-        ValueError: it is damaged, incomplete, or larger than its place.
-        InputError: it is compressed in a way whose own header is not checked here.
+        ValueError: it is damaged, incomplete, or larger than the header of the file says.
+        InputError: its compression has a header of its own with sizes, which this module cannot check.
     """
     file = page.parent.filehandle
     file.seek(page.dataoffsets[index])
@@ -276,7 +276,7 @@ _OWN_HEADER: dict[int, Callable[[bytes], tuple[int, int]]] = {
     **dict.fromkeys((33003, 33004, 33005, 34712), stream_size),
     50001: webp_size,
 }
-"""By compression: the size in the header that a tile or strip itself has, and that its decoder goes by."""
+"""By compression: reads the (width, height) that a tile or strip has in a header of its own; its decoder trusts it."""
 
 
 def _segment(page: tifffile.TiffPage) -> tuple[int, int]:
@@ -309,8 +309,8 @@ def write_tiff(
 ) -> None:
     """Write (H, W, C) pixels, uint8 or uint16, deflated; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
 
-    Values in float32 are written alike, though they are no photograph. Over 4 GiB of pixels the file is a BigTIFF, and
-    leaves the EXIF block out.
+    Float32 values, such as those of a map, are written the same way. Above 4 GiB of pixels the file is a BigTIFF, and
+    the EXIF block is left out.
     """
     big = pixels.nbytes > _CLASSIC_LIMIT
     channels = pixels.shape[2]

@@ -1,4 +1,4 @@
-"""WebP files: pixels by libwebp; sizes, profile, EXIF and XMP from the chunks by hand, beside it."""
+"""WebP files: pixels by libwebp; sizes, profile, EXIF and XMP are read from the chunks here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def webp_size(head: bytes) -> tuple[int, int]:
     """(width, height) from the first 30 bytes of a file.
 
     Raises:
-        ValueError: they do not tell.
+        ValueError: they hold no size.
     """
     return _size(head[12:16], head[20:30])
 

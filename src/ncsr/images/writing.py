@@ -26,12 +26,12 @@ from ncsr.runtime.files import atomic_path, explain_write_errors
 
 JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 LOSSY_SUFFIXES = JPEG_SUFFIXES | {".avif"}
-"""Those of formats that change what is written, whatever the quality."""
+"""Suffixes of the formats that are lossy at every quality."""
 QUALITY_SUFFIXES = LOSSY_SUFFIXES | {".jxl", ".webp"}
-"""Those of formats that have a quality."""
+"""Suffixes of the formats that have a quality."""
 
 _DEEP_SUFFIXES = frozenset({".jxl", ".png", ".tif", ".tiff"})  # of formats that hold 16 bits
-_QUALITY = 95  # of the formats that cannot do without
+_QUALITY = 95  # the default of JPEG and AVIF, which have no lossless mode here
 _LONGEST_SIDE = {
     **dict.fromkeys(JPEG_SUFFIXES, 65_500),  # libjpeg's own limit; the format's is 65535
     ".avif": avif.LONGEST_SIDE,
@@ -43,8 +43,8 @@ _XMP_MARKER, _XMP_MARK = b"\xff\xe1", b"http://ns.adobe.com/xap/1.0/\0"  # of it
 _AVIF_SPEED = 8  # a third of the time of Pillow's choice, files 2 % larger
 
 
-class _Described(NamedTuple):
-    """What is written beside the pixels: as for `write_pixels`."""
+class _Metadata(NamedTuple):
+    """What is written beside the pixels: arguments of `write_pixels`, and (H, W) of the picture."""
 
     icc: bytes | None
     block: bytes | None
@@ -66,13 +66,13 @@ class _Described(NamedTuple):
 
 
 def check_writable_size(path: str | os.PathLike[str], width: int, height: int) -> None:
-    """Make sure that the format told by `path` can hold so many pixels: ask before computing them.
+    """Check, before pixels are computed, that the format of the suffix of `path` can hold a picture of this size.
 
-    Sides: JPEG 65500, AVIF 32768, WebP 16383, PNG 1000000 pixels. Whole file: BMP 4 GiB, AVIF 268435456 pixels. TIFF
-    and JPEG XL have no limit that matters.
+    Longest sides: JPEG 65500, AVIF 32768, WebP 16383, PNG 1000000 pixels. Whole file: BMP 4 GiB, AVIF 268435456 pixels.
+    TIFF and JPEG XL have no limit that matters.
 
     Raises:
-        InputError: if it cannot, the suffix is none of `WRITABLE`, or the library for it is not here.
+        InputError: if it cannot, the suffix is none of `WRITABLE`, or the library for it is not installed.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in WRITABLE:
@@ -96,10 +96,10 @@ def check_writable_size(path: str | os.PathLike[str], width: int, height: int) -
 
 
 def check_quality(quality: int | None, suffix: str | None = None) -> None:
-    """Make sure that a quality is one, and that the format of this suffix, if it is given, has any.
+    """Check a quality, and that the format of `suffix`, if given, has one; None is always right.
 
     Raises:
-        InputError: it is not from 1 to 100, or the format has none.
+        InputError: it is not from 1 to 100, or the format has no quality.
     """
     if quality is None:
         return
@@ -128,7 +128,7 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int | No
 
 
 def pixel_type(bits: int, suffix: str) -> type[np.uint8 | np.uint16]:
-    """The type of the pixels that a photograph of so many bits gets in a file of this suffix."""
+    """The dtype in which a photograph with so many bits per channel is written to a file with this suffix."""
     return np.uint16 if bits == 16 and suffix.lower() in _DEEP_SUFFIXES else np.uint8
 
 
@@ -146,26 +146,28 @@ def write_pixels(
 ) -> None:
     """Write pixels, in the format of the suffix of `path`; a reader sees the old file or the new one, never a part.
 
-    JPEG and AVIF have full colour resolution, and change what is written; WebP and JPEG XL do so if they are given a
-    quality, everything else is lossless. PNG, TIFF and JPEG XL hold 16 bits, the others 8. JPEG and BMP hold no
-    transparency: it is laid on white. WebP, and AVIF beside transparency, hold no gray: it becomes colour (sRGB, if it
-    has a profile for gray). JPEG XL holds sRGB: the colours of another profile are converted. BMP holds no ICC profile,
-    no EXIF and no XMP, JPEG no EXIF of over 65527 bytes and no XMP of over 65502, WebP, AVIF and JPEG XL no resolution,
-    and only PNG its texts: these are left out, as is a profile for gray beside colours.
+    - Loss: JPEG and AVIF are lossy, without chroma subsampling; WebP and JPEG XL are lossy if a quality is given;
+      everything else is lossless.
+    - Bits: PNG, TIFF and JPEG XL hold 16 bits, the others 8.
+    - Transparency: JPEG and BMP hold none, it is laid on white.
+    - Gray: WebP, and AVIF with transparency, hold no gray; it becomes colour (sRGB, if it has a profile for gray).
+    - Colours: JPEG XL is written in sRGB; the colours of another profile are converted.
+    - Left out: ICC profile, EXIF and XMP in BMP; EXIF over 65527 and XMP over 65502 bytes in JPEG; the resolution in
+      WebP, AVIF and JPEG XL; texts in all but PNG; a profile for gray with colours.
 
     Args:
         path: the file to write, in a folder that exists.
         pixels: (H, W, C) uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
         icc: the colour profile.
         block: the EXIF block.
-        dpi: the resolution to be stated beside it.
-        record: what the picture says of its origin, for `read_record`: at most 8000 ASCII characters. It stands in XMP,
-            beside IPTC's word for pictures that were made with a trained model; in PNG also as the text "ncsr", in all
-            others as EXIF's user comment, if there is none. BMP holds none.
+        dpi: the resolution outside of EXIF.
+        record: of the picture's origin, for `read_record`: at most 8000 ASCII characters. It is written into XMP, with
+            IPTC's mark of pictures made with a trained model; in PNG also as the text "ncsr", in other formats as
+            EXIF's user comment, unless there is one. BMP holds none.
         quality: 1 to 100. JPEG, AVIF: 95 if it is None. WebP: lossless if it is None. JPEG XL: lossless if it is None
             or 100.
-        xmp: the photograph's XMP packet; what it says of orientation and size is made true, a record in it replaced.
-        texts: the photograph's chunks of text, for PNG.
+        xmp: the photograph's XMP packet; its orientation and size are corrected, a record in it is replaced.
+        texts: the photograph's text chunks, for PNG.
 
     Raises:
         InputError: if the format cannot hold the pixels or has no quality, or the file cannot be written.
@@ -179,9 +181,9 @@ def write_pixels(
     block = exif.with_size(block or b"", height, width)
     if is_for_gray(icc) and pixels.shape[2] > 2:
         icc = None
-    described = _Described(icc, block, dpi, xmp, texts, record, (height, width))
+    metadata = _Metadata(icc, block, dpi, xmp, texts, record, (height, width))
     with explain_write_errors(path), atomic_path(path) as temporary:
-        _write(temporary, pixels, described, quality)
+        _write(temporary, pixels, metadata, quality)
 
 
 def write_values(path: str | os.PathLike[str], values: NDArray[np.float32], record: str | None = None) -> None:
@@ -199,7 +201,7 @@ def write_values(path: str | os.PathLike[str], values: NDArray[np.float32], reco
 
 
 def check_writable_folder(path: str | os.PathLike[str]) -> None:
-    """Make sure that files can be made in the folder of `path`: ask before computing them.
+    """Check, before pixels are computed, that files can be made in the folder of `path`.
 
     Raises:
         InputError: if they cannot, for example because it is read-only.
@@ -208,7 +210,7 @@ def check_writable_folder(path: str | os.PathLike[str]) -> None:
         file.write(b"0")
 
 
-def _write(path: Path, pixels: NDArray[Any], about: _Described, quality: int | None) -> None:
+def _write(path: Path, pixels: NDArray[Any], about: _Metadata, quality: int | None) -> None:
     suffix = path.suffix.lower()
     if suffix == ".png":
         metadata = (about.icc, about.block, about.dpi, about.packet, about.texts, about.record)
@@ -232,7 +234,7 @@ def _write(path: Path, pixels: NDArray[Any], about: _Described, quality: int | N
         write_tiff(path, pixels, about.icc, about.commented, about.dpi, about.packet)
 
 
-def _write_avif(path: Path, pixels: NDArray[Any], about: _Described, quality: int | None) -> None:
+def _write_avif(path: Path, pixels: NDArray[Any], about: _Metadata, quality: int | None) -> None:
     icc = about.icc
     if pixels.shape[2] == 2:
         pixels, icc = _in_colour(pixels, icc)
@@ -241,7 +243,7 @@ def _write_avif(path: Path, pixels: NDArray[Any], about: _Described, quality: in
     picture_of(pixels).save(path, "AVIF", quality=quality or _QUALITY, **how, **described)
 
 
-def _write_jpeg(path: Path, pixels: NDArray[Any], about: _Described, quality: int | None) -> None:
+def _write_jpeg(path: Path, pixels: NDArray[Any], about: _Metadata, quality: int | None) -> None:
     blocks = (_marked(about.commented), _marked(about.block))
     fitting = next((each for each in blocks if len(each) <= _JPEG_SEGMENT), b"")
     packet = about.packet
@@ -259,7 +261,7 @@ def _marked(block: bytes | None) -> bytes:
 
 
 def _in_colour(pixels: NDArray[Any], icc: bytes | None) -> tuple[NDArray[Any], bytes | None]:
-    """Gray with a profile for gray as sRGB, which needs none; all else as it is."""
+    """Pixels and profile; gray with a profile for gray is converted to sRGB, which needs no profile."""
     if icc is None or not is_for_gray(icc):
         return pixels, icc
     return np.concatenate([rgb_from_gray(pixels[..., :1], icc), pixels[..., 1:]], axis=2), None

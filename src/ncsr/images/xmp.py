@@ -1,6 +1,7 @@
-"""XMP packets: those that photographs bring, and what a picture says of its origin in one.
+"""XMP packets: those that photographs bring, and the origin of a picture written into one.
 
-That is a record for this package, and a mark that others understand.
+The origin is written twice: as a record that this package reads, and as IPTC's Digital Source Type "composite with
+trained algorithmic media", the standard mark of pictures partly made by a trained model, which other programs read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _END = """</rdf:RDF></x:xmpmeta>
 <?xpacket end="r"?>"""
 _OPENED = re.compile(rb"<rdf:RDF\b[^>]*[^/>]>")
 _LAST, _LONGEST_INSTRUCTION = b"<?xpacket end", 100
-# What is no longer true: an earlier record, previews, and a second part that was in another place of a JPEG file.
+# No longer true of the written picture: an earlier record, previews, a second part elsewhere in a JPEG file.
 _STALE = rb"(ncsr:provenance|Iptc4xmpExt:DigitalSourceType|xmp:Thumbnails|xmpNote:HasExtendedXMP)"
 _STALE_ELEMENT = re.compile(rb"<" + _STALE + rb"(?:\s[^>]*)?(?:/>|(?<!/)>.*?</\1\s*>)", re.DOTALL)
 _STALE_ATTRIBUTE = re.compile(rb"\s" + _STALE + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')")
@@ -35,17 +36,21 @@ _RECORD = re.compile(rb"ncsr:provenance(?:>([^<]*)<|=\"([^\"]*)\")")  # others m
 
 
 def packet_of(record: str) -> bytes:
-    """The packet of a record: it is in there whole, beside IPTC's word for pictures in part made by a trained model.
-
-    That word is left out of a record without a notice.
-    """
+    """The packet of a record: the record itself and, unless its notice is null, IPTC's Digital Source Type."""
     return (_START + _described(record) + "\n" + _END).encode()
 
 
 def carried(packet: bytes | None, record: str | None, height: int, width: int) -> bytes:
-    """A photograph's packet for an upright picture of this size, with the record of that in it.
+    """A photograph's packet, updated for an upright picture made from it.
 
-    One that is not well-formed, or not UTF-8, is left out; without a packet and a record there is nothing.
+    Args:
+        packet: of the photograph; one that is not well-formed, or not UTF-8, is left out.
+        record: of the picture's origin, added to the packet; None adds none.
+        height: of the picture.
+        width: of the picture.
+
+    Returns:
+        The packet; empty if there is neither packet nor record.
     """
     alone = b"" if record is None else packet_of(record)
     packet = (packet or b"").strip(b" \0\r\n\t")
@@ -56,14 +61,14 @@ def carried(packet: bytes | None, record: str | None, height: int, width: int) -
     for pattern, value in ((_ORIENTATION, 1), (_WIDTH, width), (_HEIGHT, height)):
         rest = pattern.sub(rb"\g<1>\g<2>%d" % value, rest)
     rest = _STALE_ATTRIBUTE.sub(b"", _STALE_ELEMENT.sub(b"", rest))
-    before, last, after = rest.rpartition(_LAST)  # before it there may be kilobytes of room
-    rest = before.rstrip() + b"\n" * bool(last) + last + after
+    before, last, after = rest.rpartition(_LAST)  # kilobytes of padding may stand before it
+    rest = before.rstrip() + b"\n" * bool(last) + last + after  # without the padding
     merged = packet[: opened.end()] + ("" if record is None else _described(record)).encode() + rest
     return merged if _is_sound(merged) else alone
 
 
 def _is_sound(packet: bytes) -> bool:
-    """Whether a packet is well-formed, and without what can be made to fill the memory or take for ever."""
+    """Whether a packet is well-formed, and holds nothing by which a small file can take much memory or time."""
 
     def look_at_instruction(_: str, content: str) -> None:
         if len(content) > _LONGEST_INSTRUCTION:

@@ -1,1 +1,1 @@
-"""The model in the terms of other packages."""
+"""Adapters that give the model the interfaces of other packages."""

@@ -1,7 +1,7 @@
-"""The model as a reconstructor of deepinv: samples of the posterior p(x | y) of `physics.DownsamplingMatlab`.
+"""The model as a deepinv `Reconstructor`: samples of the posterior p(x | y) under `physics.DownsamplingMatlab`.
 
 That physics is the reduction that the models are trained on: its A and `ncsr.ops.resize.imresize` differ by rounding
-alone, up to 2.4e-7 of images in [0, 1] in float32 and by 4.4e-16 in float64 (factors 4 and 8).
+only, up to 2.4e-7 for images in [0, 1] in float32, and 4.4e-16 in float64 (factors 4 and 8).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ with needs_extra("deepinv", "ncsr.integrations.deepinv needs deepinv and torchvi
 
 
 class Sampler(Reconstructor):  # type: ignore[misc]  # of a package without types
-    """Draws HR images that reduce to the measurements: every call is another sample of the posterior.
+    """Draws HR images that reduce (nearly) to the measurements: every call is another sample of the posterior.
 
-    `deepinv.sampling.DiffusionSampler(sampler)` makes the posterior's mean and variance of many; with `temperature=0`
-    it is a reconstructor that always gives the same image.
+    `deepinv.sampling.DiffusionSampler(sampler)` estimates the posterior's mean and variance from many of them; with
+    `temperature=0` every call returns the same image.
 
     Args:
         model: a model, or what `ncsr.load` takes.
         temperature: standard deviation of the latents; None is the model's default.
-        device: where a model that is named is opened.
+        device: where to load the model; ignored for a model that is loaded already.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Sampler(Reconstructor):  # type: ignore[misc]  # of a package without type
         """One sample of each image.
 
         Args:
-            y: (B, 3, h, w), measurements of images in [0, 1]. Bicubic reduction overshoots at edges: what lies beyond
-                [0, 1] is clamped, as in the 8-bit images of training. The model takes noise for content.
-            physics: `DownsamplingMatlab` of the model's scale, as it is unless told otherwise: cubic, antialiased,
-                reflected.
-            seed: of the sample; None draws one from PyTorch's generator, which `torch.manual_seed` sets.
+            y: (B, 3, h, w), measurements of images in [0, 1]. Bicubic reduction overshoots at edges: values beyond
+                [0, 1] are clamped, as in the 8-bit images of training. The model takes noise in them for content.
+            physics: `DownsamplingMatlab` with the model's scale as its factor and defaults for all else: cubic,
+                antialiased, reflected.
+            seed: of the sample; None draws one from PyTorch's global generator (`torch.manual_seed`).
 
         Returns:
             (B, 3, s h, s w) in [0, 1].

@@ -2,12 +2,12 @@
 
 Images are (..., 3, H, W) RGB, floating point in [0, 1] or uint8; samples have one more axis in front,
 (n, ..., 3, H, W), as `space.sample` returns them. Gray photographs are measured as RGB with three equal channels.
-But for `luma`, `psnr`, `ssim`, `LPIPS` and `diversity`, which take their input as it is, every measure looks at the
-image as it would be saved: rounded to 8 bits. Nothing here keeps more than one image: what is measured over a set of
-photographs is a mean of per-image values, or is gathered piece by piece (`TexturePatches`, `smooth_block_deviations`).
+`luma`, `psnr`, `ssim`, `LPIPS` and `diversity` take their input as it is; every other measure first rounds images to 8
+bits, as if they had been saved. Nothing here keeps more than one image: what is measured over a set of photographs is a
+mean of per-image values, or is gathered piece by piece (`TexturePatches`, `smooth_block_deviations`).
 
 `ncsr.metrics.streaming` has the same measures as `torchmetrics.Metric` classes. SSIM and that module need torchmetrics,
-the `eval` extra; all else is the core package's.
+the `eval` extra; nothing else here does.
 """
 
 from ncsr.metrics.calibration import coverage, crps, pit_histogram, spread_and_error

@@ -17,7 +17,7 @@ from ncsr.metrics.pixels import check_samples, eight_bit
 
 PIT_BINS = 20  # of the probability integral transform: 5 % each
 DEVIATION_BINS = 64  # of a grey level of deviation each; the last takes all above
-_VALUES = 2**18  # that are looked at together
+_VALUES = 2**18  # values of a chunk
 
 
 def crps(samples: Tensor, hr: Tensor) -> Tensor:
@@ -53,8 +53,8 @@ def pit_histogram(samples: Tensor, hr: Tensor) -> Tensor:
     """How often the photograph falls into each twentieth of its samples' distribution: flat if they are calibrated.
 
     The rank of a value among n samples (Hamill, "Interpretation of rank histograms", 2001) is one of n + 1 equal parts
-    of the distribution, over which it is spread evenly; of equal values every rank they could have counts alike. So
-    the parts beyond the least and the largest sample, 1 / (n + 1) each, are known as a whole alone.
+    of the distribution, over which it is spread evenly; for equal values every rank they could have counts equally. So
+    nothing is known about the distribution within the parts beyond the extreme samples, 1 / (n + 1) each.
 
     Args:
         samples: (n, ..., 3, H, W), n at least 2, as of `crps`.
@@ -131,6 +131,6 @@ def _images(samples: Tensor, hr: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _parts(image: Tensor, photograph: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Both in parts that are not large, in floating point."""
+    """The same in chunks of at most `_VALUES` values, float32."""
     for start in range(0, len(photograph), _VALUES):
         yield image[:, start : start + _VALUES].float(), photograph[start : start + _VALUES].float()

@@ -14,7 +14,6 @@ and the linear layers come with the package (`lpips_alex/README.md`).
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from ncsr.errors import InputError
 from ncsr.metrics.pixels import check_samples, check_unit_range, crop_to_multiple, eight_bit
 from ncsr.ops.precision import full_precision
+from ncsr.runtime.files import file_hash
 from ncsr.serialization import read_checkpoint
 
 SMALLEST = 31  # pixels of a side: less leaves the last three convolutions nothing to look at
@@ -57,7 +57,8 @@ class LPIPS(nn.Module):
     """AlexNet's convolutions and the published linear layers, frozen.
 
     Args:
-        weights: a file like torchvision's AlexNet (.pth), of which nothing is run; None takes the bundled convolutions.
+        weights: a file like torchvision's AlexNet (.pth), read without running code in it; None takes the bundled
+            convolutions.
 
     Raises:
         InputError: no such file, not a checkpoint, another network's, or weights that do not give 0 for a pair of equal
@@ -74,7 +75,7 @@ class LPIPS(nn.Module):
         if weights is not None:
             convolutions = _read_convolutions(weights)
             if not all(torch.equal(convolutions[name], value) for name, value in published.items()):
-                known = f"other weights, SHA-256 {hashlib.sha256(weights.read_bytes()).hexdigest()}"
+                known = f"other weights, SHA-256 {file_hash(weights)}"
         self.source = f"AlexNet v0.1, {known}"
         like = linear["linear0"]
         constants = {"shift": like.new_tensor(_SHIFT), "scale": like.new_tensor(_SCALE)}
@@ -140,10 +141,10 @@ class LPIPSReference:
         self._features = lpips.features(_checked_batch(hr))
 
     def compare(self, samples: Tensor) -> LPIPSScores:
-        """Spatial and plain LPIPS of samples (n, ..., 3, H, W), in the photograph's range; one is looked at at a time.
+        """Spatial and plain LPIPS of samples (n, ..., 3, H, W), floating point in [0, 1] or uint8; computed one by one.
 
         Raises:
-            InputError: another range or type; samples that are not the photograph's.
+            InputError: another range or type; another shape than the photograph's.
         """
         check_samples(samples, self._hr)
         size, leading = self._hr.shape[-2:], samples.shape[:-3]

@@ -7,12 +7,12 @@ Every class but `BitsPerDim` is updated with the samples of one or more photogra
         measures.update(model.space(lr).sample(10), hr, lr)             # samples are (10, B, 3, s h, s w)
     measures.compute()                                                  # {"luma_psnr": ..., "lpips": ..., ...}
 
-What one measure refuses, `all_measures` has not counted. No state grows with the number of images. Sums, counts and
-tables of patches are merged over processes by torchmetrics. Whatever the number of images in an update, the figures are
-those of the images one by one.
+If one measure refuses an update, no measure of `all_measures` counts it. No state grows with the number of images.
+Sums, counts and tables of patches are merged over processes by torchmetrics. Figures do not depend on how many images
+an update has.
 
-`image_measures`, `set_measures` and `NtireLPIPS` are all the measures there are of samples, also to `ncsr evaluate`;
-`CRPS` and `Calibration` are added where calibration is asked for.
+`ncsr evaluate` uses the same measures: `image_measures`, `set_measures` and `NtireLPIPS`, with --calibration also
+`CRPS` and `Calibration`.
 """
 
 from __future__ import annotations
@@ -75,15 +75,15 @@ def all_measures(scale: int, lpips: LPIPS | None = None, truncate: bool = False)
 
 
 class _AllOrNone(MetricCollection):
-    """Measures of the same photographs: what one of them refuses, none has counted."""
+    """A collection in which photographs that one measure refuses are counted by none."""
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        """As of every collection."""
+        """As `MetricCollection.update`."""
         with self._all_or_none():
             super().update(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """As of every collection."""
+        """As `MetricCollection.forward`."""
         with self._all_or_none():
             values: dict[str, Any] = super().forward(*args, **kwargs)
         return values
@@ -138,7 +138,7 @@ class ImageMeans(_Measure):
 
     figures: tuple[str, ...]
     of_spread = False
-    """Whether it tells how far several samples of a photograph differ."""
+    """Whether it measures how far several samples of a photograph differ, so that one sample has no figure."""
     images: Tensor
 
     def __init__(self, **kwargs: Any) -> None:

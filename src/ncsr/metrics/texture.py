@@ -5,10 +5,10 @@ Laplacian pyramid with a 5-tap binomial filter (Karras et al., "Progressive Grow
 16384 patches per set at random places, spread evenly over its images; both sets normalised by the photographs'
 per-channel mean and deviation; 512 random directions; mean absolute difference of the sorted projections, times 1000.
 
-How the patches of a stream of images are spread evenly without knowing how many will come: every image offers 16384
-patches in a random order of its own, patch j with the rank j + u (u uniform in [0, 1)), and the patches of least rank
-are kept. Places, order and u depend on the seed and the image's pixels alone, so the set is the same in whatever order
-the images come, and however many processes share them.
+Patches are spread evenly over a stream of images without knowing its length: every image offers 16384 patches in a
+random order of its own, patch j with the rank j + u (u uniform in [0, 1)), and the patches of least rank are kept.
+Places, order and u depend on the seed and the image's pixels alone, so the set does not depend on the order of the
+images, nor on how many processes share them.
 
 On BSD100 bicubic enlargement x4 is about 470 away from the photographs, and two halves of the photographs about 30 from
 each other.
@@ -155,5 +155,5 @@ def _patches_at(image: Tensor, places: Tensor) -> Tensor:
 
 
 def _ranks(rows: Tensor) -> Tensor:
-    """j + u of rows (N, ...), full_precision: a uniform number has 24 bits."""
+    """The ranks j + u of rows (N, ...) as exact integers, times 2^24: u is uniform and has 24 bits."""
     return (rows[:, 0].long() << 24) + (rows[:, 1] * 2**24).long()

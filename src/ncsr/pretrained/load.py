@@ -1,4 +1,4 @@
-"""From a model's name to the model."""
+"""Opening a model by its name: bundled, in a folder or file, or on the hub."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def load(
 ) -> NCSR:
     """Open a model, in eval mode, its parameters without gradients (gradients still flow to latents and images).
 
-    It is float32 on the device asked for, whatever the default dtype and device are.
+    Its weights are float32 on the device asked for, whatever torch's default dtype and device are.
 
     Args:
         model: a bundled name, a model folder, its `.safetensors` file, or a repository on the Hugging Face hub:
-            "owner/name" or "owner/name@revision", which is fetched once. As text, a bundled name goes before a folder
-            of that name, which `./x4-small` names.
+            "owner/name" or "owner/name@revision", which is fetched once. A string that is a bundled name means the
+            bundled model; write `./x4-small` for a folder of that name.
         device: `auto` (the first accelerator, else the CPU) or a torch device name.
-        precision: of the encoder and the subnets: `float32`, `tf32`, `bfloat16`, or `auto`: bfloat16 for sampling where
-            this machine gains by it, float32 otherwise.
-        revision: of a model on the hub: a branch, a tag or a commit; None is that of its name, else `main`.
+        precision: of the encoder and the subnets: `float32`, `tf32`, `bfloat16`, or `auto`: bfloat16 for sampling if it
+            is faster on this device, float32 otherwise.
+        revision: of a model on the hub: a branch, a tag or a commit; None is the one in its name, else `main`.
 
     Raises:
-        InputError: no such model, revision or device; the hub does not give it; a damaged file; weights that do not fit
+        InputError: no such model, revision or device; the hub cannot be read; a damaged file; weights that do not fit
             their configuration.
         MemoryError: there is not enough memory for it.
     """
@@ -79,10 +79,10 @@ def find_model(model: str | os.PathLike[str], revision: str | None = None) -> Pa
 def load_for(
     model: str | os.PathLike[str] | None, scale: int | None, device: str = "auto", precision: Precision = "auto"
 ) -> NCSR:
-    """`load`, or the bundled model that enlarges by `scale`, 4 unless it is given.
+    """`load`, but None as model is the bundled one for `scale`, and None as scale is 4 then.
 
     Raises:
-        InputError: as `load`; no such precision; a model of another scale than the one that is given.
+        InputError: as `load`; no such precision; the model has another scale than the one given.
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision must be auto, float32, tf32 or bfloat16, got {precision!r}")
@@ -100,7 +100,7 @@ def check_scale(scale: int | None, network: NCSR, name: object) -> None:
 
 
 def scale_for(model: object, scale: int | None, factor: float | None) -> int | None:
-    """The scale that is asked for; for a factor of more than 4 it is 8, where neither a model nor a scale is named."""
+    """The scale asked for; if neither model nor scale is given, a factor above 4 asks for 8."""
     return 8 if scale is None and model is None and isinstance(factor, Real) and factor > 4 else scale
 
 
@@ -110,7 +110,7 @@ def bundled_models() -> list[str]:
 
 
 def default_model(scale: int) -> str:
-    """The name of the bundled model that enlarges by `scale` where none is asked for.
+    """The name of the bundled model for `scale` that is used if none is named.
 
     Raises:
         InputError: there is none.

@@ -1,8 +1,9 @@
 """The sampler as one ONNX file: an LR image and latents in, HR images out, of any size.
 
-The file computes `FlowSpace.decode` in float32, clamped to [0, 1], from the same layers. Three things have another form
-there, not other values: the inverses of the 1x1 convolutions are constants, since ONNX inverts no matrices; an odd side
-is padded by an index that the latents' size tells; and a level's features are enlarged before they are convolved.
+The file computes `FlowSpace.decode` in float32, clamped to [0, 1], from the same layers. Three things are computed in
+another way, with the same result: the inverses of the 1x1 convolutions are constants, since ONNX cannot invert
+matrices; odd sides are padded by gathering indices computed from the latents' size; and a level's features are enlarged
+before they are convolved.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ncsr.ops.upsampled_conv import LevelFeatures
 from ncsr.runtime.files import atomic_path, explain_write_errors
 from ncsr.serialization import fingerprint
 
-TOLERANCE = 1e-4  # of the file's images, checked when it is made
+TOLERANCE = 1e-4  # largest difference allowed between the file's images and the package's, checked when it is made
 _TRACED = (3, 7, 9)  # samples, LR rows and columns: odd, so that no side is a multiple of another
 _CHECKED = ((1, 7, 10), (3, 12, 5))  # samples, LR rows and columns
 
@@ -85,9 +86,9 @@ def export(model: NCSR, path: str | os.PathLike[str]) -> float:
     """Write the sampler of a model, or the image of an encoder-only one, as an ONNX file, and check it.
 
     Inputs `lr` (1, 3, h, w) and `latent_0`, ... (n, C, H, W), fine to coarse, output `hr` (n, 3, s h, s w) in [0, 1],
-    (1, 3, s h, s w) of an encoder; n, h and w are free. The file's metadata holds scale, temperature (the model's
-    default), cells (HR pixels along the side of a cell of each latent), model (`ncsr.serialization.fingerprint`)
-    and version.
+    (1, 3, s h, s w) for an encoder; n, h and w are free. The file's metadata holds scale, temperature (the model's
+    default), cells (for each latent, the HR pixels along the side of what one of its elements covers), model
+    (`ncsr.serialization.fingerprint`) and version.
 
     Args:
         model: on the CPU, in float32.
@@ -133,7 +134,7 @@ def check(model: NCSR, path: Path) -> float:
     generator = torch.Generator().manual_seed(0)
     worst = []
     for samples, height, width in _CHECKED:
-        corners = torch.rand(1, 3, 2, 2, generator=generator)  # noise as input would make any network loud
+        corners = torch.rand(1, 3, 2, 2, generator=generator)  # a smooth image: noise would give extreme values
         lr = F.interpolate(corners, (height, width), mode="bilinear", align_corners=True)
         latents = draw_latents(model, samples, height, width, generator)
         space = model.space(lr)
@@ -179,6 +180,6 @@ def _program(model: NCSR) -> Any:
 
 
 def _reflected(length: int, size: int) -> Tensor:
-    """Indices of `length` pixels of a row of `size`: all of them, and where `length` is one more, a reflected one."""
+    """Indices into a row of `size` pixels that give `length`: all, and if `length` is one more, a reflected one."""
     index = torch.arange(length)
     return torch.minimum(index, 2 * (size - 1) - index)

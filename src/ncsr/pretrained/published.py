@@ -1,4 +1,4 @@
-"""Published checkpoints of NCSR, SRFlow, RRDB, ESRGAN and ESRGAN+: their keys and shapes tell the architecture.
+"""Published checkpoints of NCSR, SRFlow, RRDB, ESRGAN and ESRGAN+; the architecture is read from keys and shapes.
 
 NCSR and SRFlow files hold the encoder as `RRDB.*` and the flow as `flowUpsamplerNet.layers.N.*`, where N counts, level
 by level, the squeeze (which has no keys), the transition steps, the conditional steps and the split. Encoders come in
@@ -37,11 +37,12 @@ def convert(
 
     Args:
         weights: the state dict.
-        noise_steps: noise conditional steps of every level, finest first; None takes the published numbers, which the
-            keys do not tell.
-        stacked_blocks: zero-based RRDB blocks that the flow sees; None takes the published ones, of which the keys tell
-            only how many there are.
-        trunk_skip: see `EncoderConfig`; None takes `last` for a flow's encoder and `first`, ESRGAN's, for one alone.
+        noise_steps: number of noise conditional steps of every level, finest first; the keys do not show it. None takes
+            the published numbers.
+        stacked_blocks: zero-based RRDB blocks whose features the flow gets; the keys show only how many there are. None
+            takes the published ones.
+        trunk_skip: see `EncoderConfig`; None takes `last` for a flow's encoder and `first`, as in ESRGAN, for an
+            encoder alone.
 
     Returns:
         The model, in eval mode.
@@ -125,14 +126,14 @@ _FLOW_WORDS = {
     "last": "4",
     "prior": "conv",
 }
-"""How published keys call what is inside a step or a split of the flow, by our name."""
+"""Published names of the parts of a step or a split of the flow, by our names."""
 
 
 class _Style(NamedTuple):
-    """How one kind of files names the modules of an encoder."""
+    """The names that one kind of file gives to the modules of an encoder."""
 
     sign: str
-    """A key that only these files have."""
+    """A key that only this kind has."""
     dense: str
     """A dense block, with the numbers of the block (from 0) and of the dense block in it (from 1)."""
     conv: str
@@ -147,14 +148,35 @@ class _Style(NamedTuple):
 
 _STYLES = (
     _Style(
-        *("RRDB_trunk.0.RDB1.conv1.weight", "RRDB_trunk.{}.RDB{}", "conv{}", "conv_first", "trunk_conv"),
-        *("upconv", "HRconv", "conv_last"),
+        sign="RRDB_trunk.0.RDB1.conv1.weight",
+        dense="RRDB_trunk.{}.RDB{}",
+        conv="conv{}",
+        first="conv_first",
+        trunk="trunk_conv",
+        up="upconv",
+        hr="HRconv",
+        last="conv_last",
     ),
     _Style(
-        *("body.0.rdb1.conv1.weight", "body.{}.rdb{}", "conv{}", "conv_first", "conv_body"),
-        *("conv_up", "conv_hr", "conv_last"),
+        sign="body.0.rdb1.conv1.weight",
+        dense="body.{}.rdb{}",
+        conv="conv{}",
+        first="conv_first",
+        trunk="conv_body",
+        up="conv_up",
+        hr="conv_hr",
+        last="conv_last",
     ),
-    _Style("model.0.weight", "model.1.sub.{}.RDB{}", "conv{}.0", "model.0", "model.1.sub.{}", "model.", "", ""),
+    _Style(
+        sign="model.0.weight",
+        dense="model.1.sub.{}.RDB{}",
+        conv="conv{}.0",
+        first="model.0",
+        trunk="model.1.sub.{}",
+        up="model.",  # the doublings, `hr` and `last` share one sequence of numbers
+        hr="",
+        last="",
+    ),
 )
 
 
@@ -169,7 +191,7 @@ def _encoder_modules(keys: Iterable[str], prefix: str) -> dict[str, str]:
     EncoderConfig(blocks=blocks)  # refuses too many before they are named
     numbers = sorted(int(match[1]) for key in found if (match := re.fullmatch(style.up + r"(\d{1,9})\.weight", key)))
     ups, hr, last = [f"{style.up}{number}" for number in numbers], style.hr, style.last
-    if not hr:  # the first layer, the doublings and the last two are numbered alike
+    if not hr:  # the first layer, the doublings and the last two share one sequence of numbers
         *ups, hr, last = ups[1:] if len(ups) > 2 else ["", ""]
     plus = f"{style.dense.format(0, 1)}.conv1x1.weight" in found  # ESRGAN+
     modules = {"first": style.first, "trunk": style.trunk.format(blocks), "hr": hr, "last": last}
@@ -199,7 +221,7 @@ def _read_flow(
     noise_steps: Sequence[int] | None,
     stacked_blocks: Sequence[int] | None,
 ) -> FlowConfig:
-    """The flow's architecture; what its keys do not tell is as given, else as published."""
+    """The flow's architecture; what the keys do not show is as given, else as published."""
     layers: dict[int, set[str]] = {}
     for key in weights:
         if match := re.match(re.escape(_FLOW) + r"(\d{1,9})\.(.+)", key):

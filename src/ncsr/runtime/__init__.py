@@ -1,1 +1,1 @@
-"""The machine: devices, memory, files, threads, other machines."""
+"""What depends on the machine: devices, memory, files, threads, other machines."""

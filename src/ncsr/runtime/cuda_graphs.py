@@ -1,4 +1,4 @@
-"""Computations captured as CUDA graphs: all their kernels are launched at once, on tensors that stay where they are."""
+"""Computations captured as CUDA graphs: a replay launches all their kernels at once, on tensors at fixed addresses."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _capturing = Lock()  # a process captures one graph at a time
 
 
 class GraphRecorder:
-    """Captures computations on a stream of its own. What they compute shares memory: one replays at a time.
+    """Captures computations on a stream of its own. Their results share memory, so only one may be replayed at a time.
 
     Args:
-        device: a GPU, on which all of them run.
+        device: the GPU on which all of them run.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -28,7 +28,7 @@ class GraphRecorder:
             self._pool = torch.cuda.graph_pool_handle()
 
     def run(self, compute: Callable[[], _Result]) -> _Result:
-        """Compute once as usual, where it will be captured: libraries make their choices and take their workspaces."""
+        """Compute without capturing, as a warm-up: libraries choose algorithms and take workspaces on its stream."""
         with torch.cuda.device(self._device):
             self._stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self._stream):
@@ -37,20 +37,24 @@ class GraphRecorder:
         return result
 
     def capture(self, compute: Callable[[], _Result]) -> tuple[_Result, Callable[[], None]]:
-        """What it gives, in tensors without numbers yet, and what computes these from the inputs as they are then.
+        """Capture a computation without running it.
 
         Args:
-            compute: decides nothing by numbers on the device; it has run before.
+            compute: must not branch on values on the device, and must have run before (`run`).
+
+        Returns:
+            The result of `compute`, whose tensors are not filled yet, and a function that replays the graph: it fills
+            them from what the inputs hold at that time.
 
         Raises:
-            RuntimeError: it cannot be captured, or memory is short.
+            RuntimeError: the computation cannot be captured, or memory is short.
         """
         graph = torch.cuda.CUDAGraph()
         with (
             _capturing,
             torch.cuda.device(self._device),
-            torch.cuda.stream(torch.cuda.current_stream()),  # which a capture that fails would not set again
-            # Other threads may go on meanwhile, but not wait for the whole device.
+            torch.cuda.stream(torch.cuda.current_stream()),  # restores the current stream if the capture fails
+            # Other threads may go on meanwhile, unless they synchronise the whole device.
             torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"),
         ):
             result = compute()
@@ -58,7 +62,7 @@ class GraphRecorder:
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
-        """In this context, the current stream has waited for the one that was last in it: replay and copy here."""
+        """A context in which to replay and to copy results: the current stream first waits for its last user."""
         with torch.cuda.device(self._device):
             torch.cuda.current_stream().wait_event(self._used)
             yield
@@ -66,5 +70,5 @@ class GraphRecorder:
 
 
 def new_recorder(device: torch.device) -> GraphRecorder | None:
-    """What captures on a device, if it is one that has CUDA graphs."""
+    """A recorder for a device; None if it has no CUDA graphs."""
     return GraphRecorder(device) if device.type == "cuda" else None

@@ -44,8 +44,8 @@ def bfloat16_pays(device: torch.device) -> bool:
 def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees, and use it again, instead of handing it back to the system.
 
-    For commands that do the same large computation again and again on a CPU: with glibc, every tensor above 32 MiB is
-    otherwise made of fresh pages, whose faults take longer than filling them. Elsewhere it does nothing.
+    For commands that do the same large computation again and again on a CPU: with glibc, every tensor above 32 MiB
+    otherwise gets fresh pages, and their page faults take longer than filling them. Without glibc it does nothing.
     """
     if not sys.platform.startswith("linux"):
         return

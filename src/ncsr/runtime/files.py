@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Writing files that are either whole or absent, and small helpers for files and folders."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ncsr.errors import InputError
 from ncsr.runtime.locks import TEMPORARY, hold, release
 
 _LONGEST_NAME = 255  # bytes
+_CHUNK = 2**20  # bytes of a file that are hashed at a time
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def explain_write_errors(path: str | os.PathLike[str], remedy: str = "") -> Iter
 
 
 def hidden_name(name: str) -> str:
-    """The name of a file that is not for the user, or a short one that stands for it if it is too long for systems."""
+    """The name of an internal file; a name too long for the file system is replaced by a hidden one made of a hash."""
     encoded = os.fsencode(name)
     return name if len(encoded) <= _LONGEST_NAME else f".{hashlib.sha256(encoded).hexdigest()[:12]}{Path(name).suffix}"
 
@@ -66,8 +67,24 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
     return folder
 
 
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    return digest.hexdigest()
+
+
 def read_small(path: str | os.PathLike[str], limit: int = 2**16) -> bytes:
-    """The content of a file that holds text for people: settings, a recipe.
+    """The content of a small text file, such as settings or a recipe.
 
     Raises:
         InputError: it cannot be read, or has more bytes than `limit`.

@@ -1,7 +1,7 @@
-"""Files and folders that one process has for itself; the system gives them back when it ends, however it ends.
+"""Locks by which one process keeps others from writing a file or folder; they end with the process, however it ends.
 
-A lock is a hidden file, locked by `flock` and removed when it is let go. Where the system or the file system has no
-`flock`, nothing is locked.
+A lock is a hidden file, locked by `flock` and removed on release. Where the system or the file system has no `flock`,
+nothing is locked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 TEMPORARY = ".ncsr-tmp-"
-"""How the names of files begin that take the place of others when they are whole, and are locked until then."""
+"""Prefix of temporary files, which stay locked until they are complete and take the place of another file."""
 _LOCK = ".ncsr-lock"
 
 
@@ -30,10 +30,10 @@ def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
     """Keep other processes, and other calls in this one, from writing to `path` while the body runs.
 
     Args:
-        path: a folder that is there, or the path of a file that may not be there yet, in a folder that is.
+        path: an existing folder, or a file (which need not exist) in an existing folder.
 
     Raises:
-        InputError: another has it, whose process the sentence names; the folder cannot be written to.
+        InputError: another process, which the sentence names, has the lock; or the folder cannot be written to.
     """
     with Locks() as locks:
         locks.take(Path(path))
@@ -41,13 +41,13 @@ def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 class Locks:
-    """A context with any number of locks, which may also be given back one by one; see `exclusive`."""
+    """A context that holds any number of locks, and releases the remaining ones at its end; see `exclusive`."""
 
     def __init__(self) -> None:
         self._held: dict[Path, tuple[Path, int]] = {}
 
     def take(self, path: Path) -> None:
-        """Have `path` alone from now on; the error if another has it is that of `exclusive`."""
+        """Lock `path`; errors are those of `exclusive`."""
         digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]  # names may be as long as the system allows
         file = path / _LOCK if path.is_dir() else path.with_name(f"{_LOCK}-{digest}")
         try:
@@ -57,12 +57,12 @@ class Locks:
         if descriptor is None:
             raise InputError(f"{path} is being written by {_holder(file)}: wait until that ends, or choose another -o")
         self._held[path] = file, descriptor
-        with suppress(OSError):  # a full disk keeps the name alone
+        with suppress(OSError):  # on a full disk the file stays empty, which is a lock all the same
             os.truncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()} {socket.gethostname()}".encode())
 
     def give_back(self, path: Path) -> None:
-        """Let others have `path`, if it was taken."""
+        """Release `path`, if it was taken."""
         if path in self._held:
             release(*self._held.pop(path))
 
@@ -75,7 +75,7 @@ class Locks:
 
 
 def hold(file: Path) -> int | None:
-    """Lock a file, which is made if it is not there; returns its open descriptor, or None while another has it."""
+    """Lock a file, made if it does not exist; returns its open descriptor, or None while another process has it."""
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         if _lock(descriptor) is False:
@@ -88,7 +88,7 @@ def hold(file: Path) -> int | None:
 
 
 def release(file: Path, descriptor: int) -> None:
-    """Let go of a file that is held, and remove it if it is still there."""
+    """Unlock a file that `hold` locked, and remove it if it still exists."""
     if fcntl is None:  # where open files cannot be removed
         os.close(descriptor)
     with suppress(OSError):
@@ -98,7 +98,7 @@ def release(file: Path, descriptor: int) -> None:
 
 
 def remove_abandoned(folder: str | os.PathLike[str]) -> None:
-    """Remove the temporary files of `atomic_path` that processes which are no more left in a folder."""
+    """Remove the temporary files of `atomic_path` that killed processes left in a folder."""
     for file in Path(folder).glob(f"{TEMPORARY}*"):
         with suppress(OSError):
             descriptor = os.open(file, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
@@ -108,7 +108,7 @@ def remove_abandoned(folder: str | os.PathLike[str]) -> None:
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Whether the open file is locked now; False if another has it, None where there are no locks."""
+    """Try to lock an open file: True if it worked, False if another has the lock, None where there are no locks."""
     if fcntl is None:
         return None
     try:

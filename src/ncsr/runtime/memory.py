@@ -1,6 +1,6 @@
 """How much memory there is, how much of it this process takes, and what running out of it looks like.
 
-PyTorch is not imported here: it may be what finds no memory.
+PyTorch is not imported here, because importing it may be what runs out of memory.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
 
 
 class Limit(NamedTuple):
-    """What bounds the memory of this process.
+    """A limit of the memory of this process, in words for messages.
 
     Attributes:
         free: bytes that can still be taken.
-        where: after "are free": empty, or which limit that is.
-        remedy: what gives more.
+        where: which limit it is, to stand after "are free" in a sentence; empty for the machine's memory.
+        remedy: what the user can do to get more.
     """
 
     free: int
@@ -61,7 +61,7 @@ class Limit(NamedTuple):
 
 
 def tightest(device: torch.device | None = None) -> Limit:
-    """The least of the limits of a device's memory; None is the CPU: the machine's, the container's, the process's."""
+    """The limit that leaves least: of a GPU or, for any other device, of the machine, the container and the process."""
     if device is not None and device.type == "cuda":
         import torch
 
@@ -83,7 +83,7 @@ def resident() -> int:
 
 
 def is_exhaustion(error: BaseException) -> bool:
-    """Whether an exception tells of memory that ran out. PyTorch has a type for this on GPUs alone."""
+    """Whether an exception means that memory ran out. PyTorch has a type for this on GPUs only."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno == errno.ENOMEM
     text = str(error).lower()
@@ -95,12 +95,12 @@ def is_exhaustion(error: BaseException) -> bool:
 
 @contextmanager
 def explain_exhaustion(advice: str = "") -> Iterator[None]:
-    """Make want of memory in the body a `MemoryError` that says how much is free, and what to do.
+    """Turn any error for want of memory in the body into a `MemoryError` that says how much is free and what to do.
 
-    One that was made a sentence before passes as it is.
+    A `MemoryError` that already has a message passes unchanged.
 
     Args:
-        advice: what else to do.
+        advice: what else the user can do.
     """
     try:
         yield
@@ -115,10 +115,10 @@ def explain_exhaustion(advice: str = "") -> Iterator[None]:
 
 
 def prepare_for_limits() -> None:
-    """Let PyTorch and NumPy be loaded where the process's memory is limited (`ulimit`), or say that they cannot be.
+    """Prepare for loading PyTorch and NumPy where the memory of the process is limited (`ulimit`).
 
-    To be called before they are imported and threads are started. These libraries end the process when they find no
-    memory while they are loaded or start their threads.
+    Call it before they are imported and threads are started: these libraries end the process without a message when
+    memory runs out while they load or start their threads.
 
     Raises:
         MemoryError: the limit is below what the libraries take.
@@ -151,7 +151,7 @@ def _library_bytes() -> int:
 
 
 def _limits() -> Iterator[Limit]:
-    """What is free as far as the system tells: Linux's estimate, the container's limits, the process's own.
+    """All known limits: Linux's estimate of free memory, those of the container, those of the process.
 
     Version 1 of control groups is obsolete, but still what limits containers on machines with long-term support.
     """
@@ -173,7 +173,7 @@ def _limits() -> Iterator[Limit]:
 
 
 def _own_limits() -> Iterator[Limit]:
-    """What is free of addresses and of data (that is, of memory no file lies behind), where they are limited."""
+    """The limits of this process for addresses and for data (memory that no file backs), where there are any."""
     for name, field, command in _ULIMITS:
         most, taken = _number(rf"^{name}\s+(\d+)", "/proc/self/limits"), _kilobytes("/proc/self/status", field)
         if most is not None and taken is not None:

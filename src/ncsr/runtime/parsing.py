@@ -1,4 +1,4 @@
-"""Plain values out of text that may come from anyone: nothing in it grows, runs, or ends in another error."""
+"""Safe parsing of JSON and YAML from anyone: it runs no code, expands nothing, and raises nothing but ValueError."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEXT = 2**15  # characters of a document, which take the parser half a second
 
 
 def parse_json(text: str | bytes) -> Any:
-    """`json.loads`, of which every failure is a ValueError, nesting beyond Python's stack as well."""
+    """`json.loads`, but too deep nesting raises ValueError as well."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -27,17 +27,19 @@ def parse_yaml(text: str | bytes) -> Any:
     """Scalars, lists and mappings of a YAML document, without aliases, tags and dates (which stay text).
 
     Raises:
-        ValueError: not such a document; the text is one line that says why and where.
+        ValueError: it is not such a document; the message is one line that says why and where.
     """
     if len(text) > _TEXT:
         raise ValueError(f"it is longer than {_TEXT} characters")
     try:
         return yaml.load(text, _PlainLoader)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # as of 0b_, the number without digits
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # 0b_, a number without digits, is a ValueError
         raise ValueError(" ".join(str(error).split())) from None
 
 
 class _PlainLoader(yaml.SafeLoader):
+    """Refuses aliases, tags, duplicate keys, long scalars and deep nesting; dates stay text."""
+
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [(tag, pattern) for tag, pattern in found if tag.rpartition(":")[2] in ("bool", "int", "float", "null")]
         for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()

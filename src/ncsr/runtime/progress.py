@@ -15,9 +15,9 @@ class ProgressBar:
 
     Args:
         total: what is to be done, in the unit of the updates; None if that is unknown.
-        count: how what is done is written; None: in per cent.
-        shown: False hides the bar; so does a standard error that is no terminal.
-        quiet: hides the bar and whatever else would be printed to standard error.
+        count: the column that shows how much is done; None shows per cent.
+        shown: False hides the bar; it is also hidden if standard error is not a terminal.
+        quiet: hide the bar and everything else that would be printed to standard error.
     """
 
     def __init__(
@@ -51,7 +51,8 @@ class ProgressBar:
     def update(self, text: str, done: float, restart: bool = False) -> None:
         """Show what is at work, and how much is done.
 
-        What was done before the first update, or before one with `restart`, is an earlier run's: it took no time.
+        What is done at the first update, or at one with `restart`, comes from an earlier run: the estimate of the time
+        left does not count it.
         """
         if restart or not self._started:
             self._bar.reset(self._task, completed=done)  # type: ignore[arg-type]
@@ -59,9 +60,9 @@ class ProgressBar:
         self._bar.update(self._task, description=text, completed=done)
 
     def update_part(self, text: str, index: int, done: int, total: int) -> None:
-        """Show that number `index` is at work, and that `done` of its `total` parts are done; 0 of 0 before it begins.
+        """Show that item `index` is at work, and that `done` of its `total` parts are done; 0 of 0 before it begins.
 
-        Parts that are done when it begins are an earlier run's: they took no time.
+        Parts that are done when it begins come from an earlier run: the estimate of the time left does not count them.
         """
         part = f", part {done} of {total}" if total else ""
         self.update(text + part, index + (done / total if total else 0), restart=done > 0 and not self._in_parts)
@@ -76,11 +77,11 @@ class ProgressBar:
         self.print(f"ncsr: {sentence}", error=True)
 
     def print(self, *lines: object, error: bool = False) -> None:
-        """Print lines to standard output, or to standard error; for readers without what controls a terminal."""
+        """Print lines to standard output or standard error; control characters are escaped where people read them."""
         if error and self._quiet:
             return
         self._bar.stop()
         stream = sys.stderr if error else sys.stdout
-        read = error or stream.isatty()  # by people; programs get names of files as they are
-        print(*(printable(str(line)) if read else line for line in lines), sep="\n", file=stream, flush=True)
+        for_people = error or stream.isatty()  # programs get file names unchanged
+        print(*(printable(str(line)) if for_people else line for line in lines), sep="\n", file=stream, flush=True)
         self._bar.start()

@@ -42,7 +42,7 @@ class Workers:
     device: str
 
     def precision(self, asked_for: str) -> str:
-        """The precision of all workers, that they give the same images: for `auto`, what pays for one of them."""
+        """One precision for all workers, so that they give the same images; `auto` asks one which pays there."""
         if asked_for != "auto":
             return asked_for
         ask = import_ray().remote(**self._resources)(bfloat16_pays)
@@ -57,15 +57,15 @@ class Workers:
         """Have work done; yields results as they come. Groups whose worker dies again and again give none.
 
         Args:
-            windows: of work, in the order of their turns.
-            split: tells the groups that a window falls into; called on any machine, ahead of their turns.
-            make_work: called once per worker with its device; gives what takes a group and returns its result.
+            windows: pieces of work, in order; each is split into groups.
+            split: splits a window; called on any machine, ahead of the computation.
+            make_work: called once per worker with its device; returns a function that computes a group's result.
         """
         ray = import_ray()
         look = ray.remote(num_cpus=0, max_retries=_RETRIES, scheduling_strategy="SPREAD")(_split)
         worker = ray.remote(**self._resources)(_Worker)
         shared_split, shared_work = ray.put(split), ray.put(make_work)  # sent to each machine once
-        here, neighbours = os.getcwd(), -(-self.number // self.machines)
+        here, neighbours = os.getcwd(), -(-self.number // self.machines)  # workers on each machine
         left, groups = deque(windows), deque[tuple[_Group, int]]()  # a group, and how often it was tried
         splitting, working = set[Any](), dict[Any, tuple[Any, _Group, int]]()  # by the reference to what comes
         idle: list[Any] = []
@@ -138,7 +138,7 @@ def workers_at(address: str | None, device: str) -> Iterator[Workers | None]:
 
 
 def import_ray() -> Any:
-    """Ray, told before it is imported to send nobody statistics and to print nothing among the results' paths.
+    """Import Ray, set up not to send usage statistics and not to print among the paths of results.
 
     Raises:
         InputError: if it is not installed.
@@ -176,7 +176,7 @@ def _split(split: Callable[[_Window], Iterable[_Group]], folder: str, window: _W
 
 
 def _go_to(folder: str) -> None:
-    """Be where the command was given, so that relative paths mean the same; where it is not, they mean nothing."""
+    """Change to the folder that the command was given in, if this machine has it, so that relative paths are right."""
     with suppress(OSError):
         os.chdir(folder)
 

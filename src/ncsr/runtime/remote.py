@@ -1,7 +1,7 @@
-"""Files behind URLs (s3://, gs://, sftp://, ...): as much of `pathlib.Path` as is needed of them.
+"""Files behind URLs (s3://, gs://, sftp://, ...), with the methods of `pathlib.Path` that are needed here.
 
-Photographs are copied to this machine and results from it, so only whole files travel. fsspec and its drivers do the
-work; a driver is a package of its own, which the error message names where it is missing.
+Photographs are copied to this machine and results from it, always as whole files. fsspec and its drivers do the work; a
+driver is a package of its own, and the error message names it where it is missing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from ncsr.runtime.memory import is_exhaustion
 
 
 class Remote(PurePosixPath):
-    """A file or a folder behind a URL: a path whose first part is the scheme, s3: or the like."""
+    """A file or a folder behind a URL; the first part of the path is the scheme, `s3:` for example.
+
+    Every method that calls the server raises InputError if that fails.
+    """
 
     def __str__(self) -> str:
         return super().__str__().replace(":/", "://", 1)
@@ -63,7 +66,7 @@ class Remote(PurePosixPath):
             system.get_file(name, str(path))
 
     def store(self, path: Path) -> None:
-        """Copy a file of this machine to here; a reader sees the old file or the new one, never a part."""
+        """Copy a file of this machine to this URL; a reader sees the old file or the new one, never a part."""
         with self._system("write") as (system, name):
             system.makedirs(posixpath.dirname(name), exist_ok=True)
             with system.transaction:  # written beside, then renamed, where a file would grow in sight of readers
@@ -71,10 +74,10 @@ class Remote(PurePosixPath):
 
     @contextmanager
     def _system(self, verb: str) -> Iterator[tuple[Any, str]]:
-        """The driver, which is the same for all files of a server, and its name for the file.
+        """The driver (fsspec file system), and its path of the file.
 
-        Whatever goes wrong inside becomes one sentence, "cannot `verb` URL". Every driver raises errors of its own, so
-        nothing less than `Exception` names them all; want of memory is no matter of the file.
+        Any error in the body becomes an InputError "cannot `verb` URL". `Exception` is caught because every driver has
+        errors of its own; want of memory is raised again, since it is not due to the file.
         """
         try:
             yield fsspec.core.url_to_fs(str(self))
@@ -86,10 +89,10 @@ class Remote(PurePosixPath):
 
 
 def parse_location(text: str) -> Path | Remote:
-    """The location that an argument names: a path, or a URL whose driver is there.
+    """The location that an argument names: a path, or a URL whose driver is installed.
 
     Raises:
-        InputError: there is no driver, or one that only this process would see.
+        InputError: there is no driver for the URL, or it is memory://, which only this process would see.
     """
     if text.startswith(("file://", "local://")):
         return Path(text.partition("://")[2])

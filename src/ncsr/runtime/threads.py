@@ -1,4 +1,4 @@
-"""Work done ahead of its use."""
+"""Work done by threads: ahead of its use (`prefetch_map`), or after the caller has gone on (`BackgroundWriter`)."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def prefetch_map(work: Callable[[_Item], _Result], items: Iterable[_Item], worke
 
 
 class BackgroundWriter(Generic[_Result]):
-    """Work that a thread does behind its caller, in order; at most a few pieces are kept waiting.
+    """A context with a thread that does work in order while the caller goes on; only a few pieces may wait.
 
-    Left by an exception, what has not begun is not done; left otherwise, all of it has been.
+    When an exception leaves the context, pieces that have not begun are dropped; otherwise its end waits for all.
     """
 
     def __init__(self) -> None:

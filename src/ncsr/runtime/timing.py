@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def machine(device: torch.device | str = "cpu") -> str:
-    """The machine that is measured, as a line to print."""
+    """A line that describes the machine: PyTorch, processor or GPU, threads, load."""
     parts = [f"torch {torch.__version__}"]
     if torch.device(device).type == "cuda":
         parts.append(torch.cuda.get_device_name(device))
@@ -38,12 +38,12 @@ def machine(device: torch.device | str = "cpu") -> str:
 
 
 def seconds_of(job: Callable[[], object], device: torch.device | str = "cpu", repeats: int = 3) -> float:
-    """The seconds that the fastest of some runs takes until the device is done; run the job once before, to warm up."""
+    """Seconds of the fastest of some runs, until the device is done; run the job once before, as a warm-up."""
     return min(timeit.repeat(job, timer=partial(now, device), number=1, repeat=repeats))
 
 
 def now(device: torch.device | str) -> float:
-    """Seconds of a clock, read when the device has done what it was told."""
+    """The time of a clock in seconds, read after the device has finished all its work."""
     if torch.device(device).type != "cpu":
         torch.accelerator.synchronize(device)
     return time.perf_counter()

@@ -34,10 +34,10 @@ _Level = TypeVar("_Level", bound=np.generic)
 
 
 class Pictures(list[_Kind]):
-    """What `upscale` gives: a list of pictures, sample after sample.
+    """What `upscale` returns: a list of pictures, one per sample.
 
     Attributes:
-        seed: that they were drawn by, which gives them again.
+        seed: the seed they were drawn with; `upscale(..., seed=pictures.seed)` gives the same pictures.
     """
 
     def __init__(self, pictures: Iterable[_Kind], seed: int) -> None:
@@ -119,36 +119,36 @@ def upscale(
         photo: a path, the content of a file as bytes, or a file object in binary mode; a PIL image; an array (H, W) or
             (H, W, C) of uint8, uint16 or floating point in [0, 1]; or a tensor (C, H, W) of uint8 or floating point in
             [0, 1]. C is 3, 4 with alpha, 1 of gray, or 2 of gray with alpha.
-        model: a loaded model, or what `ncsr.load` takes; None the bundled one for the scale.
+        model: a loaded model, or what `ncsr.load` takes; None picks the bundled model for the scale.
         samples: how many.
-        scale: 4 or 8: picks the bundled model, or is checked against the one that is given; None is 4.
-        factor: how many times as large the results are to be, from 1 to the scale, 2.5 for example: they are enlarged
-            by the scale, then reduced by MATLAB's bicubic. More than 4 takes the bundled model of scale 8.
-        size: (width, height) of the results in pixels in the same way, either of them may be None; in its stead.
-        temperature: 0 is the model's single most probable image, higher is more varied; None the model's default.
-        seed: sample k of a seed is always the same image; None draws a fresh one, which the result has as `seed`.
-        tile: side of the tiles in LR pixels; None chooses by memory.
+        scale: 4 or 8: picks the bundled model, or is checked against the model given; None is 4.
+        factor: enlargement of the results, from 1 to the scale, 2.5 for example: the model enlarges by its scale, then
+            MATLAB's bicubic reduces. Without `model` and `scale`, a factor above 4 picks the bundled model of scale 8.
+        size: (width, height) of the results in pixels, instead of `factor`; one of the two may be None.
+        temperature: 0 is the model's single most probable image, higher is more varied; None is the model's default.
+        seed: sample k of a seed is always the same image; None draws a fresh seed, which the result has as `seed`.
+        tile: side of the tiles in LR pixels, at least 16; None chooses by memory.
         consistent: change each sample as little as it takes for its reduction to be the photograph.
-        device: where to load the model, if it is not loaded.
-        precision: as `ncsr.load`, of a model that is not loaded; None is "auto".
-        progress: called as progress(done, total) with the work done and all of it, counted in samples of tiles.
+        device: where to load the model; ignored if `model` is already loaded.
+        precision: as `ncsr.load`, for a model that is not loaded yet; None is "auto".
+        progress: called as progress(done, total), both counted in (tile, sample) pairs.
 
     Returns:
         A list of the samples, with their `seed`, of the kind that came in: arrays of the same dtype and layout, tensors
         of the same dtype on the same device, or PIL images (also for files).
-        `info["ncsr"]` of a PIL image is its `Provenance` as JSON, which `info["xmp"]` holds, too; its `save` writes it
-        into PNG, JPEG, WebP, AVIF and TIFF files.
+        `info["ncsr"]` of a PIL image is its `Provenance` as JSON, also contained in `info["xmp"]`; its `save` writes
+        this record into PNG, JPEG, WebP, AVIF and TIFF files.
 
     Warns:
-        UserWarning: a file has more than is taken, as further pages or frames.
+        UserWarning: a file holds more than is used, such as further pages or frames.
 
     Raises:
-        InputError: a photograph that cannot be read or is too small; a size that it cannot get; no memory for the
-            smallest tile, or for the one asked for; what `ncsr.load` or `Space.sample` refuse.
+        InputError: a photograph that cannot be read or is too small; a final size that is impossible; no memory for the
+            smallest tile, or for the one asked for; whatever `ncsr.load` or `Space.sample` refuse.
         MemoryError: there is not enough memory for the photograph, the model or the samples.
     """
     check_progress(progress)
-    source, photograph = open_any(photo, 4)  # beyond the decorator
+    source, photo_hash = open_any(photo, 4)  # warnings name the caller of `upscale`, above the decorator
     final = None if factor is None and size is None else FinalSize(factor, *_sides(size))
     network, name = open_model(model, scale_for(model, scale, factor), device, precision)
     if final is not None:
@@ -167,14 +167,14 @@ def upscale(
         return Pictures((array_like(each, photo) for each in photos), seed)
     if isinstance(photo, Tensor):
         return Pictures((tensor_like(each, photo) for each in photos), seed)
-    origin = provenance_of(network, name, request).of(photograph, source.size, made.side, reduced)
+    origin = provenance_of(network, name, request).of(photo_hash, source.size, made.side, reduced)
     return Pictures((to_pil(each, origin.showing([k]).record()) for k, each in enumerate(photos)), seed)
 
 
 def open_model(
     model: str | os.PathLike[str] | NCSR | None, scale: int | None, device: str, precision: Precision | None
 ) -> tuple[NCSR, str | None]:
-    """The model, and the name that is told of it."""
+    """The model, loaded if need be, and its name for provenance records; None for a model that was given loaded."""
     if not isinstance(model, NCSR):
         network = load_for(model, scale, device, precision or "auto")
         return network, model_name(default_model(network.config.scale) if model is None else model)
@@ -217,7 +217,15 @@ def upscale_photo(
 ) -> list[Photo]:
     """`upscale` for a `Photo`: gray, bit depth, profile and EXIF are kept, alpha is enlarged by bicubic.
 
-    The side of the tiles is chosen (`choose_side`) unless it is given. The samples are reduced to (H, W) = `size`.
+    Args:
+        photo: the photograph.
+        model: in eval mode.
+        request: which samples.
+        side: of the tiles in LR pixels; None chooses it (`choose_side`).
+        size: (H, W) that the samples are reduced to; None for all that the model gives.
+
+    Raises:
+        InputError: as `upscale`.
     """
     side = side or choose_side(model, *photo.size, request.tile)
     (made,) = enlarge([source_of(photo)], model, request, side, [np.float32], size=size)
@@ -225,7 +233,7 @@ def upscale_photo(
 
 
 def _photos(made: Enlargement, photo: Photo) -> list[Photo]:
-    """The samples as photographs that have what else the enlarged one has."""
+    """The samples as photographs, with the metadata of the enlarged one."""
     shape = made.shape
     photos = []
     for k in range(made.canvas.shape[0]):

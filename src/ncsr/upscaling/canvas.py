@@ -22,14 +22,14 @@ class Canvas:
     Args:
         shape: (n, H, W, C).
         dtype: uint8 or uint16, which values are rounded to, or float32, which keeps them.
-        path: of the file; None keeps the images in memory. What a file of the right size holds is kept.
+        path: of the file; None keeps the images in memory. A file of the right size keeps its content.
 
     Attributes:
         size: bytes of all images.
-        fresh: whether nothing has been put on it, by an earlier run either.
+        fresh: whether it starts empty; False for a file that an earlier run left.
 
     Raises:
-        InputError: the file cannot be made, or there is no room for it.
+        InputError: the file cannot be made, or the disk has no room for it.
     """
 
     def __init__(self, shape: tuple[int, int, int, int], dtype: DTypeLike, path: Path | None = None) -> None:
@@ -41,7 +41,7 @@ class Canvas:
             _allocate(path, self.size)
 
     def put(self, k: int, top: int, left: int, values: Tensor) -> None:
-        """Lay (C, h, w) values in [0, 1] at a place of image k; what lies beyond the range is clipped."""
+        """Write (C, h, w) values into image k with their corner at (top, left); values beyond [0, 1] are clipped."""
         height, width = values.shape[1:]
         values = values.clamp(0, 1)
         if self.dtype.kind == "u":
@@ -64,9 +64,9 @@ class Canvas:
                 os.fsync(file.fileno())
 
     def _rows(self, k: int, first: int, last: int) -> NDArray[Any]:
-        """Rows of image k, (rows, W, C), mapped anew each time: what was looked at before takes no memory, nor place.
+        """Rows of image k, (rows, W, C), a view; those of a file are mapped anew at each call.
 
-        A process whose addresses are limited may have no place for all images.
+        So only the rows in use take memory and addresses, which may be limited (`ulimit -v`).
         """
         if self._memory is not None:
             rows: NDArray[Any] = self._memory[k, first:last]
@@ -96,7 +96,7 @@ def canvas_from_rows(rows: Rows, shape: tuple[int, int, int], dtype: DTypeLike) 
 
 
 def _allocate(path: Path, size: int) -> None:
-    """Make a file of `size` bytes and take its room: a mapped file that outgrows the disk kills the process."""
+    """Make a file of `size` bytes with its room on the disk: a write to a map without room would kill the process."""
     try:
         with path.open("wb") as file:
             if hasattr(os, "posix_fallocate"):

@@ -27,13 +27,13 @@ class Consistency(NamedTuple):
 
 
 def lr_psnr(source: Source, rows: Rows, size: tuple[int, int], bits: int) -> float:
-    """LR-PSNR of an image: of its reduction to the photograph's size, in dB; infinity where both are equal.
+    """LR-PSNR of an image in dB: the PSNR between its reduction and the photograph; infinity where both are equal.
 
     Args:
-        source: the photograph; colours count times alpha.
-        rows: of the image, which is looked at in strips.
+        source: the photograph; colours are compared times alpha.
+        rows: the rows of the image, read strip by strip.
         size: (H, W) of the image.
-        bits: of its levels.
+        bits: 8 or 16, of its values.
     """
     reduced = resize_rows(premultiplied_rows(rows, source.transparent), size, source.size, (1 << bits) - 1)
     (height, width), error = source.size, 0.0
@@ -45,7 +45,7 @@ def lr_psnr(source: Source, rows: Rows, size: tuple[int, int], bits: int) -> flo
 
 
 def premultiplied_rows(rows: Rows, transparent: bool) -> Rows:
-    """The planes that reductions are made of: colours times alpha, and alpha, which is the last where there is one."""
+    """The rows with colours multiplied by alpha, the last channel if `transparent`: what is to be reduced."""
     if not transparent:
         return rows
 
@@ -57,7 +57,7 @@ def premultiplied_rows(rows: Rows, transparent: bool) -> Rows:
 
 
 def straight_rows(planes: Tensor, transparent: bool) -> Tensor:
-    """The opposite, of planes that were made."""
+    """Undo `premultiplied_rows`: (C, rows, W) planes with their colours divided by alpha."""
     return torch.cat((straight(planes[:-1], planes[-1:]), planes[-1:])) if transparent else planes
 
 
@@ -77,9 +77,9 @@ class Projection:
         self._source, self._scale, self.bits = source, scale, bits
 
     def project(self, drawn: Rows) -> Rows:
-        """The rows of the projected sample, first and last multiples of s, from those of the drawn one.
+        """The rows of the projected sample, from those of the drawn one; `first` and `last` must be multiples of s.
 
-        The problem is solved at once; what is kept has the size of the photograph, and rows are made when asked for.
+        The problem is solved here. Only its solution, of the photograph's size, is kept; rows are computed when read.
         """
         planes, top = premultiplied_rows(drawn, self._source.transparent), (1 << self.bits) - 1
         projected = apply_dual(planes, solve_dual(planes, self._lr, self._scale, self.bits), self._scale)
@@ -90,7 +90,7 @@ class Projection:
         return rows
 
     def measure(self, drawn: Rows, written: Rows) -> Consistency:
-        """How consistent the pixels of a file are, and how much they differ from the drawn sample."""
+        """How consistent the pixels to be written are, and how much they differ from the drawn sample."""
         lr, scale, total = self._lr, self._scale, 0.0
         for first, last in strips(lr.shape[1], scale**2 * lr.numel() // lr.shape[1]):
             change = written(scale * first, scale * last) - drawn(scale * first, scale * last)

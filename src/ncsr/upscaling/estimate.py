@@ -1,4 +1,4 @@
-"""What an enlargement will take, before it is started: memory by arithmetic, time by a trial on a part of it."""
+"""The memory (by arithmetic) and the time (by a trial on a small part) that an enlargement will take."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _TRIAL = 128  # LR pixels, the longest side of the part that is tried
 
 
 class Estimate(NamedTuple):
-    """What is to be expected.
+    """What an enlargement is expected to take.
 
     Attributes:
         tiles: how many.
         side: of a tile, LR pixels.
-        memory: bytes, of the whole process at its worst; on a GPU, of what a tile takes there.
+        memory: peak of the whole process, bytes; with a GPU, what the tiles take there.
         scratch: bytes on disk while it runs.
         seconds: from the first tile to the last file.
     """
@@ -74,14 +74,14 @@ def estimate(
     image = scale**2 * height * width * source.channels
     canvas = n * image * (2 if request.consistent else dtype.itemsize)
     in_scratch = len(parts) > 1
-    photograph = 12 * height * width
+    photograph = 12 * height * width  # three channels in float32
     tile = tiles_bytes(model, height, width, side)
     written = image if final is None else final[0] * final[1] * source.channels
     finishing = written * dtype.itemsize * 3  # a sample, its file, and a copy of either
     finishing += _ENCODERS.get(suffix.lower(), 0) * written // source.channels
     finishing += 0 if final is None else STRIP_BYTES
     finishing += STRIP_BYTES + 28 * height * width * source.channels if request.consistent else 0
-    host = resident() + photograph + (0 if in_scratch else canvas)
+    host = resident() + photograph + (0 if in_scratch else canvas)  # bytes of the process
     host += max(finishing, tile if model.device.type == "cpu" else 0)
     space, draw, finish = _trial(source, model, request, dtype, suffix, final, quality)
     computed = sum(part.pixels for part in parts)
@@ -104,7 +104,7 @@ def _trial(
     final: tuple[int, int] | None,
     quality: int | None,
 ) -> tuple[float, float, float]:
-    """Seconds for each LR pixel: of the space, of drawing a sample, of finishing it and writing its file."""
+    """Seconds per LR pixel, measured on a part: to compute the space, to draw a sample, to finish and write it."""
     (height, width), scale = source.size, model.config.scale
     rows, columns = min(height, _TRIAL), min(width, _TRIAL)
     top, left = (height - rows) // 2, (width - columns) // 2
@@ -125,5 +125,5 @@ def _trial(
     with TemporaryDirectory() as folder:
         write_pixels(Path(folder) / f"trial{suffix}", pixels, None, None, quality=quality)
     clock.append(now(model.device))
-    of_space, of_drawing, of_finishing = ((b - a) / (rows * columns) for a, b in pairwise(clock))
-    return of_space, of_drawing, of_finishing
+    space_seconds, draw_seconds, finish_seconds = ((b - a) / (rows * columns) for a, b in pairwise(clock))
+    return space_seconds, draw_seconds, finish_seconds

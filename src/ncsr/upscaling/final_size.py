@@ -1,4 +1,4 @@
-"""The size of a result where it is not all that the model gives: enlarged by the model, then reduced by bicubic."""
+"""Results of other sizes than the model's scale gives: enlarged by the model, then reduced by bicubic."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from ncsr.upscaling.consistency import premultiplied_rows, straight_rows
 
 
 class FinalSize(NamedTuple):
-    """A size that is asked for: a factor, or the width or height (the other follows) or both, in pixels."""
+    """The size asked for: a factor, or a width or a height in pixels (the other follows), or both of these."""
 
     factor: float | None = None
     width: int | None = None
     height: int | None = None
 
     def check(self, scale: int, consistent: bool) -> None:
-        """Make sure that some photograph may get it.
+        """Check all that does not depend on the photograph.
+
+        Args:
+            scale: of the model.
+            consistent: whether results are to reduce to the photograph, which no other size than the model's does.
 
         Raises:
-            InputError: no size, or both a factor and a size; a factor beyond the scale; any with `consistent`.
+            InputError: no size, or both a factor and a size; a factor beyond 1 to the scale; `consistent`.
         """
         sides = [side for side in (self.width, self.height) if side is not None]
         if (self.factor is None) == (not sides) or min(sides, default=1) < 1:
@@ -40,10 +44,10 @@ class FinalSize(NamedTuple):
             )
 
     def of(self, size: tuple[int, int], scale: int) -> tuple[int, int] | None:
-        """(H, W) of the result of a photograph of (H, W) = `size`; None where the model gives it by itself.
+        """(H, W) of the result of a photograph of (H, W) = `size`; None where the model gives just that size.
 
         Raises:
-            InputError: it is smaller than the photograph, larger than the model makes it, or of other proportions.
+            InputError: the result would be smaller than the photograph, larger than the model's, or distorted.
         """
         height, width = size
         if self.factor is not None:

@@ -1,4 +1,4 @@
-"""Gather photographs of equal size into batches."""
+"""Gathering photographs of equal size into batches."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _Item = TypeVar("_Item")
 def group_by_key(
     items: Iterable[_Item], key: Callable[[_Item], Hashable], most: Callable[[_Item], int], window: int
 ) -> Iterator[list[_Item]]:
-    """Items with equal keys together, among every `window` of them; a group comes when it is full, or after the last.
+    """Group the items of every `window` in a row by key; yields a group when it is full, the others after the window.
 
-    So what is together depends on these items alone: another machine that has only them finds the same groups.
+    The groups depend on the items of their window alone, so a machine that has only these finds the same groups.
 
     Args:
         items: taken one by one.
-        key: tells what belongs together; None is alone, and not kept waiting.
-        most: the size of the group that this item may be in.
-        window: of how many items in a row.
+        key: equal for items that belong together; an item whose key is None is yielded at once, alone.
+        most: the largest group that an item may be in.
+        window: how many items in a row are grouped.
     """
     groups: dict[Hashable, list[_Item]] = {}
     for count, item in enumerate(items, 1):

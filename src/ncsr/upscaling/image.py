@@ -32,10 +32,10 @@ class Enlargement(NamedTuple):
 
     Attributes:
         source: the photograph.
-        canvas: has them as they were drawn.
-        projection: makes them consistent as they are read; None leaves them as they are.
-        size: (H, W) that they are reduced to as they are read; None leaves them as they are.
-        side: of the tiles that they were drawn in, LR pixels.
+        canvas: holds the samples as they were drawn.
+        projection: makes a sample consistent when it is read; None leaves it as it is.
+        size: (H, W) that a sample is reduced to when it is read; None leaves it as it is.
+        side: of the tiles that they were drawn in, LR pixels; 0 if none was drawn.
     """
 
     source: Source
@@ -51,7 +51,7 @@ class Enlargement(NamedTuple):
         return (*(self.size or (height, width)), channels)
 
     def rows(self, k: int) -> Rows:
-        """The rows of sample k as it is to be written. To project one takes most of its time here."""
+        """The rows of sample k as it is to be written. Most of the time of a projection is spent here."""
         drawn = partial(self.canvas.rows, k)
         if self.size is not None:
             top = np.iinfo(self.canvas.dtype).max if self.canvas.dtype.kind == "u" else None
@@ -59,7 +59,7 @@ class Enlargement(NamedTuple):
         return drawn if self.projection is None else self.projection.project(drawn)
 
     def pixels(self, k: int, rows: Rows) -> tuple[NDArray[Any], Consistency | None]:
-        """The (H, W, C) pixels of sample k, which has these `rows`, and how consistent they were made, if they were."""
+        """The (H, W, C) pixels of sample k from its `rows`, and how consistent they are; None without a projection."""
         if self.size is not None:
             return canvas_from_rows(rows, self.shape, self.canvas.dtype).pixels(0), None
         if self.projection is None:
@@ -82,25 +82,25 @@ def enlarge(
 ) -> list[Enlargement]:
     """Enlarge one photograph of any size, or several of one size as one batch.
 
-    Each of a batch comes out as it does alone: on a CPU in float32 to the bit (docs/scale-out.md). Colours are
-    premultiplied before they are enlarged, so that what is transparent does not bleed. When memory runs out, the tiles
-    of a single photograph become smaller, unless the request has their side, and what is done stays.
+    Each photograph of a batch comes out as it does alone: on a CPU in float32 to the bit (docs/scale-out.md). Colours
+    are premultiplied before they are enlarged, so that what is transparent does not bleed. When memory runs out, a
+    single photograph goes on in smaller tiles, unless the request fixes their side; finished tiles are kept.
 
     Args:
-        sources: the photographs, gray or not, transparent or not, as they are to come out.
+        sources: the photographs; the results are gray or transparent where these are.
         model: in eval mode.
         request: which samples.
         side: of the tiles, from `choose_side`; of a batch, of the whole photographs.
         dtypes: of the pixels of each photograph: uint8, uint16 or float32.
         size: (H, W) that the samples are reduced to as they are read; None for all that the model gives.
-        scratch: where to gather the pixels of a single photograph, and to go on from if it holds the same enlargement
-            half done; None gathers them in memory.
-        progress: called with the work done and all of it, counted in (tile, sample) pairs.
-        warn: called with a sentence when something is noteworthy.
+        scratch: where to keep the pixels of a single photograph on disk; if it holds the same enlargement half done,
+            this goes on from there. None keeps them in memory.
+        progress: called as progress(done, total), both counted in (tile, sample) pairs.
+        warn: called with a sentence for the user.
 
     Raises:
-        InputError: a photograph that is too small, no room or memory; a window that cannot be read.
-        SamplingError: a sample was not finite in every draw; of a batch, in the first.
+        InputError: a photograph that is too small, no room on disk or memory; a window that cannot be read.
+        SamplingError: no draw of a sample was finite; a batch is drawn only once.
     """
     (height, width), scale = sources[0].size, model.config.scale
     check_size(height, width)
@@ -144,9 +144,9 @@ def _begin(
     size: tuple[int, int] | None,
     scratch: Scratch | None,
 ) -> tuple[Enlargement, ResumeLog]:
-    """An enlargement of which nothing is drawn, or what the scratch folder holds, and the log of what is done."""
+    """An empty enlargement, or the one that the scratch folder holds, and the log of finished tiles."""
     scale, (height, width) = model.config.scale, source.size
-    # what is rounded to 8 bits before it is projected changes more
+    # samples that are to be projected are kept in 16 bits: rounding them to 8 first would change them more
     drawn = np.dtype(np.uint16 if request.consistent and dtype == np.uint8 else dtype)
     shape = (request.samples, scale * height, scale * width, source.channels)
     if scratch is None:
@@ -159,7 +159,7 @@ def _begin(
 
 
 def sample_settings(model: NCSR, request: SampleRequest) -> dict[str, Any]:
-    """All that decides samples, but for the photograph; the size of the tiles does not."""
+    """Everything that decides the samples of a photograph; the size of the tiles does not."""
     low = model.low_precision(sampling=True)
     return {
         "model": fingerprint(model.config, model.state_dict()),

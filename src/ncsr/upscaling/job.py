@@ -1,4 +1,4 @@
-"""What is to be done to photographs, and what became of each."""
+"""What a run does to every photograph, the photographs in the queue, and the result of each."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class Job:
         sheet: whether a contact sheet is written.
         std: whether a map of the samples' standard deviation is written.
         strip: whether EXIF, colour profile and provenance are left out of the pictures.
-        max_pixels: of a photograph that has to be read as a whole.
-        model_name: that is told of the model.
+        max_pixels: the largest photograph that is read as a whole.
+        model_name: the model's name in provenance records; None for a model without one.
         sidecar: whether each picture's provenance is also written beside it.
-        settings: all of this that decides the results, for manifests; None writes no manifests.
+        settings: everything that decides the results, for manifests; None writes no manifests.
         allow_incomplete: whether JPEG files whose data end early are enlarged, too.
-        size: of the results, where it is not what the model gives.
+        size: the final size of the results; None for all that the model gives.
         measure: whether LR-PSNR is measured of every sample.
-        quality: of results in formats that have one; None is the format's own.
-        std_suffix: of the map, `.png`, or `.tif` or `.npy` for its numbers.
-        page: or frame of the photograph's file, 1 the first; None is the first, with a note where there are more.
-        pages: the page by the path of the result, where it differs from photograph to photograph.
+        quality: 1 to 100, for results in formats that have a quality; None is the format's default.
+        std_suffix: of the map: `.png` for a picture, `.tif` or `.npy` for the numbers.
+        page: the page or frame of the photograph's file, 1 the first; None is the first, with a note if there are more.
+        pages: the page by the path of the result, where results are made from different pages.
     """
 
     model: NCSR
@@ -63,7 +63,7 @@ class Job:
 
     @cached_property
     def provenance(self) -> Provenance:
-        """What all pictures say of their origin, but for what depends on the photograph."""
+        """The origin of all pictures, without the facts that depend on the photograph."""
         return provenance_of(self.model, self.model_name, self.request)
 
     def final_size(self, source: Source) -> tuple[int, int] | None:
@@ -89,16 +89,16 @@ class Job:
 
 @dataclass(frozen=True)
 class QueuedPhoto:
-    """A photograph and what is known of it before its turn.
+    """A photograph, and what is known of it before it is computed.
 
     Attributes:
         path: of its file.
-        target: of its result, before `_s0` and the like.
-        source: None where it is opened in its turn, because it is large.
-        batch_limit: how many of its size may be computed as one batch with it.
+        target: path of its result, before `_s0` and the like.
+        source: the opened photograph; None for a large one, which is opened when it is computed.
+        batch_limit: how many photographs of its size may be computed in one batch.
         settings: for its manifest; None writes none.
         done: whether its manifest says that it is done.
-        failure: a sentence about what is wrong with it.
+        failure: a sentence about what is wrong with it; None if nothing is.
     """
 
     path: Path
@@ -111,16 +111,16 @@ class QueuedPhoto:
 
 
 class UpscaleResult(NamedTuple):
-    """What became of a photograph.
+    """The outcome for one photograph.
 
     Attributes:
         path: of the photograph.
         skipped: whether it was done before with the same settings.
-        paths: of the files that were written: samples, map, sheet, sidecars.
-        notes: sentences about them.
+        paths: the files that were written: samples, map, sheet, sidecars, in this order.
+        notes: sentences for the user about the photograph and these files.
         failure: the sentence about what went wrong; None if nothing did.
-        seconds: that it took, of what was computed as a batch its share.
-        lr_psnr: of each sample in dB, if it was measured.
+        seconds: the time it took; for a photograph of a batch, an equal share.
+        lr_psnr: of each sample in dB; empty if it was not measured.
     """
 
     path: Path | Remote
@@ -133,7 +133,7 @@ class UpscaleResult(NamedTuple):
 
 
 def error_message(path: Path, target: Path, error: Exception) -> str:
-    """The sentence for a failure that is the photograph's or the memory's; anything else is raised again."""
+    """The sentence for an error that is due to the photograph or to want of memory; any other is raised again."""
     message = str(error)
     if isinstance(error, (InputError, SamplingError)):
         named = any(re.search(rf"(?<![\w./-]){re.escape(str(name))}(?![\w/-])", message) for name in (path, target))

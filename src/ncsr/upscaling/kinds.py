@@ -1,4 +1,4 @@
-"""The kinds of photographs that `ncsr.upscale` takes, and results of the same kind."""
+"""The kinds of input that `ncsr.upscale` takes (files, PIL images, arrays, tensors), and results of the same kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from ncsr.errors import InputError, brief
 from ncsr.images import Photo, photo_from_array, photo_from_pil, read_photo, to_array
 from ncsr.images.pil import is_deep
-from ncsr.upscaling.provenance import file_hash
+from ncsr.runtime.files import file_hash
 
 File: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 Picture: TypeAlias = File | Image.Image | NDArray[Any] | Tensor
@@ -27,12 +27,17 @@ _WHOLE = {torch.uint8: np.uint8, torch.uint16: np.uint16}
 
 
 def open_any(photo: Picture, stacklevel: int = 3) -> tuple[Photo, str | None]:
-    """The photograph that `upscale` was given, and the SHA-256 of its file, if it came as one.
+    """Open what `upscale` was given.
 
-    What is noteworthy of its file is a warning where `stacklevel` says.
+    Args:
+        photo: the photograph, as one of those kinds.
+        stacklevel: which caller the warnings about a file name, as in `warnings.warn`.
+
+    Returns:
+        The photograph, and the SHA-256 of its file; None for one that did not come as a file.
 
     Raises:
-        InputError: it is none, or none of those kinds.
+        InputError: it is of another kind, or no photograph.
     """
     if isinstance(photo, Tensor):
         if photo.dim() != 3 or photo.shape[0] > 4 or photo.layout != torch.strided or photo.is_meta:
@@ -65,18 +70,18 @@ def pixel_type_like(given: Picture, read: Photo) -> type[np.generic]:
 
 
 def array_like(photo: Photo, given: NDArray[Any]) -> NDArray[Any]:
-    """A photo as an array of the type and layout of the one that was given."""
+    """A photo as an array with the dtype and layout of `given`."""
     return to_array(photo, given.dtype, flat_gray=given.ndim == 2)
 
 
 def tensor_like(photo: Photo, given: Tensor) -> Tensor:
-    """A photo as a tensor (C, H, W) of the type, on the device of the one that was given."""
+    """A photo as a tensor (C, H, W) with the dtype and device of `given`."""
     array = to_array(photo, _WHOLE.get(given.dtype, np.float32), flat_gray=False)
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0))).to(given)
 
 
 def _content(file: object) -> bytes:
-    """All that is left to read of a file object."""
+    """The bytes left to read in a file object."""
     read = getattr(file, "read", None)
     if read is None:
         raise InputError(
@@ -89,7 +94,7 @@ def _content(file: object) -> bytes:
 
 
 def _photo_of(content: bytes) -> Photo:
-    """The photograph in the content of a file; what reads photographs reads files."""
+    """The photograph in the content of a file, which is written to a temporary one for `read_photo`."""
     with TemporaryDirectory(prefix="ncsr-") as folder:
         path = Path(folder, "photograph")
         path.write_bytes(content)

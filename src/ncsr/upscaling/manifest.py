@@ -1,7 +1,7 @@
-"""Skipping photographs that are done: manifests say what was made of each and how; `--skip-existing` goes by them.
+"""Skipping photographs that are done (`--skip-existing`): a manifest says which results a photograph has, made how.
 
-A manifest is a small file in the hidden folder `.ncsr` beside the results. It is written when all of them are, and
-taken away before any of them is written again, so a photograph with a manifest is done.
+A manifest is a small file in the hidden folder `.ncsr` beside the results. It is written after the last result and
+removed before any of them is written again, so a photograph with a manifest is done.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FOLDER = ".ncsr"
 def manifest_settings(
     model: NCSR, request: SampleRequest, strip: bool, device: str, size: FinalSize | None = None
 ) -> dict[str, Any]:
-    """All that decides the results on this kind of device, but for the photograph."""
+    """Everything that decides the results of a photograph on this kind of device."""
     seed = request.seed if request.temperature else None
     own = {"scale": model.config.scale, "samples": request.samples, "strip": strip, "device": device, "seed": seed}
     own |= {} if size is None else {"size": list(size)}  # files of earlier versions do not have it
@@ -36,7 +36,7 @@ def manifest_settings(
 
 
 def manifest_state(path: Path | Remote, target: Path | Remote, job: Job) -> tuple[Mapping[str, Any] | None, bool]:
-    """The settings for a photograph's manifest (None: it gets none), and whether it has one that says the same."""
+    """The settings for a photograph's manifest (None: it gets none), and whether its manifest already has these."""
     if job.settings is None or (about := _size_and_version(path)) is None:
         return None, False
     settings = {**job.settings, "photograph": f"{about[0]} {about[1]}"}
@@ -46,11 +46,11 @@ def manifest_state(path: Path | Remote, target: Path | Remote, job: Job) -> tupl
 
 
 def write_manifest(target: Path, settings: Mapping[str, Any], results: Sequence[Path]) -> None:
-    """Remember that the results of a photograph are complete.
+    """Write the manifest of a photograph whose results are complete.
 
     Args:
         target: the result's path before `_s0` and the like.
-        settings: all that decides the results, the photograph included; JSON.
+        settings: everything that decides the results, the photograph included; values that JSON holds.
         results: the files.
 
     Raises:
@@ -64,7 +64,7 @@ def write_manifest(target: Path, settings: Mapping[str, Any], results: Sequence[
 
 
 def remove_manifest(target: Path | Remote) -> None:
-    """Take the manifest away, if there is one: the results are about to change."""
+    """Remove the manifest, if there is one: the results are about to change."""
     path = manifest_path(target)
     with explain_write_errors(path, "choose another -o"):
         path.unlink(missing_ok=True)
@@ -79,7 +79,7 @@ def is_up_to_date(target: Path | Remote, settings: Mapping[str, Any], results: S
 
 
 def manifest_seed(target: Path, settings: Mapping[str, Any]) -> int | None:
-    """The seed in the manifest of a photograph, if there is one with these `settings` but for the seed."""
+    """The seed in a photograph's manifest; None without a manifest whose other settings are these."""
     manifest = _read(target)
     return None if manifest is None else seed_in(manifest["settings"], settings)
 
@@ -90,7 +90,7 @@ def manifest_path(target: Location) -> Location:
 
 
 def _size_and_version(path: Path | Remote) -> tuple[int, str] | None:
-    """The size of a file in bytes, and what changes when the file does; None if there is no such file."""
+    """The size of a file in bytes, and a token that changes when the file does; None if there is no such file."""
     if isinstance(path, Remote):
         return path.size_and_version()
     about = path.stat() if path.is_file() else None

@@ -1,8 +1,8 @@
 """Photographs enlarged by the workers of a cluster, bit for bit as `ncsr.upscaling.pipeline` does it on one machine.
 
-The plan is cut into windows; any machine looks into the photographs of a window and tells which of them are computed
-together, as one machine would; a worker then does such a group, and nothing else decides a bit of the results. Files
-behind URLs are copied to the worker and from it. Whatever a worker wrote before it died is written again, the same.
+The plan is cut into windows of photographs. Any machine opens the photographs of a window and groups them into batches,
+as one machine would; a worker then computes a group. Nothing else influences the results, so a group whose worker died
+is computed again with the same results. Files behind URLs are copied to the worker, and its results back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ncsr.upscaling.job import Job, QueuedPhoto, UpscaleResult
 from ncsr.upscaling.manifest import manifest_path, manifest_state, remove_manifest
 from ncsr.upscaling.pipeline import BATCH_PIXELS, GROUPING_SPAN, PhotoProgress, batch_key, enlarge_all, prefetch_photo
 
-_LOOK_INTO = 2**20  # bytes of a file behind a URL that may hold few enough pixels to be computed together with others
+_LOOK_INTO = 2**20  # bytes: only files behind URLs up to this size are fetched to see whether they fit into a batch
 
 
 class _Entry(NamedTuple):
@@ -39,13 +39,13 @@ class _Entry(NamedTuple):
 def enlarge_by(
     workers: Workers, plan: Sequence[tuple[Path | Remote, Path | Remote]], job: Job, progress: PhotoProgress
 ) -> Iterator[UpscaleResult]:
-    """Enlarge photographs by workers; yields what became of each as they are done, with what is noteworthy about it.
+    """Enlarge photographs by workers; yields the result of each as soon as it is done.
 
     Args:
         workers: those of the cluster.
         plan: every photograph and the location of its result, before `_s0` and the like.
         job: what is done to each; its model is on the CPU.
-        progress: told how far it is.
+        progress: called after each photograph.
     """
     windows = [plan[first : first + GROUPING_SPAN] for first in range(0, len(plan), GROUPING_SPAN)]
     groups = partial(_groups, replace(job, model=copy.deepcopy(job.model).to("meta")))  # without the weights
@@ -60,7 +60,7 @@ def enlarge_by(
 
 
 def _groups(job: Job, window: Sequence[tuple[Path | Remote, Path | Remote]]) -> Iterator[list[_Entry]]:
-    """The photographs of a span as the groups that are computed as batches; those already done or failed come last."""
+    """The photographs of a window in groups to be computed as batches; those already done or failed come last."""
     looked = (_look(_Entry(source, target), job) for source, target in window)
     settled = []
     for group in group_by_key(looked, lambda pair: batch_key(pair[1]), lambda pair: pair[1].batch_limit, GROUPING_SPAN):
@@ -74,7 +74,7 @@ def _groups(job: Job, window: Sequence[tuple[Path | Remote, Path | Remote]]) -> 
 
 
 def _look(entry: _Entry, job: Job) -> tuple[_Entry, QueuedPhoto]:
-    """What can be known of a photograph before its turn."""
+    """What can be known of a photograph before it is computed."""
     with TemporaryDirectory(prefix="ncsr-") as folder:
         photo = _on_this_machine(entry, Path(folder))
         try:
@@ -108,7 +108,7 @@ def _fetched(entry: _Entry, photo: QueuedPhoto) -> QueuedPhoto:
 
 
 def _stored(result: UpscaleResult, entry: _Entry, photo: QueuedPhoto, job: Job) -> UpscaleResult:
-    """The result with its files (last the manifest) where they belong, and with the names that the user knows."""
+    """The result, its files stored at their target (the manifest last), its sentences with the user's file names."""
     target = entry.target
     paths, failure = job.names(target) if result.paths else [], result.failure
     if paths and isinstance(target, Remote):
@@ -126,20 +126,20 @@ def _stored(result: UpscaleResult, entry: _Entry, photo: QueuedPhoto, job: Job) 
 
 
 def _with_user_paths(sentence: str, entry: _Entry, photo: QueuedPhoto) -> str:
-    """A sentence with the names that the user knows."""
+    """A sentence with the user's file names in place of those of local copies."""
     for path, name in ((photo.path, entry.source), (photo.target, entry.target)):
         sentence = sentence.replace(str(path.parent), str(name.parent)) if isinstance(name, Remote) else sentence
     return sentence
 
 
 class _Enlarger:
-    """A worker's model and what it does with it."""
+    """What a worker runs: holds the model on the worker's device, and enlarges one group after the other."""
 
     def __init__(self, job: Job, device: str) -> None:
         self._job = replace(job, model=job.model.to(device))
 
     def __call__(self, group: Sequence[_Entry]) -> list[UpscaleResult]:
-        """Enlarge a group of photographs, and tell what became of each."""
+        """Enlarge a group of photographs; returns the result of each."""
         results: list[UpscaleResult] = []
         warnings: list[str] = []
         with TemporaryDirectory(prefix="ncsr-") as folder:

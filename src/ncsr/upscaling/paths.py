@@ -27,18 +27,18 @@ def plan_results(
     recursive: bool,
     form: str | None = None,
 ) -> tuple[list[tuple[Path | Remote, Path | Remote]], list[str], list[str]]:
-    """Every photograph with the path of its result (before `_s0` and the like), and what is to be said of folders.
+    """Find all photographs, and name the result of each (before `_s0` and the like).
 
     Args:
         inputs: photographs, or folders of them.
-        output: a folder or, of a single photograph, a file.
-        consistent: whether JPEG and AVIF become PNG.
+        output: a folder or, for a single photograph, a file.
+        consistent: whether results of JPEG and AVIF files become PNG, because these formats would change them.
         recursive: whether folders inside folders count; they are mirrored in the output.
-        form: the suffix of all results; None: each has its photograph's, or .png for what is not written.
+        form: the suffix of all results; None: each has its photograph's, or .png for formats that are not written.
 
     Returns:
-        The photographs and their results; a sentence for each folder that has none or cannot be read; one for each
-        with images of kinds that are not read.
+        The photographs and their results; sentences about folders without photographs or that cannot be read; sentences
+        about what is left out of folders.
 
     Raises:
         InputError: an output that is a file for several photographs, or no format that can be written.
@@ -81,7 +81,11 @@ def plan_results(
 
 
 def with_pages(plan: Plan) -> tuple[list[tuple[Path | Remote, Path | Remote]], dict[Path | Remote, int]]:
-    """The plan with every page of every file, `_p1` and so on where there are several, and their numbers by result."""
+    """The plan with one result for every page of every file, `_p1` and so on where a file has several pages.
+
+    Returns:
+        The plan; and the page number of each such result, by its path.
+    """
     expanded: list[tuple[Path | Remote, Path | Remote]] = []
     pages: dict[Path | Remote, int] = {}
     for source, target in plan:
@@ -96,13 +100,13 @@ def with_pages(plan: Plan) -> tuple[list[tuple[Path | Remote, Path | Remote]], d
 
 
 def result_suffix(suffix: str, consistent: bool) -> str:
-    """The suffix of the result of a photograph with this one: PNG for what is not written, or undoes --consistent."""
+    """The suffix of a photograph's result: its own, but .png for formats not written, or lossy with --consistent."""
     suffix = suffix if suffix.lower() in WRITABLE else ".png"
     return ".png" if consistent and suffix.lower() in LOSSY_SUFFIXES else suffix
 
 
 def _format_of(suffix: str) -> str:
-    """The suffix that stands for all of its format."""
+    """One suffix for each format: .jpg for all of JPEG, .tif for TIFF."""
     suffix = suffix.lower()
     return ".jpg" if suffix in JPEG_SUFFIXES else ".tif" if suffix == ".tiff" else suffix
 
@@ -128,7 +132,10 @@ def check_results(plan: Plan, names: Callable[[Path | Remote], list[Path | Remot
 def _photos_in(
     folder: Path | Remote, output: Path | Remote, recursive: bool, problems: list[str], notes: list[str]
 ) -> list[Path | Remote]:
-    """The photographs in a folder, but for results of earlier runs: those in an output folder inside the folder."""
+    """The photographs in a folder; results of earlier runs, in an output folder inside it, are left out.
+
+    Sentences about what cannot be read are added to `problems`, those about what is left out to `notes`.
+    """
     photos: list[Path | Remote]
     if isinstance(folder, Path):
         inside = 0 if recursive else _folders_inside(folder, output)
@@ -157,7 +164,7 @@ def _photos_in(
 
 
 def _folders_inside(folder: Path, output: Path | Remote) -> int:
-    """How many folders there are in a folder, but for hidden ones and that of the results."""
+    """How many folders there are in a folder, not counting hidden ones and that of the results."""
     try:
         with os.scandir(folder) as entries:
             shown = [folder / entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]

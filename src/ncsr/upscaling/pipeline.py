@@ -29,7 +29,7 @@ from ncsr.images.origin import Provenance
 from ncsr.images.sheet import contact_sheet, deviation_map, panel_of, thumbnail
 from ncsr.images.writing import QUALITY_SUFFIXES, pixel_type
 from ncsr.ops.projection import Rows
-from ncsr.runtime.files import atomic_path, explain_write_errors, make_folder
+from ncsr.runtime.files import atomic_path, explain_write_errors, file_hash, make_folder
 from ncsr.runtime.locks import Locks
 from ncsr.runtime.memory import available
 from ncsr.runtime.threads import BackgroundWriter, prefetch_map
@@ -39,34 +39,34 @@ from ncsr.upscaling.grouping import group_by_key
 from ncsr.upscaling.image import Enlargement, bicubic, deviation, enlarge
 from ncsr.upscaling.job import Job, QueuedPhoto, UpscaleResult, error_message
 from ncsr.upscaling.manifest import manifest_state, remove_manifest, write_manifest
-from ncsr.upscaling.provenance import file_hash, sidecar_path
+from ncsr.upscaling.provenance import sidecar_path
 from ncsr.upscaling.resume_log import scratch_folder, scratch_for
 from ncsr.upscaling.tile_size import LARGEST, choose_side, tile_bytes
 
 GROUPING_SPAN = 64  # photographs in a row among which those of one size are gathered into batches
-BATCH_PIXELS = 2**14  # LR pixels of photographs that are computed as one batch
-_BATCH_PHOTOS, _BATCH_SAMPLES = 16, 2**17  # photographs of one batch, LR pixels of all their samples
-_PREFETCH_PIXELS = 2**22  # of a photograph that is decoded before its turn
-_BACKGROUND_BYTES = 2**26  # of results that are written while the next are computed
+BATCH_PIXELS = 2**14  # most LR pixels of the photographs in one batch
+_BATCH_PHOTOS, _BATCH_SAMPLES = 16, 2**17  # most photographs in one batch, most LR pixels of all their samples
+_PREFETCH_PIXELS = 2**22  # largest photograph that is decoded while another one is computed
+_BACKGROUND_BYTES = 2**26  # largest results of a photograph that are written while the next one is computed
 _FAILURES = (InputError, SamplingError, MemoryError, OSError, RuntimeError)
 
 PhotoProgress = Callable[[str, int, int, int], None]
 """progress(name, index, parts_done, parts_total): the current photograph, how many came before it, and its parts; both
 counts of parts are 0 before the first is done."""
 Warn = Callable[[str], None]
-"""Called with a sentence when something is noteworthy."""
+"""Called with a sentence for the user."""
 
 _Write = Callable[[], UpscaleResult]
-"""Writes what belongs to a photograph, and tells what became of it."""
+"""Writes the files of a photograph."""
 
 
 def enlarge_all(
     photos: Iterable[QueuedPhoto], job: Job, progress: PhotoProgress, warn: Warn
 ) -> Iterator[UpscaleResult]:
-    """Enlarge photographs; yields what became of each when all is written, not always in their order.
+    """Enlarge photographs; yields the result of each when its files are written, not always in their order.
 
-    The photographs are taken one by one, a few ahead of their turn. The results of each are this process's alone from
-    the beginning of its computation until they are written.
+    Photographs are taken one by one, a few ahead of the computation. The results of each are locked against other
+    processes from the beginning of its computation until they are written.
     """
     opened = prefetch_map(partial(prefetch_photo, job), photos, 1)
     index = 0
@@ -81,13 +81,13 @@ def enlarge_all(
 
 
 def queue_photo(job: Job, entry: tuple[Path, Path]) -> QueuedPhoto:
-    """A photograph and the path of its result, with what is known without opening it."""
+    """A photograph for the queue, with what is known without opening it; `entry` has its path and its result's."""
     settings, done = manifest_state(*entry, job)
     return QueuedPhoto(*entry, settings=settings, done=done)
 
 
 def prefetch_photo(job: Job, photo: QueuedPhoto, most: int = _PREFETCH_PIXELS) -> QueuedPhoto:
-    """Open a photograph before its turn, unless it has more pixels than `most`."""
+    """Open a photograph before it is computed, unless it has more pixels than `most`."""
     if photo.done or photo.failure is not None:
         return photo
     try:
@@ -101,12 +101,12 @@ def prefetch_photo(job: Job, photo: QueuedPhoto, most: int = _PREFETCH_PIXELS) -
 
 
 def batch_key(photo: QueuedPhoto) -> tuple[int, int] | None:
-    """What photographs of one batch have in common; None for what goes alone."""
+    """The size (H, W) that photographs of one batch share; None for a photograph that is computed alone."""
     return photo.source.size if photo.source is not None and photo.batch_limit > 1 else None
 
 
 def _open(photo: QueuedPhoto, job: Job) -> Source:
-    """Open a photograph, and make sure that its results can be written."""
+    """Open a photograph; InputError unless its results can be written."""
     page = job.page_of(photo.target)
     source = open_photo(photo.path, max_pixels=job.max_pixels, allow_incomplete=job.allow_incomplete, page=page)
     if job.strip:
@@ -121,7 +121,7 @@ def _open(photo: QueuedPhoto, job: Job) -> Source:
 
 
 def _batch_limit(source: Source, target: Path, job: Job) -> int:
-    """How many photographs like this one are computed as one batch, each in one piece."""
+    """How many photographs of this size may be computed in one batch, none of them in tiles."""
     pixels, tile = source.size[0] * source.size[1], job.request.tile
     most = min(_BATCH_PHOTOS, BATCH_PIXELS // pixels, _BATCH_SAMPLES // (pixels * job.request.samples))
     if min(source.size) < 4 or max(source.size) > (LARGEST if tile is None else tile):
@@ -135,11 +135,10 @@ def _batch_limit(source: Source, target: Path, job: Job) -> int:
 def _enlarge_group(
     group: Sequence[QueuedPhoto], job: Job, locks: Locks, progress: Callable[[int, int], None], warn: Warn
 ) -> Iterator[_Write]:
-    """Compute photographs of one size; yields for each a function that writes its results.
+    """Compute photographs of one size; yields for each a function that writes its results and returns what was made.
 
-    Large results are already written; their function only tells what became of them.
-
-    What cannot be computed as one batch is computed one by one.
+    Large results are written here; their functions only return what was made. If a batch fails, its photographs are
+    computed one by one.
     """
     first, failure, began = group[0], None, perf_counter()
     writes: list[_Write] = []
@@ -155,12 +154,21 @@ def _enlarge_group(
         hashes = [file_hash(photo.path) for photo in group]
         dtypes = [pixel_type(source.bits, photo.target.suffix) for source, photo in zip(sources, group, strict=True)]
         with scratch_for(first.path, first.target, size, side, warn, job.page_of(first.target)) as scratch:
-            how: dict[str, Any] = {"size": final, "scratch": scratch, "progress": progress, "warn": warn}
-            made = enlarge(sources, job.model, job.request, side, dtypes, **how)
+            made = enlarge(
+                sources,
+                job.model,
+                job.request,
+                side,
+                dtypes,
+                size=final,
+                scratch=scratch,
+                progress=progress,
+                warn=warn,
+            )
             spent = (perf_counter() - began) / len(group)
             writes += [partial(_write, *each, job, spent, warn) for each in zip(group, hashes, made, strict=True)]
             if scratch is not None or job.sheet or made[0].canvas.size > _BACKGROUND_BYTES:
-                writes = [partial(UpscaleResult, *write()) for write in writes]
+                writes = [partial(UpscaleResult, *write()) for write in writes]  # written now
     except _FAILURES as error:
         failure = error_message(first.path, first.target, error)
         for photo in group:
@@ -175,7 +183,7 @@ def _enlarge_group(
 
 
 def _result(photo: QueuedPhoto, write: _Write, locks: Locks) -> UpscaleResult:
-    """What became of a photograph when it is written, or the failure to write it."""
+    """Write the files of a photograph and unlock them; an error becomes the result's failure."""
     try:
         return write()
     except _FAILURES as error:
@@ -184,10 +192,10 @@ def _result(photo: QueuedPhoto, write: _Write, locks: Locks) -> UpscaleResult:
         locks.give_back(photo.target)
 
 
-def _write(photo: QueuedPhoto, photograph: str, made: Enlargement, job: Job, spent: float, warn: Warn) -> UpscaleResult:
-    """Write everything that was asked for of one photograph, whose file has this hash and took these seconds."""
+def _write(photo: QueuedPhoto, photo_hash: str, made: Enlargement, job: Job, spent: float, warn: Warn) -> UpscaleResult:
+    """Write all files of a photograph; `photo_hash` is the SHA-256 of its file, `spent` the seconds of computing."""
     source, names, n, t = made.source, job.pictures(photo.target), job.request.samples, job.request.temperature
-    origin, began = job.provenance.of(photograph, source.size, made.side, made.size), perf_counter()
+    origin, began = job.provenance.of(photo_hash, source.size, made.side, made.size), perf_counter()
     origin = origin.model_copy(update={"page": job.page_of(photo.target)})
     panels: list[tuple[str, Image.Image]] = []
     notes = [f"{photo.path}: {note}" for note in source.notes]
@@ -227,7 +235,7 @@ def _write(photo: QueuedPhoto, photograph: str, made: Enlargement, job: Job, spe
 
 
 def _comparisons(photo: QueuedPhoto, source: Source, job: Job, side: int, warn: Warn) -> list[tuple[str, Image.Image]]:
-    """The panels of a sheet before its samples: the input, bicubic and, if they have another, temperature 0."""
+    """The panels of a sheet before its samples: the input, bicubic and, unless that is the samples', temperature 0."""
     whole, size = source.window(0, 0, *source.size), job.final_size(source)
     cubic = bicubic(source, job.model.config.scale, size=size)
     panels = [
@@ -245,16 +253,15 @@ def _comparisons(photo: QueuedPhoto, source: Source, job: Job, side: int, warn: 
 
 
 def _save(path: Path, pixels: NDArray[Any], origin: Provenance, job: Job, source: Source | None = None) -> None:
-    """Write a picture and, if asked for, its sidecar; what describes the photograph stays with it if it is given."""
-    icc, block, dpi, xmp, texts = (
-        (None, None, None, None, ())
-        if source is None
-        else (source.icc, source.exif, source.dpi, source.xmp, source.texts)
-    )
+    """Write a picture with the metadata of `source`, if that is given, and its sidecar, if the job asks for one."""
     quality = job.quality if path.suffix.lower() in QUALITY_SUFFIXES else None
     origin = origin.model_copy(update={"quality": quality})
     record = None if job.strip else origin.record()
-    write_pixels(path, pixels, icc, block, dpi, record, xmp=xmp, texts=texts, quality=quality)
+    if source is None:
+        write_pixels(path, pixels, None, None, record=record, quality=quality)
+    else:
+        icc, block, dpi, xmp, texts = source.icc, source.exif, source.dpi, source.xmp, source.texts
+        write_pixels(path, pixels, icc, block, dpi, record, quality=quality, xmp=xmp, texts=texts)
     _save_sidecar(path, origin, job)
 
 
@@ -268,6 +275,7 @@ def _save_deviation(path: Path, spread: Tensor, origin: Provenance, job: Job) ->
 
 
 def _save_sidecar(path: Path, origin: Provenance, job: Job) -> None:
+    """Write the sidecar of a picture, if the job asks for one."""
     if job.sidecar:
         beside = sidecar_path(path)
         with explain_write_errors(beside), atomic_path(beside) as temporary:

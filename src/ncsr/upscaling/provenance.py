@@ -1,8 +1,7 @@
-"""What every written picture says of its origin: all that it takes to make it again from the photograph."""
+"""The provenance of pictures: made from a request and its model, and read back from files and sidecars."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -21,20 +20,19 @@ from ncsr.upscaling.paths import Location
 from ncsr.upscaling.tiling import SampleRequest
 
 _LONGEST = 8000  # characters of a record
-_CHUNK = 2**20  # bytes of a file that are hashed at a time
 
 
 def provenance(path: str | os.PathLike[str]) -> Provenance | None:
-    """Read where a picture of `ncsr upscale` comes from: out of the picture or, if it says nothing, its sidecar.
+    """Read where a picture comes from: the record in the picture or, without one, in its sidecar.
 
     Args:
         path: a picture, or a sidecar (`.json`) itself.
 
     Returns:
-        What it says of its origin; None if it says nothing.
+        The record; None if there is none.
 
     Raises:
-        InputError: no such file, a damaged one, or a record that makes no sense.
+        InputError: no such file, a damaged one, or a record that is not valid.
     """
     path = Path(path)
     sidecar = path if path.suffix == ".json" else sidecar_path(path)
@@ -55,7 +53,7 @@ def provenance(path: str | os.PathLike[str]) -> Provenance | None:
 
 
 def provenance_of(model: NCSR, name: str | None, request: SampleRequest) -> Provenance:
-    """What is the same for all pictures of a request, made of photographs in one piece that came without a file."""
+    """The provenance of a request's pictures; `Provenance.of` adds what depends on the photograph."""
     settings = sample_settings(model, request)
     return Provenance(
         ncsr=version("ncsr"),
@@ -75,7 +73,7 @@ def provenance_of(model: NCSR, name: str | None, request: SampleRequest) -> Prov
 
 
 def model_name(model: str | os.PathLike[str]) -> str:
-    """What is told of the name under which a model is opened: not in which folders of whose machine it lies."""
+    """The name of a model for records: of a path only its last part, so that no folders of a machine are told."""
     name = Path(model).name if os.path.exists(os.fspath(model).removesuffix(":encoder")) else os.fspath(model)
     return name.encode("utf-8", "replace").decode()
 
@@ -83,19 +81,3 @@ def model_name(model: str | os.PathLike[str]) -> str:
 def sidecar_path(picture: Location) -> Location:
     """The file beside a picture that says where it comes from."""
     return picture.with_name(f"{picture.name}.json")
-
-
-def file_hash(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    return digest.hexdigest()

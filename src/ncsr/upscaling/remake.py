@@ -1,9 +1,8 @@
-"""Making a picture again from what it says of its origin, and comparing the two."""
+"""Making a picture again from its provenance, and comparing the two."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,10 +26,10 @@ class Comparison(NamedTuple):
     """How two pictures of one size and kind differ.
 
     Attributes:
-        values: in each, over all pixels and channels.
-        differing: values that are not equal.
-        largest: difference, in levels.
-        top: the largest level, 255 or 65535.
+        values: how many values each has, over all pixels and channels.
+        differing: how many of them are not equal.
+        largest: the largest difference, in levels.
+        top: the largest possible level, 255 or 65535.
     """
 
     values: int
@@ -52,7 +51,7 @@ def remake(
     """Make a sample again.
 
     Args:
-        origin: of the sample.
+        origin: the provenance of the sample.
         photo: the photograph.
         model: the one that `origin` names, in its precision.
         target: the picture to be written, in the format of its suffix.
@@ -61,14 +60,26 @@ def remake(
         warn: as `enlarge_all`.
 
     Raises:
-        InputError: an origin of no single sample; a photograph that cannot be read, a picture that cannot be written.
+        InputError: not the provenance of a single sample; a photograph that cannot be read; a picture that cannot be
+            written.
     """
     temperature, name = check_single(origin)
     tile = max(SMALLEST, *photo_size(photo, origin.page)) if origin.tile is None else origin.tile
     request = SampleRequest(1, temperature, origin.seed or 0, tile, bool(origin.consistent), *origin.samples)
     size = None if origin.size is None else FinalSize(None, *origin.size)
-    job = Job(model, request, False, False, False, max_pixels, name, allow_incomplete=True, size=size)
-    job = replace(job, page=origin.page, quality=origin.quality)
+    job = Job(
+        model,
+        request,
+        sheet=False,
+        std=False,
+        strip=False,
+        max_pixels=max_pixels,
+        model_name=name,
+        allow_incomplete=True,
+        size=size,
+        quality=origin.quality,
+        page=origin.page,
+    )
     for result in enlarge_all([QueuedPhoto(photo, target)], job, progress, warn):
         if result.failure is not None:
             raise InputError(result.failure)
@@ -90,8 +101,8 @@ def compare(path: Path, made: Path) -> Comparison | None:
     """Compare the levels of two pictures, strip by strip; None for two of different size or kind.
 
     Args:
-        path: a picture, of which no more is decoded than the other one has pixels.
-        made: one that this program made.
+        path: a picture from elsewhere; it is decoded only if its header has the size of `made`.
+        made: a picture that this program made.
 
     Raises:
         InputError: one cannot be read.

@@ -1,4 +1,4 @@
-"""Resuming within one image: a hidden folder with its pixels and a log of what is done, kept when a run is stopped."""
+"""Resuming within one image: a hidden folder with its pixels and a log of finished tiles outlives a stopped run."""
 
 from __future__ import annotations
 
@@ -33,16 +33,18 @@ class _Line(FrozenModel):
 
 
 class ResumeLog:
-    """A file of lines: the settings, then each tile that was done, its line written when its pixels are safe.
+    """The finished tiles of an image, also as a file: a line of settings, then a line per tile.
+
+    A tile's line is written after its pixels are safely on the disk.
 
     Args:
-        folder: that the file is in; None keeps no file. What the file holds counts only if it has the same settings.
-        settings: all that decides the pixels.
-        canvas: has the pixels, and is made to outlive a crash of the machine before each line; what the file holds of
-            the pixels of a fresh one does not count.
+        folder: of the file; None keeps no file. An existing file counts only if it has the same settings.
+        settings: everything that decides the pixels.
+        canvas: holds the pixels, and is synchronised with the disk before each line; if it is fresh, an existing file
+            does not count.
 
     Attributes:
-        resumed: whether there was something to go on with.
+        resumed: whether an earlier run left finished tiles.
 
     Raises:
         InputError: the file cannot be made.
@@ -76,7 +78,7 @@ class ResumeLog:
                     file.write(line.model_dump_json() + "\n")
 
     def has_tile(self, attempt: int, tile: Rectangle) -> bool:
-        """Whether a tile is done, as such or as a part of a larger one."""
+        """Whether a tile is done, by itself or as a part of a larger one."""
         done = self._done[attempt]
         top, left, bottom, right = tile
         return tile in done or any(t <= top and l <= left and bottom <= b and right <= r for t, l, b, r in done)
@@ -91,20 +93,20 @@ class ResumeLog:
 
 
 def scratch_folder(target: Path) -> Path:
-    """Where the pixels and the log of a photograph in several tiles are until its result `target` is written."""
+    """The hidden folder for the pixels and the log of a photograph in tiles until its result `target` is written."""
     return target.with_name(hidden_name(f".{target.name}.scratch"))
 
 
 def resumable_seed(target: Path, settings: Mapping[str, Any]) -> int | None:
-    """The seed of a run that was stopped before it had written `target`; None if there is none to go on with.
+    """The seed of a run that was stopped before it had written `target`.
 
-    Only a run with the same `settings` is gone on with, but for the seed.
+    None if there is no such run, or its `settings` other than the seed differ.
     """
     return seed_in(_read(scratch_folder(target) / _LOG)[0], settings)
 
 
 def seed_in(stored: Mapping[str, Any], settings: Mapping[str, Any]) -> int | None:
-    """The seed in stored settings that are, but for it and what they have besides, as these."""
+    """The seed in `stored`, if all other `settings` are in it with the same values; else None."""
     seed = stored.get("seed")
     same = all(key in stored and stored[key] == value for key, value in settings.items() if key != "seed")
     return seed if same and isinstance(seed, int) and seed >= 0 else None
@@ -114,8 +116,8 @@ class Scratch(NamedTuple):
     """A hidden folder that is to outlive an interruption.
 
     Attributes:
-        folder: made when it is opened.
-        photograph: what tells the photograph from others.
+        folder: its path; `open` makes it.
+        photograph: identifies the photograph: name, size and time of its file.
     """
 
     folder: Path
@@ -124,7 +126,7 @@ class Scratch(NamedTuple):
     def open(
         self, shape: tuple[int, int, int, int], dtype: np.dtype[Any], settings: Mapping[str, Any]
     ) -> tuple[Canvas, ResumeLog]:
-        """A canvas and its log, with what an earlier run with the same `settings` left on them.
+        """A canvas and its log, with the tiles that an earlier run with the same `settings` finished.
 
         Raises:
             InputError: the folder or one of its files cannot be made, or is a link to somewhere else.
@@ -146,16 +148,16 @@ def scratch_for(
     warn: Callable[[str], None],
     page: int | None = None,
 ) -> Iterator[Scratch | None]:
-    """Where to gather a photograph of several tiles, or go on with it; None for one piece, which is not resumed.
+    """The scratch folder for a photograph in several tiles; None for one in one piece, which is not resumed.
 
-    The folder is kept when the work is interrupted, and removed when it is done or cannot be done.
+    The folder is kept when the body is interrupted, and removed when it ends or can never succeed.
 
     Args:
         path: of the photograph.
         target: of its result, before `_s0` and the like.
         size: (H, W) of the photograph.
         side: of the tiles, LR pixels.
-        warn: told how to go on after an interruption.
+        warn: called with a sentence on how to resume, when Ctrl-C stops the body.
         page: of the photograph's file.
     """
     folder = scratch_folder(target)
@@ -180,7 +182,7 @@ def scratch_for(
 
 
 def _read(path: Path | None) -> tuple[dict[str, Any], list[_Line]]:
-    """The settings and the lines behind them, as far as they are whole; no settings where there is no such file."""
+    """The settings and the lines that follow, up to the first damaged one; no settings where there is no such file."""
     if path is None or not path.is_file():
         return {}, []
     text, lines = path.read_text(encoding="utf-8", errors="replace"), list[_Line]()

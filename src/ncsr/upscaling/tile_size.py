@@ -1,4 +1,4 @@
-"""The side of the tiles (`--tile`): as large as the memory allows, unless it is given."""
+"""The side of the tiles (`--tile`): as large as half of the available memory allows, unless it is given."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LARGEST = 256  # LR pixels: the largest side that is chosen; larger tiles are ha
 _SHARE = 0.5  # of the available memory, for tiles
 _FRAGMENTED = 0.9  # extra memory that many tiles take, relative to one: glibc keeps freed blocks that do not fit later
 _MANY = 16  # tiles after the first at which that extra is reached; fewer take proportionally less
-_FIXED_BYTES = 2**25  # that any tile takes, however small
-AT_A_TIME = 2**14  # LR pixels of samples that are decoded together; progress is told in between
+_FIXED_BYTES = 2**25  # what any tile takes, however small
+AT_A_TIME = 2**14  # LR pixels of samples that are decoded together; between two decodings progress is reported
 
 
 def tile_bytes(config: ModelConfig, pixels: int, low: bool) -> int:
-    """Memory that computing a window takes at its worst, beside the model (measured: up to a quarter less).
+    """Peak memory in bytes for computing a window, not counting the model (measured: up to a quarter less).
 
     Args:
-        config: its widths tell what a pixel takes.
-        pixels: of the window, LR.
-        low: whether in bfloat16.
+        config: of the model.
+        pixels: LR pixels of the window.
+        low: whether it is computed in bfloat16.
     """
     encoder, flow, s = config.encoder, config.flow, config.scale
     size = 2 if low else 4
@@ -43,7 +43,7 @@ def tile_bytes(config: ModelConfig, pixels: int, low: bool) -> int:
 
 
 def tiles_bytes(model: NCSR, height: int, width: int, side: int) -> int:
-    """Memory that all tiles of an image take at their worst, one after the other, beside the model.
+    """Peak memory in bytes for computing all tiles of an image, one after the other, not counting the model.
 
     Several tiles take up to 1.9 times what the largest does (measured: 9 tiles 1.45 times, 48 tiles 1.9 times), since
     glibc keeps freed blocks below 32 MiB, and the tensors of the next tile, of other sizes, do not fit into all.
@@ -54,7 +54,7 @@ def tiles_bytes(model: NCSR, height: int, width: int, side: int) -> int:
 
 
 def check_tile(tile: int | None) -> None:
-    """Raise InputError for a tile below 16 LR pixels; None, for tiles that are chosen, is right."""
+    """Raise InputError unless a tile is None (chosen by memory) or a whole number of at least 16 LR pixels."""
     if tile is not None and not isinstance(tile, Integral):
         raise InputError(f"a tile is a whole number of LR pixels, got {brief(tile)}")
     if tile is not None and tile < SMALLEST:
@@ -62,16 +62,16 @@ def check_tile(tile: int | None) -> None:
 
 
 def choose_side(model: NCSR, height: int, width: int, tile: int | None) -> int:
-    """The side of the tiles: the one asked for, or one whose computing fits into half of the available memory.
+    """The side of the tiles in LR pixels: the one asked for, or the largest that fits into half of the free memory.
 
     Args:
-        model: its widths tell what a pixel's space takes, its device where.
+        model: its widths and its device decide how much memory a tile takes, and how much there is.
         height: of the image, LR pixels.
         width: of the image, LR pixels.
-        tile: asked for; None chooses.
+        tile: the side asked for, rounded up to an even number; None chooses one from 16 to 256.
 
     Raises:
-        InputError: a tile below 16 LR pixels asked for; no memory even for that.
+        InputError: a side below 16 LR pixels was asked for; there is no memory even for that.
     """
     check_tile(tile)
     if tile is not None:

@@ -1,8 +1,8 @@
 """Sampling images of any size, tile by tile.
 
-A tile is computed with `OVERLAP` LR pixels of its surroundings, which are cut off again. Latents belong to places of
-the whole image (`ncsr.sampling.latents`), so neighbouring tiles see the same ones where they overlap and agree there:
-how well, `benchmarks/tiles.py` measures and docs/any-size.md shows.
+A tile is computed with `OVERLAP` LR pixels of its surroundings, which are cut off again. Latents belong to positions in
+the whole image (`ncsr.sampling.latents`), so neighbouring tiles get the same ones where they overlap, and agree there;
+`benchmarks/tiles.py` measures how well (docs/any-size.md).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SampleRequest(NamedTuple):
         seed: at least 0.
         tile: side of the tiles in LR pixels without overlap; None chooses by memory, and again when that runs out.
         consistent: whether each sample is changed as little as it takes for its reduction to be the photograph.
-        first: number of the first of them among the samples of the seed.
+        first: index of the first sample: those drawn are `first`, ..., `first + samples - 1` of the seed.
     """
 
     samples: int
@@ -89,24 +89,24 @@ def draw_tiles(
 ) -> Iterator[tuple[Tile, int, Tensor]]:
     """Draw the samples of images of one size, outer loop over tiles, inner over samples.
 
-    A sample that is not finite in some tile is drawn again, whole: its tiles then come a second time. Of several images
-    none is drawn again, since another draw for one would change the others.
+    A sample that is not finite in some tile is drawn again as a whole: all its tiles then come a second time. With
+    several images none is drawn again, since another draw for one would change the others.
 
     Args:
         model: in eval mode.
         shape: (B, H, W) of the LR images.
         side: of the tiles, from `choose_side`.
-        read: gives the window of a tile, (B, 3, h, w) in [0, 1].
+        read: returns the window of a tile, (B, 3, h, w) in [0, 1].
         request: what to draw.
-        log: tells which tiles are done, and is told: drawing goes on, with tiles of any side, with what is missing.
-        progress: called with the work done and all of it, counted in (tile, sample) pairs.
+        log: has the finished tiles, which are not drawn again, whatever their side was; new ones are added to it.
+        progress: called as progress(done, total), both counted in (tile, sample) pairs.
 
     Yields:
-        Tile, sample (the first is 0 here) and (B, 3, s h, s w) of the tile without its overlap, not clamped; by the
-        time of the next one, it must have been kept.
+        Tile, sample (counted from 0, whatever `request.first` is) and (B, 3, s h, s w) of the tile without its overlap,
+        not clamped. The caller must store it before it asks for the next one, since the log then counts it as done.
 
     Raises:
-        SamplingError: a sample was not finite in every draw.
+        SamplingError: no draw of a sample was finite.
     """
     batch, height, width = shape
     pending = list(range(request.samples))

@@ -37,16 +37,16 @@ def uncertainty(
     """Where the samples of an enlarged photograph agree and where they differ, in tiles as `upscale` has them.
 
     The arguments are those of `upscale`, but for `factor` and `size`; transparency is left out. All samples are in
-    memory, three bytes a number.
+    memory, three bytes a value.
 
     Returns:
-        Of one image (C, s h, s w), C = 1 of a gray photograph, else 3.
+        The uncertainty of one image (C, s h, s w), C = 1 for a gray photograph, else 3.
 
     Raises:
         InputError: as `upscale`.
     """
     check_progress(progress)
-    opened, photograph = open_any(photo)
+    opened, photo_hash = open_any(photo)
     source = source_of(opened)
     network, name = open_model(model, scale, device, precision)
     temperature = network.config.temperature if temperature is None else temperature
@@ -54,5 +54,5 @@ def uncertainty(
     side = choose_side(network, *source.size, tile)
     (made,) = enlarge([source], network, request, side, [np.uint16], progress=progress or ignore_progress)
     height, colours = made.canvas.shape[1], 1 if source.gray else 3
-    origin = provenance_of(network, name, request).of(photograph, source.size, side)
+    origin = provenance_of(network, name, request).of(photo_hash, source.size, side)
     return measure_uncertainty((made.rows(k)(0, height)[:colours] for k in range(samples)), origin)

@@ -1,10 +1,10 @@
-// Undo and redo: steps are {undo(), redo()}, and forget() for what a step made that can no longer be redone.
+// Undo and redo. A step is {undo(), redo(), forget()}; forget(), optional, frees what it made once it cannot be redone.
 
 const MOST = 100;
 const past = [];
 const future = [];
 
-/** Remember a step that was just taken; what was taken back before it cannot be redone. */
+/** Remember a step that was just taken; steps that were undone before it can no longer be redone. */
 export function record(step) {
   for (const lost of future.splice(0)) lost.forget?.();
   past.push(step);

@@ -1,4 +1,4 @@
-// What is painted and what is locked: a number for each pixel of the photograph, from 0 to 255.
+// The mask: for each pixel of the photograph how much it is painted, and how much it is locked, from 0 to 255.
 
 const canvas = document.getElementById("mask");
 const pen = canvas.getContext("2d");
@@ -7,7 +7,7 @@ const LOCK = [24, 160, 88];
 let painted = new Uint8ClampedArray(0);
 let locked = new Uint8ClampedArray(0);
 let last = null;
-let filled = false; // or outlined
+let filled = false; // whether areas are shown filled, or else outlined
 
 /** Begin with an empty mask of a photograph's size. */
 export function resetMask(width, height) {

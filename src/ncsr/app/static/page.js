@@ -9,18 +9,18 @@ import { canRecord, saveVideo } from "/static/video.js";
 const opened = openVisit(); // who is quick has chosen a photograph before it is there
 const settings = JSON.parse(document.body.dataset.settings);
 const $ = (id) => document.getElementById(id);
-const pictures = new Map(); // by name: what the server told, its URL and its card; hidden are those that were taken back
-const overlays = new Map(); // URLs of overlays, by kind or by picture and kind
-const chosen = { a: null, b: null };
-let picked = false; // A and B, by hand
+const pictures = new Map(); // by name: what the server sent of each, with its URL and card; `hidden` after an undo
+const overlays = new Map(); // promises of the URLs of overlays, by kind or by kind and picture
+const chosen = { a: null, b: null }; // the names of the pictures shown as A and B
+let picked = false; // whether the visitor chose A or B
 let photograph = null; // {title, height, width, reference}
-let running = null; // what aborts the job
-let remembered = false; // a texture
+let running = null; // the AbortController of the running job
+let remembered = false; // whether the server has a texture
 
-const place = ({ name }) => Number(name.slice(1)); // among the cards: the first sample comes before what stands before it
+const place = ({ name }) => Number(name.slice(1)); // order of the cards, not that of arrival: the first sample comes early
 const visible = () => [...pictures.values()].filter((picture) => !picture.hidden).sort((one, other) => place(one) - place(other));
 
-// -- what is said
+// -- messages
 
 const say = (text) => ($("status-text").textContent = text);
 
@@ -37,7 +37,7 @@ $("limits").textContent = `PNG, JPEG, WebP, AVIF, JPEG XL, TIFF, GIF or BMP, up 
 
 // -- jobs
 
-/** Run a job with the state that every job has: a bar, a sentence, a button that cancels it. Resolves to whether it ended well. */
+/** Run a job, with a progress bar, a status line and a button that cancels it. Resolves to whether it ended well. */
 async function work(name, values, onEvent = () => {}) {
   complain("");
   running = new AbortController();
@@ -75,7 +75,7 @@ async function work(name, values, onEvent = () => {}) {
 let shown = Promise.resolve(); // pictures are shown one after the other, in the order in which they came
 const queueShow = (told, job) => (shown = shown.then(() => add(told, job)).catch((error) => complain(error.message)));
 
-/** The URL of what the server has there; null if it has nothing. */
+/** A URL for the content that the server sends for a path of this visit; null if it sends none. */
 async function load(path) {
   const answer = await ask(address(path));
   return answer.status === 204 ? null : URL.createObjectURL(await answer.blob());
@@ -123,11 +123,11 @@ const acts = {
   save: (picture) => save("picture", picture.name),
   remove: (picture) => {
     hide(picture, true);
-    record({ undo: () => hide(picture, false), redo: () => hide(picture, true), forget() {}, gone: () => forget(picture) });
+    record({ undo: () => hide(picture, false), redo: () => hide(picture, true) });
   },
 };
 
-/** Take a picture out of the page, or back into it. */
+/** Hide a picture, or show it again; A and B change to other pictures if need be. */
 function hide(picture, hidden) {
   picture.hidden = picture.card.hidden = hidden;
   for (const side of ["a", "b"]) {
@@ -200,7 +200,7 @@ function showOverlays() {
   if (told) $("legend").replaceChildren(told[0], document.createElement("i"), told[1]);
 }
 
-/** Bring everything up to what there is. */
+/** Make all controls fit the current state. */
 function refresh() {
   const seen = visible();
   const any = seen.length > 0;
@@ -351,7 +351,8 @@ addEventListener("drop", (event) => {
 
 // -- region
 
-const past = (before) => {
+/** Record the change of the mask since `before` as a step for undo and redo. */
+const recordMask = (before) => {
   const after = copyMask();
   const restore = (mask) => () => {
     restoreMask(mask);
@@ -371,7 +372,7 @@ for (const radio of document.querySelectorAll("[name=brush]")) {
         stroke(radio.value, +$("brush-size").value, x, y, begins);
       },
       done() {
-        past(before);
+        recordMask(before);
         before = null;
       },
     });
@@ -383,7 +384,7 @@ $("brush-size").addEventListener("input", showBrushSize);
 function fill(level) {
   const before = copyMask();
   fillMask(level);
-  past(before);
+  recordMask(before);
 }
 
 $("paint-all").onclick = () => fill(255);

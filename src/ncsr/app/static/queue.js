@@ -14,7 +14,7 @@ export async function openVisit() {
 /** The address of something of this visit. */
 export const address = (path) => `/visits/${visit}/${path}`;
 
-/** `fetch`, whose failures are one sentence. */
+/** `fetch`, but every failure is an Error with a sentence for the visitor. */
 export async function ask(path, options = {}) {
   let answer;
   try {

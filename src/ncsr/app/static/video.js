@@ -10,7 +10,7 @@ export const canRecord = () => type() !== undefined;
 export async function saveVideo(addresses, milliseconds) {
   const frames = await Promise.all(addresses.map(async (address) => createImageBitmap(await (await fetch(address)).blob())));
   const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [frames[0].width & ~1, frames[0].height & ~1]; // which H.264 wants even
+  [canvas.width, canvas.height] = [frames[0].width & ~1, frames[0].height & ~1]; // H.264 needs even sides
   const pen = canvas.getContext("2d");
   const recorder = new MediaRecorder(canvas.captureStream(), { mimeType: type(), videoBitsPerSecond: 12e6 });
   const parts = [];

@@ -18,7 +18,7 @@ _COMPARED = ("steps", "batch", "crop", "noise", "learning_rate", "rotations", "d
 
 
 class MethodForRow(NamedTuple):
-    """A row of the paper's table, or of its figure, and the method that stands for it."""
+    """A row of the paper's table or figure, and the method that is measured for it."""
 
     paper: PaperRow
     method: Method
@@ -31,13 +31,13 @@ class MethodForRow(NamedTuple):
 def differences(item: Item, methods: list[MethodForRow], results: Results) -> list[str]:
     """A sentence for everything that is known to differ from the paper, or is not known."""
     absent = [r.role for r in item.rows if r.role not in {m.paper.role for m in methods}]
-    left = [f"No model was given for {', '.join(absent)}."] if absent else []
+    missing = [f"No model was given for {', '.join(absent)}."] if absent else []
     of_methods = [sentence for entry in methods for sentence in _method_differences(entry)]
-    return [*_protocol_differences(item, methods, results), *of_methods, *left, *results.notes]
+    return [*_protocol_differences(item, methods, results), *of_methods, *missing, *results.notes]
 
 
 def card(entry: MethodForRow) -> str | None:
-    """What the model's card says of its data and training; None without such a card."""
+    """The sections of the model's card (README.md) on data and training; None if there are none."""
     path = entry.folder / _CARD
     if entry.config is None or not path.is_file():
         return None

@@ -22,7 +22,7 @@ from ncsr.metrics import lr_psnr
 from ncsr.ops.resize import imresize
 
 Panels = dict[str, Tensor]
-"""Pictures (H, W, 3) uint8 by two digits and a label, in order; "crop": top, left, side of the close-up in pixels."""
+"""Pictures (H, W, 3) uint8 by two digits for their order and a label; at `CROP`: top, left, side of the close-up."""
 
 CROP = "crop"
 _MOST = 5  # samples side by side
@@ -41,7 +41,7 @@ class _Cell(NamedTuple):
 
 
 def panels_of(item: Item, methods: list[MethodForRow], pair: Pair, shown: list[RowImages]) -> Panels:
-    """The pictures that a figure shows of a photograph: of all rows of the evaluation, `shown`, those of `methods`."""
+    """The pictures of a photograph for a figure: those of `methods` among all rows of the evaluation, `shown`."""
     labels = {m.method.row.name: m.paper.label for m in methods}
     rows = [(labels[s.row.name], s.samples) for s in shown if s.row.name in labels]
     if item.kind == "worst":

@@ -1,4 +1,4 @@
-"""The paper's tables and figures as data: every number as it is printed, and where it stands."""
+"""The paper's tables and figures as data: every number as it is printed, and where in the paper it is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PaperRow(FrozenModel):
     """A row of a table of the paper, or what a figure shows: a method, a team or an ablation."""
 
     role: str
-    """The name that the command knows it by."""
+    """Its name on the command line, as in --models ROLE=MODEL."""
     label: str
     scale: int | None = None
     """The scale, where it is not that of the item."""
@@ -45,7 +45,7 @@ class PaperRow(FrozenModel):
     temperature: float | None = None
     """The temperature that the paper samples it at."""
     marks: dict[str, bool] = Field(default_factory=dict)
-    """The parts that it has or lacks."""
+    """For an ablation: whether it has each part, by name."""
     figures: dict[str, str] = Field(default_factory=dict)
     """The paper's figures by measure, with the digits that are printed."""
 
@@ -62,11 +62,13 @@ class Item(FrozenModel):
     transposed: bool = False
     """Whether methods are its columns."""
     data: str
+    """The photographs that the paper measures, in words."""
     images: int | None = None
+    """How many there are; None if unknown."""
     photographs: dict[str, str | None] = Field(default_factory=dict)
-    """The photographs that are shown, and the figure printed under each."""
+    """The photographs that a figure shows, by stem, with the number printed under each; None without one."""
     at_least: float | None = None
-    """The LR-PSNR that NTIRE asks for, dB."""
+    """The LR-PSNR that NTIRE requires, dB; None if the item does not mention it."""
     columns: tuple[Column, ...]
     rows: tuple[PaperRow, ...]
 
