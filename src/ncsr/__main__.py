@@ -20,7 +20,9 @@ def main() -> None:
         print(_SENTENCE, file=sys.stderr, flush=True)
         os._exit(130)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is told; only the interpreter has to end
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # everything has been printed; only the interpreter has to shut down
 
 
 def _stop(number: int, frame: object) -> None:

@@ -1,7 +1,7 @@
 """Latents as values: what a super-resolution space draws, encodes and decodes, to be mixed, changed and kept in files.
 
 Under a trained flow the latents of an image are independent standard normal numbers. Whatever changes them should
-leave them that, but for their temperature: the mean of two images' latents has only 0.7 of their deviation, and
+keep them so, up to their temperature: the mean of two images' latents has only 0.7 of their deviation, and
 decodes to something smoother than either. So `interpolate` and `blend` go along the arc between the two (Shoemake
 1985), with one angle w between a and b for each image and latent:
 
@@ -95,7 +95,7 @@ class Latents(Sequence[Tensor]):
 
     @property
     def samples(self) -> int:
-        """How many images of each LR image they are of, n."""
+        """The number n of images of each LR image."""
         return len(self.tensors[0]) // self.lr_shape[0]
 
     def pick(self, *samples: int) -> Latents:
@@ -149,7 +149,7 @@ class Latents(Sequence[Tensor]):
 
 
 class _Header(FrozenModel):
-    """What a file of latents says beside its tensors."""
+    """The metadata of a file of latents."""
 
     lr_shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
     source: LatentSource

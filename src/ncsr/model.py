@@ -31,8 +31,8 @@ from ncsr.space.flow_space import FlowSpace
 class NCSR(Networks):
     """A conditional normalizing flow over HR images, given an LR image (paper, section 3).
 
-    With `config.flow` None it is the encoder alone: RRDB, ESRGAN or ESRGAN+. `Networks` tells the arguments, and what
-    is kept of the weights for sampling.
+    With `config.flow` None it is the encoder alone: RRDB, ESRGAN or ESRGAN+. The arguments are those of
+    `Networks`, which also explains what is cached of the weights for sampling.
     """
 
     _reminded = False  # of actnorms that have not started
@@ -90,7 +90,7 @@ class NCSR(Networks):
                 warnings.warn(
                     "the actnorms of this model have not started: before the first step, call "
                     "model.start_actnorms(hr, lr, noise) with one batch",
-                    stacklevel=4,  # whoever called the module
+                    stacklevel=4,  # the caller of the module
                 )
         return self.training_space(lr).bits_per_dim(hr, noise)
 
@@ -115,7 +115,7 @@ class NCSR(Networks):
 
         Args:
             folder: made when missing; a model that it held before is replaced.
-            half: store in float16, but for 1x1 convolutions and actnorms.
+            half: store weights in float16, except those of 1x1 convolutions and actnorms.
 
         Raises:
             InputError: it cannot be written there.
@@ -137,7 +137,7 @@ class NCSR(Networks):
         *,
         revision: str | None = None,
     ) -> NCSR:
-        """What `ncsr.load` does with a model folder, a `.safetensors` file or the id of a repository on the hub.
+        """Load a model from a folder, a `.safetensors` file or a repository on the hub, as `ncsr.load` does.
 
         Args:
             source: a model folder, a `.safetensors` file, or a repository's id.
@@ -216,7 +216,7 @@ class NCSR(Networks):
 
 
 def _check_lr(lr: Tensor, bounds: tuple[float, float] | None = None) -> None:
-    """Raise InputError unless lr is a batch of images, and maybe within bounds."""
+    """Raise InputError unless lr is a batch of images, with values within `bounds` if these are given."""
     if not isinstance(lr, Tensor):
         raise InputError(f"lr must be a tensor (B, 3, h, w), got {type(lr).__name__}: torch.as_tensor makes one")
     if lr.dim() != 4 or lr.shape[1] != 3 or min(lr.shape[-2:]) < 4 or not lr.shape[0] or not lr.is_floating_point():

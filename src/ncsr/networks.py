@@ -54,7 +54,7 @@ class Networks(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.encoder.first.weight.device
 
     @property

@@ -89,7 +89,7 @@ def test_the_script_for_a_shell_is_shown(ncsr_: Command, monkeypatch: pytest.Mon
         ((), ["upscale", "train", "convert", "info", "plausible"]),
         (("upscale",), ["INPUT", "--output", "--model", "--scale", "--samples", "--temperature", "--seed", "--tile"]),
         (("upscale",), ["--device", "--precision", "--sheet", "--std", "--strip", "photo_s0.png", "invented"]),
-        (("upscale",), ["--consistent", "--max-pixels", "available memory", "[default: auto]", "goes on where it was"]),
+        (("upscale",), ["--consistent", "--max-pixels", "available memory", "[default: auto]", "continues there"]),
         (("upscale",), ["the model's", "a fresh one", "by scale, x4", "[default: 4]"]),
         (("train",), ["--data", "--output", "--resume", "--init", "--set", "KEY=VALUE"]),
         (

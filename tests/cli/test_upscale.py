@@ -808,7 +808,7 @@ def test_memory_that_runs_out_makes_tiles_smaller(
 
 def test_more_pixels_than_allowed(upscale: Command, large: Path, tmp_path: Path) -> None:
     small = (large, "-o", tmp_path / "out", "-n", 1, "--max-pixels")
-    upscale(*small, 1919).failed(r"large\.png: its header tells of 48 x 40 pixels, over the limit of 1919")
+    upscale(*small, 1919).failed(r"large\.png: its header says 48 x 40 pixels, over the limit of 1919")
     assert upscale(*small, 1920).code == 0
 
 

@@ -247,7 +247,7 @@ def test_keys_that_no_forward_pass_uses_may_be_absent() -> None:
     [
         (["weight", "bias"], "no encoder of a known style"),
         (["flowUpsamplerNet.layers.1.invconv.weight"], "no encoder of a known style"),
-        (["RRDB_trunk.0.RDB1.conv1.weight"], "conv_first.weight is missing, so the architecture cannot be told"),
+        (["RRDB_trunk.0.RDB1.conv1.weight"], "conv_first.weight is missing, so the architecture cannot be inferred"),
         (["model.0.weight"], "model.1.sub.0.RDB1.conv1.0.weight is missing"),
         (["model.0.weight", "model.2.weight"], "is missing"),
         (["body.0.rdb1.conv1.weight", "conv_first.weight"], "enlarges by 1; 4 and 8 are supported"),

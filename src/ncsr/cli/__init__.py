@@ -96,7 +96,7 @@ def _run() -> int:
             with explain_exhaustion():
                 code = app(with_address(arguments) or ["--help"], prog_name="ncsr", standalone_mode=False)
             code = code if arguments else 2  # nothing was done
-            if code == 130:  # what typer makes of Ctrl-C; a training tells of its own
+            if code == 130:  # typer exits so after Ctrl-C; `ncsr train` prints its own message
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 print("ncsr: stopped by Ctrl-C", file=sys.stderr)
         except SystemExit as end:

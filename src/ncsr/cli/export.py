@@ -27,7 +27,7 @@ def export(
     from ncsr.pretrained.load import load
     from ncsr.pretrained.onnx import export as write
 
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of every package that it could know
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of every optional package that is missing
     difference = write(load(model, "cpu", "float32"), output)
     print(output)
     print(f"ncsr: in onnxruntime its images differ from the package's by at most {difference:.1e}", file=sys.stderr)

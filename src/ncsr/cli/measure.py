@@ -33,7 +33,7 @@ def measure(
     """Measure images that anything made, by the same protocol and with the same report as evaluate.
 
     Names: 000000_sample00000.png, ... (NTIRE: the number counts the sorted photographs), or the photograph's name with
-    _s0, _s1, ... or nothing behind it, or a --pattern in its stead. Bicubic is measured as well.
+    _s0, _s1, ... or nothing behind it, or as --pattern says. Bicubic is measured as well.
     """
     from ncsr.cli.reporting import write_report
     from ncsr.evaluation.methods import Bicubic, ImageFolder

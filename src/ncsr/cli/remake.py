@@ -44,7 +44,7 @@ def remake(
 ) -> None:
     """Make an image again from what it says of its origin, and compare.
 
-    Exit code 0: every value is equal, or but for the rounding of another processor. 1: it is another picture.
+    Exit code 0: all values are equal, or differ only by the rounding of another processor. 1: it is another picture.
     """
     from importlib.metadata import version
 

@@ -29,7 +29,8 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            help="Bundled recipe (`ncsr train --list` tells of them) or a YAML file; with --resume, that of the run.",
+            metavar="RECIPE",
+            help="Bundled recipe (`ncsr train --list` shows them) or a YAML file; with --resume, that of the run.",
             autocompletion=recipe_completion,
         ),
     ] = None,
@@ -43,10 +44,10 @@ def train(
     validate: Annotated[
         Path | None, typer.Option(help="Folder of photographs to measure on now and then; never trained on.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in OUTPUT.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint in OUTPUT.")] = False,
     init: Annotated[
         str | None,
-        typer.Option(help="Model whose weights to start from: an RRDB for a flow's encoder, or a flow to go on from."),
+        typer.Option(help="Model whose weights to start from: an RRDB for a flow's encoder, or a flow to continue."),
     ] = None,
     start_step: Annotated[
         int, typer.Option(min=0, help="With --init: the step of the recipe's schedule to start at.")
@@ -133,7 +134,7 @@ def train(
 
 
 def _recipe_of(run: Path | None, resume: bool) -> str:
-    """The recipe of a run that is to go on, for whoever names none."""
+    """The path of the recipe that a resumed run began with."""
     from ncsr.training.run import RECIPE
 
     if run is None or not resume:

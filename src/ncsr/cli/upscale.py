@@ -93,7 +93,7 @@ def upscale(
 
     photo.png becomes OUTPUT/photo_s0.png, photo_s1.png, ...; with -n 1 or -t 0, OUTPUT/photo.png.
     What a sample shows beyond the photograph is invented: plausible, not observed.
-    Started again after it was stopped, a photograph in tiles goes on where it was.
+    A run that was stopped within a photograph in tiles continues there when it is started again.
     With --skip-existing, a run that is started again leaves out the photographs that are done.
     With --ray, INPUT and OUTPUT may be URLs: s3://bucket/folder and whatever else fsspec has a driver for.
     """

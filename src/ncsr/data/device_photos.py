@@ -17,7 +17,7 @@ def photos_on(device: torch.device, photos: Photos) -> list[Tensor]:
 
     Args:
         device: where they go.
-        photos: those that cannot be read, of which their own warning tells, are left out.
+        photos: those that cannot be read are left out, with a warning of their own.
 
     Returns:
         uint8, (3, H, W) each, in the photographs' order.

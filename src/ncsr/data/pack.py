@@ -147,7 +147,7 @@ class Pack:
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def _read(self, key: bytes) -> bytes:
-        if self._was_written_to():  # a mapped file that is cut kills whoever reads behind its end
+        if self._was_written_to():  # reading past the end of a mapped file that was cut kills the process
             raise InputError(f"{self.path} was written to while it is in use: pack into another file")
         with self._environment.begin() as reading:
             return bytes(reading.get(key, b""))

@@ -44,7 +44,7 @@ class Photos:
 
     @property
     def decoded_bytes(self) -> int:
-        """What all of them take, decoded."""
+        """Bytes of all photographs, decoded."""
         return sum(3 * entry.height * entry.width for entry in self._entries)
 
     def __getitem__(self, index: int) -> CropSource:

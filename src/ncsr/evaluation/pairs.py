@@ -125,7 +125,7 @@ def find_pairs(
 
 
 def check_pattern(pattern: str) -> None:
-    """Raise InputError unless a pattern tells, by {stem}, which photograph a file belongs to."""
+    """Raise InputError unless a pattern names the photograph of a file, by {stem}."""
     rest = pattern.replace("{scale}", "").replace("{stem}", "", 1)
     if "{stem}" not in pattern or set(rest) & set("{}/"):
         raise InputError(

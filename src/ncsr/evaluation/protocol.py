@@ -32,7 +32,7 @@ class Row(FrozenModel):
 
 
 class Protocol(FrozenModel):
-    """How everything was measured; see docs/measures.md."""
+    """The measuring protocol of a report; see docs/measures.md."""
 
     scale: int
     seed: int | None

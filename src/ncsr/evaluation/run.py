@@ -105,7 +105,7 @@ class Evaluation:
 
     @cached_property
     def settings(self) -> Settings:
-        """What decides the figures."""
+        """Everything that the figures depend on."""
         protocol = Protocol(
             scale=self.scale,
             seed=self.seed,

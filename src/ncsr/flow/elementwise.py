@@ -1,4 +1,4 @@
-"""What a step of the flow computes between its convolutions, as functions of tensors alone.
+"""The operations of a flow step between its convolutions, as functions of tensors.
 
 They run as they stand. On a GPU each is a dozen small kernels, forward and backward, that read and write the same
 numbers again and again; `flow/triton_kernels.py` has them as one kernel each, which training uses through `Fused`.
@@ -30,7 +30,7 @@ def affine(raw: Tensor, dtype: torch.dtype, bound: ScaleBound) -> tuple[Tensor, 
 
 
 def couple(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """What a coupling gives for x (N, C, H, W): the second half of its channels shifted and scaled.
+    """An affine coupling of x (N, C, H, W): its second half of channels, shifted and scaled.
 
     Args:
         x: (N, C, H, W), C even.
@@ -42,7 +42,7 @@ def couple(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 
 def inject(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """What an injector gives for x: all channels shifted and scaled, those of each sample by the values of its image.
+    """An affine injector: all channels of x shifted and scaled, each sample by the values of its image.
 
     Args:
         x: (n B, C, H, W), sample after sample.
@@ -55,7 +55,7 @@ def inject(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 def normalise(
     x: Tensor, addend: Tensor | None, bias: Tensor, log_scale: Tensor, relu: bool, dtype: torch.dtype
 ) -> Tensor:
-    """(x + addend + bias) exp(log_scale), and maybe ReLU of it, in `dtype`: an actnorm, and what may be around it.
+    """(x + addend + bias) exp(log_scale) in `dtype`, with ReLU after it if asked for: an actnorm and its surroundings.
 
     Args:
         x: (N, C, H, W).

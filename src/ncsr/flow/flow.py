@@ -58,7 +58,7 @@ class Flow(nn.Module):
         return [*shapes, (channels, height, width)]
 
     def features(self, encoder: Encoder, lr: Tensor) -> Features:
-        """Those of LR images (B, 3, h, w) that `condition_on_lr` takes."""
+        """The features of LR images (B, 3, h, w) that `condition_on_lr` takes."""
         return encoder.features(lr, stacked=self.stacked_blocks, largest=self.scale // 2)
 
     def condition_on_lr(self, features: Features) -> Conditions:

@@ -81,7 +81,7 @@ def read_avif(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         bits = 8 if pixels.dtype == np.uint8 else bits
     if pixels.shape[:2] != (height, width):
-        raise ValueError(f"its picture is not of the {width} x {height} pixels that its header tells of")
+        raise ValueError(f"its picture is not of the {width} x {height} pixels that its header gives")
     raster = Raster(stretched(pixels, bits), about.icc or icc, notes=notes)
     return upright_raster(raster, about.exif, orientation=about.orientation, xmp=about.xmp)
 

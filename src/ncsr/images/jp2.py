@@ -69,7 +69,7 @@ def read_jp2(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
         raise InputError(f"its colours are of kind {about.space}: convert it to gray or RGB")
     pixels = np.atleast_3d(imagecodecs.jpeg2k_decode(data))
     if pixels.shape[:2] != about.size[::-1] or pixels.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"its pixels are {pixels.shape} {pixels.dtype}, not what its header tells of")
+        raise ValueError(f"its pixels are {pixels.shape} {pixels.dtype}, not what its header says")
     channels, colours = pixels.shape[2], _COLOURS.get(about.space, 0)
     if channels > 4 or (colours and channels - colours not in (0, 1)):
         raise InputError(f"it has {channels} channels, expected gray or RGB with at most one more for transparency")

@@ -38,7 +38,7 @@ _LOWEST = 32  # rows of pixels at the bottom that the last blocks can change
 
 
 class _Layout(NamedTuple):
-    frame: int  # the marker of the frame header, which tells the kind of JPEG
+    frame: int  # the marker of the frame header: the kind of JPEG
     precision: int
     components: int
     width: int
@@ -205,7 +205,7 @@ def _has_all_restarts(width: int, height: int, components: Sequence[bytes], scan
         return True
     blocks = zip(components, _blocks(width, height, components), strict=True)
     units = [number for part, number in blocks if part[0] in scan.identifiers]
-    if len(units) > 1:  # of several components, a unit takes as many blocks as their sampling tells
+    if len(units) > 1:  # of several components, a unit takes as many blocks as their sampling factors say
         across, down = (8 * max(part[1] >> shift & 15 for part in components) for shift in (4, 0))
         units = [math.ceil(width / across) * math.ceil(height / down)]
     return scan.restarts >= math.ceil(sum(units) / scan.interval) - 1

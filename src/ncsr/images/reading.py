@@ -302,6 +302,6 @@ def _kind(path: Path) -> tuple[Kind, bytes]:
 def _check_size(max_pixels: int, width: int, height: int) -> None:
     if width * height > max_pixels:
         raise InputError(
-            f"its header tells of {width} x {height} pixels, over the limit of {max_pixels}: "
+            f"its header says {width} x {height} pixels, over the limit of {max_pixels}: "
             "raise max_pixels (--max-pixels) if you trust the file"
         )

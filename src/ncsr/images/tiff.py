@@ -96,7 +96,7 @@ def _photograph(path: Path, number: int | None = None) -> Iterator[tifffile.Tiff
             raise InputError(f"it has no page {number}, only {len([*_pages(file)])}")
         sizes = (page.imagewidth, page.imagelength, page.tilewidth, page.tilelength, page.rowsperstrip)
         if not all(isinstance(size, int) for size in (*sizes, page.samplesperpixel)):
-            raise ValueError(f"its header tells of sizes {sizes}")
+            raise ValueError(f"its header gives the sizes {sizes}")
         _check_kind(page)
         yield page
 
@@ -150,9 +150,9 @@ def _check_places(page: tifffile.TiffPage) -> None:
         raise ValueError("it is empty")
     parts = page.shaped[0] * -(-page.imagelength // height) * -(-page.imagewidth // width)
     if not all(isinstance(place, int) for place in (*page.dataoffsets, *page.databytecounts)):
-        raise ValueError("its header tells of places that are no numbers")
+        raise ValueError("its header gives places that are no numbers")
     if len(page.dataoffsets) < parts or len(page.databytecounts) < parts:
-        raise ValueError(f"its header tells of {len(page.dataoffsets)} of {parts} tiles or strips")
+        raise ValueError(f"its header places {len(page.dataoffsets)} of {parts} tiles or strips")
     end = page.parent.filehandle.size
     for start, length in zip(page.dataoffsets, page.databytecounts, strict=False):
         if not start and not length:

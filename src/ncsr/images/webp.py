@@ -40,7 +40,7 @@ def read_webp(data: bytes, check_size: Callable[[int, int], None]) -> Raster:
     frames = [start + _FRAME_HEADER for name, start, _ in chunks if name == b"ANMF"]
     first = pictures[0] - 8 if pictures else frames[0]
     if _size(data[first : first + 4], data[first + 8 : first + 18]) != (width, height):
-        raise ValueError(f"its first picture is not of the {width} x {height} pixels that its header tells of")
+        raise ValueError(f"its first picture is not of the {width} x {height} pixels that its header gives")
     metadata = {name: data[start:end] for name, start, end in chunks if name in (b"ICCP", b"EXIF", b"XMP ")}
     raster = Raster(
         imagecodecs.webp_decode(data),

@@ -209,7 +209,7 @@ class RGBSSIM(_Fidelity):
 
 
 class LRPSNR(ImageMeans):
-    """LR-PSNR against the LR images that were enlarged, dB: mean over all samples, and the least of an image's."""
+    """LR-PSNR in dB against the LR images: the mean over all samples, and the mean of each image's worst sample."""
 
     figures = ("lr_psnr_mean", "lr_psnr_worst")
     higher_is_better = True

@@ -51,7 +51,7 @@ class PrepackedConv(nn.Module):
         self.packed: tuple[torch.Size, Tensor | None] = (torch.Size(), None)
 
     def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
-        """(n B, C, H, W) and maybe (B, O, H, W), of `dtype`, to (n B, O, H, W), channels-last."""
+        """(n B, C, H, W), and (B, O, H, W) or None to be added, of `dtype`, to (n B, O, H, W), channels-last."""
         x = channels_last(x.to(self.dtype))
         if self.fused and addend is not None and self.slope == 0 and self.dtype == torch.bfloat16:
             shape = (len(x), *addend.shape[1:])

@@ -76,7 +76,10 @@ def resize_band(length: int, scale: float, first: int, last: int) -> tuple[int, 
 
 
 def _taps(length: int, scale: float, first: int, last: int) -> tuple[Tensor, Tensor]:
-    """What output pixels first to last look at, the border mirrored, and its weights: both (last - first, taps)."""
+    """The input positions that output pixels first to last read, and their weights: both (last - first, taps).
+
+    Borders are mirrored.
+    """
     stretch = min(scale, 1.0)
     centres = (torch.arange(first, last, dtype=torch.float64, device="cpu") + 0.5) / scale - 0.5
     reach = math.ceil(4 / stretch) + 2

@@ -98,7 +98,7 @@ def _differences(x: Tensor, axis: int) -> Tensor:
 
 
 def _factors(kernel: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What multiplies the differences at even outputs, the values, and the differences at odd outputs."""
+    """The factors of the differences at even outputs, of the values, and of the differences at odd outputs."""
     first, middle, last = kernel.unbind(axis)
     return -first, first + middle + last, last
 

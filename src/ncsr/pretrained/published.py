@@ -271,10 +271,10 @@ def _published_stack(encoder: EncoderConfig, scale: int, condition: Condition, c
 def _shape(weights: Weights, name: str) -> tuple[int, ...]:
     """The shape of a module's weight."""
     if f"{name}.weight" not in weights:
-        raise InputError(f"the key {name}.weight is missing, so the architecture cannot be told")
+        raise InputError(f"the key {name}.weight is missing, so the architecture cannot be inferred")
     shape = tuple(weights[f"{name}.weight"].shape)
     if len(shape) < 2:
-        raise InputError(f"the key {name}.weight has the shape {shape}, so the architecture cannot be told")
+        raise InputError(f"the key {name}.weight has the shape {shape}, so the architecture cannot be inferred")
     return shape
 
 

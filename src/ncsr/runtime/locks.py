@@ -84,7 +84,7 @@ def hold(file: Path) -> int | None:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), file.lstat()):
                 return descriptor
-        os.close(descriptor)  # whoever had it removed it in between
+        os.close(descriptor)  # the process that held it removed it in between
 
 
 def release(file: Path, descriptor: int) -> None:
@@ -92,7 +92,7 @@ def release(file: Path, descriptor: int) -> None:
     if fcntl is None:  # where open files cannot be removed
         os.close(descriptor)
     with suppress(OSError):
-        file.unlink()  # while it is locked: whoever locks it next sees that it is gone
+        file.unlink()  # while it is locked: the next process to lock it sees that it is gone
     if fcntl is not None:
         os.close(descriptor)
 

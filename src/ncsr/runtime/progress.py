@@ -11,7 +11,7 @@ from ncsr.errors import printable
 
 
 class ProgressBar:
-    """A context with a bar that tells how much is done, the time taken and left, and what is at work.
+    """A context with a progress bar: how much is done, the time taken and left, and what is being worked on.
 
     Args:
         total: what is to be done, in the unit of the updates; None if that is unknown.

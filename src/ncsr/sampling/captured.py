@@ -30,7 +30,7 @@ Decode = Callable[[Sequence[Tensor], FoldedConditions], Tensor]
 
 
 class Key(NamedTuple):
-    """What is captured once: the shape of LR images, and the precision that is asked for."""
+    """The key of a captured graph: the shape of the LR images, and the requested precision."""
 
     shape: torch.Size
     precision: str

@@ -39,7 +39,7 @@ _MEMORY_BYTES = 256 * 2**20  # the same on devices without such a cache
 
 
 class FoldedCondition(NamedTuple):
-    """What one folded step needs of the LR image.
+    """The condition of one folded step, computed from the LR images.
 
     Attributes:
         shift: the injector's, (B, C, H, W).
@@ -189,7 +189,7 @@ class FoldedSubnet:
 
 
 def chunk_size(conditions: Sequence[FoldedCondition]) -> int:
-    """How many samples of each image a level decodes at a time: as many hidden activations as a cache holds."""
+    """The number of samples of each image that a level decodes at a time: their hidden activations fit into a cache."""
     context = conditions[0].coupling
     budget = _CACHE_BYTES if context.device.type == "cpu" else _MEMORY_BYTES
     return max(1, budget // (context.numel() * context.itemsize))

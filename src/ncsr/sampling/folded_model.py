@@ -44,6 +44,6 @@ class FoldedModel:
 
     @torch.no_grad()
     def condition_on_lr(self, lr: Tensor) -> FoldedConditions:
-        """What all steps of the flow need of LR images (B, 3, h, w)."""
+        """The conditions of all steps of the flow for LR images (B, 3, h, w)."""
         assert self.flow is not None
         return self.flow.condition_on_lr(self.flow.features(self.encoder, lr))

@@ -32,7 +32,7 @@ class Sampler:
 
     @property
     def conditions(self) -> FoldedConditions:
-        """What all steps need of the LR images."""
+        """The conditions of all steps for the LR images."""
         conditions = self._conditions
         if conditions is None:
             conditions = self._conditions = self._model.condition_on_lr(self._lr)

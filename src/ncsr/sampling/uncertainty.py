@@ -1,4 +1,4 @@
-"""Where the samples of an image agree, and where each invents something else."""
+"""Per-pixel statistics of samples: mean, standard deviation, quantiles, agreement."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ncsr.images.sheet import deviation_map
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Uncertainty:
-    """What n samples of images say of each pixel.
+    """Per-pixel statistics of n samples.
 
     Samples that agree can still be wrong together: of a model that is not calibrated, this is a lower bound.
 
@@ -68,7 +68,7 @@ class Uncertainty:
         return recorded(deviation_map(self.std.mean(-3).flatten(0, -2)), self.origin.record())
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
+        """The picture, for notebooks (IPython's display protocol)."""
         file = io.BytesIO()
         self.picture().save(file, "PNG")
         return file.getvalue()
@@ -88,7 +88,7 @@ def agreement(samples: Tensor, levels: float) -> Tensor:
 
 
 def measure_uncertainty(samples: Iterable[Tensor], origin: Provenance | None = None) -> Uncertainty:
-    """What samples (..., C, H, W) in [0, 1], one after the other, say of each pixel; by Welford's recurrences (1962).
+    """Per-pixel statistics of samples (..., C, H, W) in [0, 1], taken one at a time, by Welford's algorithm (1962).
 
     Only their 8-bit values are kept. `origin` is theirs, if it is known.
     """

@@ -1,4 +1,4 @@
-"""What every model's space can do.
+"""The interface of super-resolution spaces.
 
 An odd side is padded by reflection on the right or bottom before the encoder. `sample` and `decode` crop; `encode`
 and `log_prob` pad the HR image and the noise image the same way, by s pixels, and count those pixels.
@@ -143,7 +143,7 @@ class Space:
 
     @torch.no_grad()
     def uncertainty(self, n: int = 16, seed: int | None = None, temperature: NumberOrMap | None = None) -> Uncertainty:
-        """Where samples agree and where they differ: mean, deviation, quantiles and agreement of each pixel.
+        """Per-pixel statistics of samples: mean, standard deviation, quantiles and agreement.
 
         Samples are drawn a few at a time, and of each its 8-bit values are kept, n bytes for each number of an image.
         For a photograph of any size, in tiles: `ncsr.uncertainty`.
@@ -245,7 +245,7 @@ class Space:
         raise no_likelihood()
 
     def log_prob_map(self, hr: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Where `log_prob` comes from: a log-density in nats for each pixel of the LR images, adding up to it.
+        """`log_prob` split by place: a log-density in nats for each pixel of the LR images; their sum is `log_prob`.
 
         The log-density of every latent and every layer's log-determinant count where they are computed, those of layers
         that act everywhere alike in equal shares: a cell of the flow smaller than an LR pixel in that pixel, a larger
@@ -339,7 +339,7 @@ class Space:
         return temperature, seed  # not read from `self` again: another thread may have set it meanwhile
 
     def _redraw(self, n: int, where: NumberOrMap | None, given: Sequence[Tensor] | None) -> Redraw | None:
-        """What `sample` is told of a part to be drawn again, checked."""
+        """The checked `where` and `given` of `sample`; None if there are none."""
         if where is None and given is None:
             return None
         if where is None or given is None:

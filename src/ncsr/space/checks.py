@@ -1,4 +1,4 @@
-"""What a space can be asked for, and the errors for all else."""
+"""Checks of the arguments of spaces, and their errors."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def check_tensors(*values: object) -> None:
 
 
 def warn_of_range(hr: Tensor) -> None:
-    """Warn whoever asks for the density of images of another range than [0, 1], of which samples leave a little."""
+    """Warn if images lie far outside [0, 1], the range of densities; samples exceed it a little."""
     low, high = (value.item() for value in hr.detach().aminmax())
     if not -0.5 <= low <= high <= 1.5:
         warnings.warn(

@@ -150,7 +150,7 @@ class FlowSpace(Space):
             )
 
     def _draw_latents(self, samples: Sequence[int], temperature: NumberOrMap, seed: int, attempt: int) -> Latents:
-        """The latents of the samples of these numbers: the same for all B images, but for a map of temperatures."""
+        """The latents of the samples of these numbers, equal for all B images unless temperatures are a map."""
         drawn = draw_latents(self._windows(), samples, seed, attempt)
         tensors = tuple(z.to(self.lr).repeat_interleave(len(self.lr), 0) for z in drawn)
         if np.ndim(temperature):

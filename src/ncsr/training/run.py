@@ -65,7 +65,7 @@ class Run:
     held_out: CropSources = ()
     """Photographs for validation; without any, there is none."""
     data: dict[str, str] = field(default_factory=dict)
-    """By option, what tells the photographs from others: a resumed run is to have the same."""
+    """By option, a fingerprint of the photographs: a resumed run should have the same."""
     workers: int = 0
     """Threads that make crops beside the training."""
     best: dict[str, float] | None = None

@@ -17,7 +17,7 @@ ENCODER = "encoder"
 def train_stages(recipe: Recipe, data: Sequence[Path], run: Path, *, resume: bool = False, **options: Any) -> Path:
     """Train by the recipe's `encoder_recipe`, then the flow from the encoder that this gives.
 
-    A run that was begun from a model (`init`), without an encoder's stage, is gone on with as it is.
+    Resuming a run that began from a model (`init`), and so has no encoder stage, continues it in one stage.
 
     Args:
         recipe: with `minutes` and `encoder_recipe`.

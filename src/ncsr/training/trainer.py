@@ -124,7 +124,7 @@ class Trainer:
         return agreed.item()
 
     def seconds(self) -> float:
-        """What has been spent on the run by now, before it was stopped and resumed as well."""
+        """Seconds spent on the run so far, including those before it was resumed."""
         return self.spent + time.monotonic() - self._began
 
     def advance(self, batch: Batch) -> StepResult:
@@ -173,7 +173,7 @@ class Trainer:
         return result
 
     def state(self) -> dict[str, Any]:
-        """All that decides what comes next, for a checkpoint."""
+        """The state that a checkpoint keeps, from which training continues exactly."""
         return {
             "step": self.step,
             "model": self.model.state_dict(),

@@ -62,7 +62,7 @@ def validate(model: NCSR, photos: CropSources, recipe: Recipe) -> Validation:
         for index in range(min(recipe.validate_images, len(photos))):
             try:
                 hr = _middle(photos[index], 2 * recipe.model.scale)
-            except InputError:  # whoever opened the photographs was warned of the broken one
+            except InputError:  # a broken photograph has already been reported
                 continue
             lr = imresize(hr, 1 / recipe.model.scale)
             space = model.space(lr[None].float() / 255)

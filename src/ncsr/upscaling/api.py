@@ -34,7 +34,7 @@ _Level = TypeVar("_Level", bound=np.generic)
 
 
 class Pictures(list[_Kind]):
-    """What `upscale` returns: a list of pictures, one per sample.
+    """The result of `upscale`: a list of pictures, one per sample.
 
     Attributes:
         seed: the seed they were drawn with; `upscale(..., seed=pictures.seed)` gives the same pictures.
@@ -191,7 +191,7 @@ def check_progress(progress: object) -> None:
 
 
 def ignore_progress(done: int, total: int) -> None:
-    """What is told of progress where nobody asks."""
+    """The progress callback of calls without one."""
 
 
 def _sides(size: object) -> tuple[int | None, int | None]:

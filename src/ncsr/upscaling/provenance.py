@@ -73,7 +73,7 @@ def provenance_of(model: NCSR, name: str | None, request: SampleRequest) -> Prov
 
 
 def model_name(model: str | os.PathLike[str]) -> str:
-    """The name of a model for records: of a path only its last part, so that no folders of a machine are told."""
+    """The name of a model for records: of a path only its last part, so that no folders of a machine are revealed."""
     name = Path(model).name if os.path.exists(os.fspath(model).removesuffix(":encoder")) else os.fspath(model)
     return name.encode("utf-8", "replace").decode()
 

@@ -1,4 +1,4 @@
-"""Where the samples of a photograph of any size agree: `ncsr.uncertainty`."""
+"""Per-pixel statistics of the samples of a photograph of any size: `ncsr.uncertainty`."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def uncertainty(
     precision: Precision | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Uncertainty:
-    """Where the samples of an enlarged photograph agree and where they differ, in tiles as `upscale` has them.
+    """Per-pixel statistics of the samples of an enlarged photograph, computed in tiles as by `upscale`.
 
-    The arguments are those of `upscale`, but for `factor` and `size`; transparency is left out. All samples are in
+    The arguments are those of `upscale`, without `factor` and `size`; transparency is ignored. All samples are in
     memory, three bytes a value.
 
     Returns:
