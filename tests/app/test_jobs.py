@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import re
+import shutil
 import weakref
 import zipfile
 from pathlib import Path
@@ -19,7 +20,7 @@ from ncsr.app import downloads, jobs
 from ncsr.app.jobs import Studio
 from ncsr.app.maps import disagreement
 from ncsr.app.photographs import choose_photograph
-from ncsr.app.server import make_server
+from ncsr.app.server import _guarded, make_server
 from ncsr.app.visits import Visit, Visits
 from ncsr.errors import InputError
 from ncsr.images import SUFFIXES
@@ -88,6 +89,33 @@ def test_nothing_of_a_photograph_is_kept_of_who_left(studio, visits, tmp_path):
     gc.collect()
     assert photograph() is None
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("path", ["overlays/likelihood?picture=p1", "files/p1.png", "download/a?picture=p1"])
+def test_a_visitor_who_leaves_during_a_request(studio, visits, tmp_path, path):
+    """Their folder goes at any moment: the request is answered, and the server logs no traceback."""
+    visit = arrive(visits, tmp_path)
+    list(samples(studio, visit))
+    client = TestClient(make_server(studio, visits, "127.0.0.1", 256, 10**6), base_url="http://127.0.0.1")
+    shutil.rmtree(visit.folder)
+    answer = client.get(f"/visits/{visit.id}/{path}")
+    assert (answer.status_code, answer.json()["error"][:20]) == (404, "this picture is gone")
+
+
+def test_a_visitor_who_leaves_during_a_walk(studio, visits, tmp_path):
+    visit = arrive(visits, tmp_path)
+    list(samples(studio, visit))
+    job = _guarded(studio.walk(visit, "p2", "p3", 3), visit)
+    assert next(job)["event"] == "progress"
+    visits.leave(visit.id)
+    assert list(job) == []
+    visit = arrive(visits, tmp_path)
+    list(samples(studio, visit))
+    job = studio.walk(visit, "p2", "p3", 3)
+    next(job)
+    shutil.rmtree(visit.folder)
+    with pytest.raises(FileNotFoundError):  # what is no visitor's leaving stays an error
+        list(_guarded(job, visit))
 
 
 def test_a_visitor_may_choose_every_kind_that_is_read():

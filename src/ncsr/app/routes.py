@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import json
+import mimetypes
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from ncsr.app import downloads, photographs
@@ -141,7 +141,9 @@ def _remove(name: str, visit: Visitor) -> dict[str, bool]:
 
 def _file(name: str, visit: Visitor) -> Response:
     path = visit.file(name)
-    return Response(status_code=404) if path is None else FileResponse(path)
+    if path is None:
+        return Response(status_code=404)
+    return Response(path.read_bytes(), media_type=mimetypes.guess_type(path.name)[0])
 
 
 def _overlay(kind: str, visit: Visitor, picture: str) -> Response:

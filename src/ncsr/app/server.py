@@ -80,6 +80,7 @@ def make_server(studio: Studio, visits: Visits, host: str, max_pixels: int, max_
     server = gradio.Server(title="ncsr", docs_url=None, redoc_url=None, openapi_url=None)
     server.add_middleware(Guard, host=host)
     server.add_exception_handler(InputError, _refused)
+    server.add_exception_handler(FileNotFoundError, _gone)
     server.include_router(router)
     server.state.page = Page(studio, visits, list(jobs), max_pixels, max_bytes)
     for name, run in jobs.items():
@@ -89,6 +90,11 @@ def make_server(studio: Studio, visits: Visits, host: str, max_pixels: int, max_
 
 def _refused(_: Request, error: InputError) -> JSONResponse:
     return JSONResponse({"error": str(error)}, 400)
+
+
+def _gone(_: Request, error: FileNotFoundError) -> JSONResponse:
+    """The answer to a request during which the visitor left, or removed the picture: its files are gone."""
+    return JSONResponse({"error": "this picture is gone: it was removed, or its visit has ended"}, 404)
 
 
 def _streamed(run: Callable[..., Iterator[Event]], visits: Visits) -> Callable[..., Iterator[Event]]:
@@ -111,6 +117,9 @@ def _guarded(events: Iterator[Event], visit: Visit) -> Iterator[Event]:
         yield {"event": "done"}
     except (InputError, SamplingError) as error:
         raise gradio.Error(str(error), print_exception=False) from None
+    except FileNotFoundError:
+        if not visit.ended.is_set():  # the visitor's folder goes when they leave
+            raise
     except (MemoryError, RuntimeError) as error:
         if not is_exhaustion(error):
             raise
