@@ -27,7 +27,7 @@ from ncsr.upscaling.image import Enlargement, enlarge
 from ncsr.upscaling.kinds import File, Picture, array_like, open_any, pixel_type_like, tensor_like
 from ncsr.upscaling.provenance import model_name, provenance_of
 from ncsr.upscaling.tile_size import choose_side
-from ncsr.upscaling.tiling import SampleRequest
+from ncsr.upscaling.tiling import SampleRequest, ignore_progress
 
 _Kind = TypeVar("_Kind")
 _Level = TypeVar("_Level", bound=np.generic)
@@ -188,10 +188,6 @@ def check_progress(progress: object) -> None:
     """Raise InputError unless it is a function, or None."""
     if not callable(progress) and progress is not None:
         raise InputError(f"progress is a function of the work done and all of it, got {brief(progress)}")
-
-
-def ignore_progress(done: int, total: int) -> None:
-    """The progress callback of calls without one."""
 
 
 def _sides(size: object) -> tuple[int | None, int | None]:

@@ -22,7 +22,7 @@ from ncsr.upscaling.consistency import Consistency, Projection
 from ncsr.upscaling.final_size import reduced
 from ncsr.upscaling.resume_log import ResumeLog, Scratch
 from ncsr.upscaling.tile_size import SMALLEST, out_of_memory, tiles_bytes
-from ncsr.upscaling.tiling import SampleRequest, Tile, check_size, draw_tiles, tiles
+from ncsr.upscaling.tiling import SampleRequest, Tile, check_size, draw_tiles, ignore_progress, tiles
 
 _BICUBIC_TILE = 256  # LR pixels
 
@@ -77,7 +77,7 @@ def enlarge(
     *,
     size: tuple[int, int] | None = None,
     scratch: Scratch | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = ignore_progress,
     warn: Callable[[str], None] = lambda message: None,
 ) -> list[Enlargement]:
     """Enlarge one photograph of any size, or several of one size as one batch.

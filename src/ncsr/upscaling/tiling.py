@@ -77,6 +77,10 @@ def check_size(height: int, width: int) -> None:
         raise InputError(f"the photograph is {width} x {height} pixels: the smallest that can be enlarged is 4 x 4")
 
 
+def ignore_progress(done: int, total: int) -> None:
+    """The progress callback of calls without one."""
+
+
 @torch.no_grad()
 def draw_tiles(
     model: NCSR,
@@ -85,7 +89,7 @@ def draw_tiles(
     read: Callable[[Tile], Tensor],
     request: SampleRequest,
     log: ResumeLog,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = ignore_progress,
 ) -> Iterator[tuple[Tile, int, Tensor]]:
     """Draw the samples of images of one size, outer loop over tiles, inner over samples.
 

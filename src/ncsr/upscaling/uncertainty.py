@@ -12,12 +12,12 @@ from ncsr.model import NCSR
 from ncsr.runtime.device import Precision
 from ncsr.sampling.uncertainty import Uncertainty, measure_uncertainty
 from ncsr.space.checks import check_sampling
-from ncsr.upscaling.api import check_progress, ignore_progress, open_model
+from ncsr.upscaling.api import check_progress, open_model
 from ncsr.upscaling.image import enlarge
 from ncsr.upscaling.kinds import Picture, open_any
 from ncsr.upscaling.provenance import provenance_of
 from ncsr.upscaling.tile_size import choose_side
-from ncsr.upscaling.tiling import SampleRequest
+from ncsr.upscaling.tiling import SampleRequest, ignore_progress
 
 
 def uncertainty(
